@@ -1,0 +1,30 @@
+//! The scheduling problem and its online rules.
+//!
+//! Diffusion servers of different speed share a stream of text-to-image requests. For each arriving
+//! [`Request`] a [`Policy`] sees an [`Observation`] and takes a [`Decision`]: the server that runs
+//! it and the number of denoising steps it gets. What that is worth is the [`Objective`].
+//!
+//! Nothing here reads a clock, a file, a socket or entropy: the present is an argument and random
+//! generators arrive seeded.
+
+mod cluster;
+mod instance;
+mod objective;
+mod policy;
+mod queue;
+mod random;
+mod row;
+mod units;
+
+pub mod policies;
+pub mod verify;
+
+pub use cluster::{Cluster, EmptyCluster, Request, Server};
+pub use instance::{Instance, InstanceError};
+pub use objective::{Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty};
+pub use policies::{PolicyName, PolicyNameError};
+pub use policy::{Decision, Observation, Policy};
+pub use queue::{Execution, Queues};
+pub use random::{Generator, Purpose};
+pub use row::{Row, RowError, read_rows, write_rows};
+pub use units::{OutOfRange, Seconds, StepRate, Steps, Time};

@@ -1,0 +1,40 @@
+use crate::policies::position_of_least;
+use crate::policy::{Decision, Observation, Policy};
+use crate::units::Steps;
+
+/// The same number of steps for everybody, on the server that finishes them first: what most
+/// gateways do today.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed {
+    /// Steps of every request.
+    pub steps: Steps,
+}
+
+impl Policy for Fixed {
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        let steps = self.steps;
+        let finish = |server| observation.time_to_finish(Decision { server, steps }).seconds();
+        let server = position_of_least((0..observation.cluster.len()).map(finish));
+        Decision { server, steps }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TardinessPenalty;
+    use crate::policies::tests::decide;
+
+    #[test]
+    fn takes_the_server_that_finishes_first() {
+        for (servers, expected) in [
+            ([(10.0, 0.0), (15.0, 0.0)], 1),
+            ([(10.0, 0.0), (15.0, 2.0)], 0),
+            ([(10.0, 0.0), (10.0, 0.0)], 0),
+        ] {
+            let mut policy = Fixed { steps: Steps::saturating(30.0) };
+            let decision = decide(&mut policy, &servers, 4.0, TardinessPenalty::Linear);
+            assert_eq!((decision.server, decision.steps.get()), (expected, 30), "{servers:?}");
+        }
+    }
+}

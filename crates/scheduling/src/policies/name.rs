@@ -1,0 +1,202 @@
+//! Policy names as they stand on the command line and in files: `greedy[ties=fastest]`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::policies::{Fixed, Greedy, Myopic, Random, Ties};
+use crate::policy::Policy;
+use crate::random::Generator;
+use crate::units::Steps;
+
+/// Which policy, with its options.
+///
+/// ```
+/// let name: scheduling::PolicyName = "greedy[ties=fastest]".parse()?;
+/// assert_eq!(name.to_string(), "greedy[ties=fastest]");
+/// # Ok::<(), scheduling::PolicyNameError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum PolicyName {
+    /// [`Random`]
+    Random {
+        /// Steps of every request; 120 unless told.
+        steps: Steps,
+    },
+    /// [`Greedy`]
+    Greedy {
+        /// Which of several servers that are free first.
+        ties: Ties,
+    },
+    /// [`Fixed`]
+    Fixed {
+        /// Steps of every request; 30 unless told.
+        steps: Steps,
+    },
+    /// [`Myopic`]
+    Myopic,
+    /// A trained agent from a checkpoint; built by the `agent` crate.
+    Agent {
+        /// Folder of the checkpoint.
+        checkpoint: PathBuf,
+    },
+}
+
+/// All names, for help texts and errors.
+const VALID: &str = "random, random[steps=1..200], greedy, greedy[ties=lowest|fastest], \
+                     fixed[steps=1..200], myopic, agent[FOLDER OF A CHECKPOINT]";
+
+impl PolicyName {
+    /// Steps of the paper's random policy (§IV-B).
+    const RANDOM_STEPS: u32 = 120;
+    /// What most people use.
+    const FIXED_STEPS: u32 = 30;
+
+    /// The rule of that name, or the folder of the checkpoint that a trained one is read from.
+    ///
+    /// # Errors
+    /// The folder, for [`PolicyName::Agent`]: reading files is not for this crate.
+    pub fn rule(&self, generator: Generator) -> Result<Box<dyn Policy>, &std::path::Path> {
+        Ok(match self {
+            Self::Random { steps } => Box::new(Random::new(*steps, generator)),
+            Self::Greedy { ties } => Box::new(Greedy { ties: *ties }),
+            Self::Fixed { steps } => Box::new(Fixed { steps: *steps }),
+            Self::Myopic => Box::new(Myopic),
+            Self::Agent { checkpoint } => return Err(checkpoint),
+        })
+    }
+}
+
+impl FromStr for PolicyName {
+    type Err = PolicyNameError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyNameError> {
+        let (name, argument) = match text.split_once('[') {
+            None => (text, None),
+            Some((name, rest)) => match rest.strip_suffix(']') {
+                Some(argument) => (name, Some(argument)),
+                None => return Err(PolicyNameError::unclosed(text)),
+            },
+        };
+        let steps = |default: u32| match argument {
+            None => Ok(Steps::new(default).expect("defaults are in range")),
+            Some(argument) => argument
+                .strip_prefix("steps=")
+                .and_then(|value| Steps::new(value.parse().ok()?).ok())
+                .ok_or_else(|| PolicyNameError::option(text, argument, "steps=N with N 1 to 200")),
+        };
+        match (name, argument) {
+            ("random", _) => Ok(Self::Random { steps: steps(Self::RANDOM_STEPS)? }),
+            ("fixed", _) => Ok(Self::Fixed { steps: steps(Self::FIXED_STEPS)? }),
+            ("greedy", None | Some("ties=lowest")) => Ok(Self::Greedy { ties: Ties::Lowest }),
+            ("greedy", Some("ties=fastest")) => Ok(Self::Greedy { ties: Ties::Fastest }),
+            ("greedy", Some(other)) => {
+                Err(PolicyNameError::option(text, other, "ties=lowest or ties=fastest"))
+            }
+            ("myopic", None) => Ok(Self::Myopic),
+            ("myopic", Some(other)) => Err(PolicyNameError::option(text, other, "no option")),
+            ("agent", Some(folder)) if !folder.is_empty() => {
+                Ok(Self::Agent { checkpoint: folder.into() })
+            }
+            ("agent", _) => Err(PolicyNameError::option(text, "", "the folder of a checkpoint")),
+            _ => Err(PolicyNameError::unknown(text)),
+        }
+    }
+}
+
+impl fmt::Display for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random { steps } if steps.get() == Self::RANDOM_STEPS => f.write_str("random"),
+            Self::Random { steps } => write!(f, "random[steps={}]", steps.get()),
+            Self::Greedy { ties: Ties::Lowest } => f.write_str("greedy"),
+            Self::Greedy { ties: Ties::Fastest } => f.write_str("greedy[ties=fastest]"),
+            Self::Fixed { steps } => write!(f, "fixed[steps={}]", steps.get()),
+            Self::Myopic => f.write_str("myopic"),
+            Self::Agent { checkpoint } => write!(f, "agent[{}]", checkpoint.display()),
+        }
+    }
+}
+
+impl TryFrom<String> for PolicyName {
+    type Error = PolicyNameError;
+    fn try_from(text: String) -> Result<Self, PolicyNameError> {
+        text.parse()
+    }
+}
+
+impl From<PolicyName> for String {
+    fn from(name: PolicyName) -> Self {
+        name.to_string()
+    }
+}
+
+/// A policy name that names no policy.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("policy \"{text}\": {problem}; valid are {VALID}")]
+pub struct PolicyNameError {
+    text: String,
+    problem: String,
+}
+
+impl PolicyNameError {
+    fn unknown(text: &str) -> Self {
+        Self { text: text.into(), problem: "there is no such policy".into() }
+    }
+
+    fn unclosed(text: &str) -> Self {
+        Self { text: text.into(), problem: "the closing ] is missing".into() }
+    }
+
+    fn option(text: &str, option: &str, allowed: &str) -> Self {
+        Self { text: text.into(), problem: format!("\"{option}\" is given, allowed is {allowed}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_in_their_shortest_form() {
+        for (text, canonical) in [
+            ("random", "random"),
+            ("random[steps=120]", "random"),
+            ("random[steps=7]", "random[steps=7]"),
+            ("greedy", "greedy"),
+            ("greedy[ties=lowest]", "greedy"),
+            ("greedy[ties=fastest]", "greedy[ties=fastest]"),
+            ("fixed", "fixed[steps=30]"),
+            ("fixed[steps=200]", "fixed[steps=200]"),
+            ("myopic", "myopic"),
+            ("agent[models/paper]", "agent[models/paper]"),
+        ] {
+            let name: PolicyName = text.parse().unwrap();
+            assert_eq!(name.to_string(), canonical);
+            assert_eq!(canonical.parse(), Ok(name));
+        }
+    }
+
+    #[test]
+    fn wrong_names_list_the_valid_ones() {
+        for (text, part) in [
+            ("best", "no such policy"),
+            ("", "no such policy"),
+            ("greedy[ties=slowest]", "allowed is ties=lowest or ties=fastest"),
+            ("fixed[steps=0]", "allowed is steps=N with N 1 to 200"),
+            ("fixed[steps=x]", "steps=x"),
+            ("fixed[steps=30", "closing ]"),
+            ("myopic[steps=3]", "no option"),
+            ("agent", "folder of a checkpoint"),
+            ("agent[]", "folder of a checkpoint"),
+        ] {
+            let message = text.parse::<PolicyName>().unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+            assert!(message.contains("valid are random, "), "{message}");
+        }
+    }
+}

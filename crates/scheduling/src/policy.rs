@@ -1,0 +1,76 @@
+//! The seam between the problem and those who solve it online.
+
+use crate::cluster::{Cluster, Request};
+use crate::objective::Objective;
+use crate::units::{Seconds, Steps, Time};
+
+/// Decides, for each request as it arrives, where it runs and with how many steps.
+///
+/// The same policy runs in the simulator and in the live gateway. Policies that draw random numbers
+/// own a seeded [`crate::Generator`].
+///
+/// ```
+/// use scheduling::{Decision, Observation, Policy, Steps};
+///
+/// /// Always the first server, always 50 steps.
+/// struct Stubborn;
+///
+/// impl Policy for Stubborn {
+///     fn decide(&mut self, _: &Observation<'_>) -> Decision {
+///         Decision { server: 0, steps: Steps::saturating(50.0) }
+///     }
+/// }
+/// ```
+pub trait Policy: Send {
+    /// Decides for `observation.request`. The server index must be below
+    /// `observation.cluster.len()`.
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision;
+}
+
+impl<P: Policy + ?Sized> Policy for Box<P> {
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        (**self).decide(observation)
+    }
+}
+
+/// Action a_t: where a request runs and how many steps it gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Index of the server, from 0.
+    pub server: usize,
+    /// s_i
+    pub steps: Steps,
+}
+
+/// State s_t: all that a policy may know. The future and true service times are not in here.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// The present, which is the arrival of the request unless it is decided again.
+    pub now: Time,
+    /// The request to be decided.
+    pub request: &'a Request,
+    /// m_j: time until each server will be free.
+    pub backlog: &'a [Seconds],
+    /// The servers, in the order of `backlog`.
+    pub cluster: &'a Cluster,
+    /// What the decision will be judged by.
+    pub objective: &'a Objective,
+}
+
+impl Observation<'_> {
+    /// Time from now to the due time; negative once it has passed.
+    pub fn time_to_due(&self) -> Seconds {
+        self.request.due - self.now
+    }
+
+    /// Time from now until the request would be finished under `decision`.
+    pub fn time_to_finish(&self, decision: Decision) -> Seconds {
+        self.backlog[decision.server] + self.cluster[decision.server].service_time(decision.steps)
+    }
+
+    /// r_t of eq. (5) under `decision`: known at the time of the decision, as the finish time is.
+    pub fn reward(&self, decision: Decision) -> f64 {
+        let tardiness = self.time_to_finish(decision) - self.time_to_due();
+        self.objective.reward(decision.steps, self.request.penalty, tardiness)
+    }
+}

@@ -1,0 +1,101 @@
+//! The queue model: when each server will be free. Simulator and gateway both drive this one.
+
+use crate::cluster::{Cluster, Request};
+use crate::objective::Objective;
+use crate::policy::{Decision, Observation};
+use crate::units::{Seconds, Time};
+
+/// The queues of a cluster, one per server, first come first served without preemption.
+///
+/// A server that works off its queue in order is described by one number: the time at which it will
+/// have finished everything dispatched to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queues {
+    free_at: Vec<Time>,
+    /// m_j at the time of the last observation.
+    backlog: Vec<Seconds>,
+}
+
+/// When a request runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Execution {
+    /// Start of the run.
+    pub start: Time,
+    /// t_fin: end of the run.
+    pub finish: Time,
+}
+
+impl Queues {
+    /// Empty queues for `servers` servers.
+    pub fn new(servers: usize) -> Self {
+        Self { free_at: vec![Time::ZERO; servers], backlog: vec![Seconds::ZERO; servers] }
+    }
+
+    /// What a policy may know when `request` is to be decided at `now`.
+    ///
+    /// # Panics
+    /// If the cluster does not have as many servers as there are queues.
+    pub fn observe<'a>(
+        &'a mut self,
+        now: Time,
+        request: &'a Request,
+        cluster: &'a Cluster,
+        objective: &'a Objective,
+    ) -> Observation<'a> {
+        assert_eq!(self.free_at.len(), cluster.len(), "one queue per server");
+        for (backlog, &free_at) in self.backlog.iter_mut().zip(&self.free_at) {
+            *backlog = (free_at - now).positive_part();
+        }
+        Observation { now, request, backlog: &self.backlog, cluster, objective }
+    }
+
+    /// Appends a request to the chosen server's queue and says when it will run.
+    pub fn dispatch(&mut self, now: Time, decision: Decision, cluster: &Cluster) -> Execution {
+        let start = self.free_at[decision.server].max(now);
+        let finish = start + cluster[decision.server].service_time(decision.steps);
+        self.free_at[decision.server] = finish;
+        Execution { start, finish }
+    }
+
+    /// Corrects the time at which `server` will be free, when a run turned out shorter or longer.
+    pub fn set_free_at(&mut self, server: usize, free_at: Time) {
+        self.free_at[server] = free_at;
+    }
+
+    /// When each server will have finished everything dispatched to it.
+    pub fn free_at(&self) -> &[Time] {
+        &self.free_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Server, StepRate, Steps, TardinessPenalty};
+
+    #[test]
+    fn requests_wait_for_those_ahead_and_idle_time_is_lost() {
+        let server = |name: &str| Server {
+            name: name.into(),
+            step_rate: StepRate::new(10.0).unwrap(),
+            overhead: Seconds::ZERO,
+        };
+        let cluster = Cluster::new(vec![server("a"), server("b")]).unwrap();
+        let at = |t| Time::new(t).unwrap();
+        let mut queues = Queues::new(2);
+        let mut run = |now, server, steps| {
+            let decision = Decision { server, steps: Steps::new(steps).unwrap() };
+            let run = queues.dispatch(at(now), decision, &cluster);
+            (run.start.seconds(), run.finish.seconds())
+        };
+        assert_eq!(run(1.0, 0, 50), (1.0, 6.0));
+        assert_eq!(run(2.0, 0, 10), (6.0, 7.0));
+        assert_eq!(run(2.0, 1, 10), (2.0, 3.0));
+        assert_eq!(run(9.0, 0, 10), (9.0, 10.0));
+        let request =
+            Request { arrival: at(9.5), due: at(12.0), penalty: TardinessPenalty::Linear };
+        let objective = Objective::default();
+        let observation = queues.observe(at(9.5), &request, &cluster, &objective);
+        assert_eq!(observation.backlog, [Seconds::of(0.5), Seconds::ZERO]);
+    }
+}

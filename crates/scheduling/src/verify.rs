@@ -1,0 +1,244 @@
+//! The judge of schedules, whatever their origin: simulator, solver, search or live gateway.
+//!
+//! It shares no code with those that make schedules and lists every violation it finds.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use crate::instance::Instance;
+use crate::row::Row;
+
+/// In which order a server may run the requests dispatched to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// In order of arrival, ties by index: what the paper's servers do (§II).
+    FirstComeFirstServed,
+    /// In any order: eq. (4) alone.
+    Any,
+}
+
+/// One broken rule of a schedule.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Violation {
+    /// (4b) A request that never runs.
+    Missing {
+        /// The request.
+        request: usize,
+    },
+    /// (4b) A request that runs more than once.
+    Duplicate {
+        /// The request.
+        request: usize,
+    },
+    /// A row for a request that the instance does not have.
+    UnknownRequest {
+        /// Its number.
+        request: usize,
+    },
+    /// (4b) A server that the cluster does not have.
+    UnknownServer {
+        /// The request.
+        request: usize,
+        /// The server's number.
+        server: usize,
+    },
+    /// (4e) Steps outside 1..=200.
+    Steps {
+        /// The request.
+        request: usize,
+        /// Its steps.
+        steps: u32,
+    },
+    /// (4d) A start before the arrival.
+    EarlyStart {
+        /// The request.
+        request: usize,
+        /// When it starts.
+        start: f64,
+        /// When it arrives.
+        arrival: f64,
+    },
+    /// (4c) Two requests on one server at once.
+    Overlap {
+        /// The server.
+        server: usize,
+        /// The request that runs.
+        running: usize,
+        /// The request that starts meanwhile.
+        started: usize,
+    },
+    /// A later arrival that starts first on the same server.
+    OutOfOrder {
+        /// The server.
+        server: usize,
+        /// The request that starts first.
+        first: usize,
+        /// The request that arrived before it.
+        second: usize,
+    },
+    /// A figure that does not follow from the instance and the decision: (1) and (4a) for `finish`
+    /// and `tardiness`, (2), (3), (5) for the others.
+    Arithmetic {
+        /// The request.
+        request: usize,
+        /// Name of the column.
+        column: &'static str,
+        /// What stands in the row.
+        found: f64,
+        /// What follows from the instance.
+        expected: f64,
+    },
+}
+
+/// Two figures are the same when they differ by at most this share of the larger one (or of 1):
+/// far above rounding, far below anything that could matter.
+const TOLERANCE: f64 = 1e-9;
+
+/// Checks rows against their instance.
+///
+/// # Errors
+/// Every violation of (4a) to (4e), of the order and of the arithmetic.
+pub fn verify(instance: &Instance, rows: &[Row], order: Order) -> Result<(), Vec<Violation>> {
+    let mut violations = Vec::new();
+    each_request_once(instance, rows, &mut violations);
+    for row in rows {
+        check_row(instance, row, &mut violations);
+    }
+    check_servers(rows, order, &mut violations);
+    if violations.is_empty() { Ok(()) } else { Err(violations) }
+}
+
+/// (4b): each request starts once.
+fn each_request_once(instance: &Instance, rows: &[Row], violations: &mut Vec<Violation>) {
+    let mut runs = vec![0; instance.requests().len()];
+    for row in rows {
+        match runs.get_mut(row.request) {
+            Some(count) => *count += 1,
+            None => violations.push(Violation::UnknownRequest { request: row.request }),
+        }
+    }
+    for (request, &count) in runs.iter().enumerate() {
+        match count {
+            0 => violations.push(Violation::Missing { request }),
+            1 => {}
+            _ => violations.push(Violation::Duplicate { request }),
+        }
+    }
+}
+
+/// (4a), (4d), (4e) and the arithmetic of one row.
+fn check_row(instance: &Instance, row: &Row, violations: &mut Vec<Violation>) {
+    let request = row.request;
+    let Some(given) = instance.requests().get(request) else { return };
+    let mut expect = |column, found: f64, expected: f64| {
+        if !same(found, expected) {
+            violations.push(Violation::Arithmetic { request, column, found, expected });
+        }
+    };
+    let (arrival, due) = (given.arrival.seconds(), given.due.seconds());
+    expect("arrival", row.arrival, arrival);
+    expect("due", row.due, due);
+
+    // τ_i and g_i, eq. (3), written out anew.
+    let tardiness = f64::max(0.0, row.finish - due);
+    expect("tardiness", row.tardiness, tardiness);
+    let penalty = match given.penalty {
+        crate::TardinessPenalty::Linear => tardiness,
+        crate::TardinessPenalty::Quadratic => tardiness.powi(2),
+        crate::TardinessPenalty::SquareRoot => tardiness.sqrt(),
+    };
+    expect("penalty", row.penalty, penalty);
+
+    let server = instance.cluster().get(row.server);
+    let steps = crate::Steps::new(row.steps).ok();
+    if let (Some(server), Some(_)) = (server, steps) {
+        let service =
+            server.overhead.seconds() + f64::from(row.steps) / server.step_rate.steps_per_second();
+        expect("finish", row.finish, row.start + service);
+    }
+    if let Some(steps) = steps {
+        let quality = instance.objective().quality(steps);
+        expect("quality", row.quality, quality);
+        let weight = instance.objective().tardiness_weight();
+        expect("reward", row.reward, quality - weight * penalty);
+    }
+
+    if server.is_none() {
+        violations.push(Violation::UnknownServer { request, server: row.server });
+    }
+    if steps.is_none() {
+        violations.push(Violation::Steps { request, steps: row.steps });
+    }
+    if !row.start.is_finite() || (row.start < arrival && !same(row.start, arrival)) {
+        violations.push(Violation::EarlyStart { request, start: row.start, arrival });
+    }
+}
+
+/// (4c) one at a time, and the order, on each server.
+fn check_servers(rows: &[Row], order: Order, violations: &mut Vec<Violation>) {
+    let mut queues: HashMap<usize, Vec<&Row>> = HashMap::new();
+    for row in rows {
+        queues.entry(row.server).or_default().push(row);
+    }
+    let mut queues: Vec<_> = queues.into_iter().collect();
+    queues.sort_by_key(|(server, _)| *server);
+    for (server, mut queue) in queues {
+        queue.sort_by(|a, b| {
+            a.start
+                .total_cmp(&b.start)
+                .then(a.finish.total_cmp(&b.finish))
+                .then(a.request.cmp(&b.request))
+        });
+        for pair in queue.windows(2) {
+            let (first, second) = (pair[0], pair[1]);
+            if second.start < first.finish && !same(second.start, first.finish) {
+                let (running, started) = (first.request, second.request);
+                violations.push(Violation::Overlap { server, running, started });
+            }
+            // Requests are numbered in order of arrival.
+            if order == Order::FirstComeFirstServed && second.request < first.request {
+                let (first, second) = (first.request, second.request);
+                violations.push(Violation::OutOfOrder { server, first, second });
+            }
+        }
+    }
+}
+
+fn same(a: f64, b: f64) -> bool {
+    a == b || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { request } => write!(f, "(4b) request {request} never runs"),
+            Self::Duplicate { request } => {
+                write!(f, "(4b) request {request} runs more than once")
+            }
+            Self::UnknownRequest { request } => {
+                write!(f, "request {request} is not in the instance")
+            }
+            Self::UnknownServer { request, server } => {
+                write!(f, "(4b) request {request} runs on server {server}, which does not exist")
+            }
+            Self::Steps { request, steps } => {
+                write!(f, "(4e) request {request} has {steps} steps: allowed is 1 to 200")
+            }
+            Self::EarlyStart { request, start, arrival } => write!(
+                f,
+                "(4d) request {request} starts at {start} s, before its arrival at {arrival} s"
+            ),
+            Self::Overlap { server, running, started } => write!(
+                f,
+                "(4c) server {server} starts request {started} while request {running} runs"
+            ),
+            Self::OutOfOrder { server, first, second } => write!(
+                f,
+                "server {server} runs request {first} before request {second}, which arrived first"
+            ),
+            Self::Arithmetic { request, column, found, expected } => {
+                write!(f, "request {request}: {column} is {found}, but {expected} follows")
+            }
+        }
+    }
+}
