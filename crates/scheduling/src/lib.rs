@@ -8,6 +8,7 @@
 //! generators arrive seeded.
 
 mod cluster;
+mod environment;
 mod instance;
 mod objective;
 mod policy;
@@ -20,6 +21,7 @@ pub mod policies;
 pub mod verify;
 
 pub use cluster::{Cluster, EmptyCluster, Request, Server};
+pub use environment::Environment;
 pub use instance::{Instance, InstanceError};
 pub use objective::{Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty};
 pub use policies::{PolicyName, PolicyNameError};

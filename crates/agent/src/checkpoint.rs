@@ -1,0 +1,309 @@
+//! Checkpoints: a folder with the weights, the learning curve, and a file that a person can read.
+//!
+//! ```text
+//! models/paper/
+//!   metadata.json             what this is and how it came to be
+//!   weights-3000.safetensors  both networks and both optimisers after episode 3000
+//!   curve-3000.csv            one line per update
+//! ```
+//!
+//! `metadata.json` names the other two and is renamed into place last: whenever saving is cut
+//! short, the folder still holds the checkpoint before, whole.
+
+use std::borrow::Cow;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::actor::Actor;
+use crate::adam::Adam;
+use crate::algorithm1::{ActorCritic, Episode, Hyperparameters};
+use crate::features::FEATURE_VERSION;
+use crate::network::Mlp;
+
+/// A training, finished or not, with its past.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Both networks and their optimisers.
+    pub training: ActorCritic,
+    /// One entry per update.
+    pub curve: Vec<Episode>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// What a training was started with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Version of atelier.
+    pub version: String,
+    /// The command that made it.
+    pub command: String,
+    /// The scenario, whole.
+    pub scenario: serde_json::Value,
+}
+
+/// The contents of `metadata.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Version of this file's form.
+    pub format: u32,
+    /// Where the checkpoint came from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Seed of the weights, of the exploration and of the training episodes.
+    pub seed: u64,
+    /// The random generator that the seed belongs to.
+    pub generator: String,
+    /// Meaning of the networks' input.
+    pub feature_version: u32,
+    /// J
+    pub servers: usize,
+    /// The choices that the paper leaves open.
+    pub hyperparameters: Hyperparameters,
+    /// Episodes done.
+    pub episodes: u64,
+    /// Updates done, as the optimisers count them.
+    pub updates: u64,
+    /// File of the weights.
+    pub weights: PathBuf,
+    /// File of the learning curve.
+    pub curve: PathBuf,
+}
+
+const FORMAT: u32 = 1;
+const METADATA: &str = "metadata.json";
+
+impl Checkpoint {
+    /// Writes the checkpoint into `folder`, in place of an older one.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`]; an older checkpoint is then still there.
+    pub fn save(&self, folder: &Path) -> Result<(), CheckpointError> {
+        let training = &self.training;
+        let metadata = Metadata {
+            format: FORMAT,
+            origin: self.origin.clone(),
+            seed: training.seed,
+            generator: scheduling::Generator::VERSION.into(),
+            feature_version: FEATURE_VERSION,
+            servers: training.actor.servers(),
+            hyperparameters: training.hyperparameters.clone(),
+            episodes: training.episodes,
+            updates: training.actor_adam.updates,
+            weights: format!("weights-{}.safetensors", training.episodes).into(),
+            curve: format!("curve-{}.csv", training.episodes).into(),
+        };
+        let older = read_metadata(folder).ok();
+        fs::create_dir_all(folder).map_err(|error| CheckpointError::io(folder, error))?;
+        write(&folder.join(&metadata.weights), &self.weights())?;
+        write(&folder.join(&metadata.curve), write_curve(&self.curve).as_bytes())?;
+        let json = serde_json::to_string_pretty(&metadata).expect("metadata has JSON's types");
+        write(&folder.join(METADATA), format!("{json}\n").as_bytes())?;
+        for file in older.into_iter().flat_map(|older| [older.weights, older.curve]) {
+            if file != metadata.weights && file != metadata.curve {
+                // Left behind, it would only take space.
+                let _ = fs::remove_file(folder.join(file));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the checkpoint in `folder`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] with the file and what is wrong with it.
+    pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
+        let metadata = read_metadata(folder)?;
+        let file = folder.join(&metadata.weights);
+        let bytes = fs::read(&file).map_err(|error| CheckpointError::io(&file, error))?;
+        let training = read_weights(&bytes, &metadata)
+            .map_err(|problem| CheckpointError::Content { file, problem })?;
+        let file = folder.join(&metadata.curve);
+        let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
+        let curve = csv::Reader::from_reader(text.as_bytes())
+            .deserialize()
+            .collect::<Result<_, _>>()
+            .map_err(|error| CheckpointError::Content { file, problem: error.to_string() })?;
+        Ok(Self { training, curve, origin: metadata.origin })
+    }
+
+    /// Whether `folder` holds a checkpoint.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(METADATA).exists()
+    }
+
+    fn weights(&self) -> Vec<u8> {
+        let training = &self.training;
+        let mut tensors: Vec<(String, Tensor)> = Vec::new();
+        for (name, network, adam) in [
+            ("actor", training.actor.network(), &training.actor_adam),
+            ("critic", &training.critic, &training.critic_adam),
+        ] {
+            for (part, values) in [
+                ("", network.parameters()),
+                (".first_moment", &adam.first_moment),
+                (".second_moment", &adam.second_moment),
+            ] {
+                tensors.extend(layers(network.sizes(), values).flat_map(|(layer, shape, w, b)| {
+                    let bias = vec![shape[1]];
+                    [
+                        (format!("{name}.{layer}.weight{part}"), Tensor::new(shape, w)),
+                        (format!("{name}.{layer}.bias{part}"), Tensor::new(bias, b)),
+                    ]
+                }));
+            }
+        }
+        safetensors::serialize(tensors, None).expect("names differ and shapes fit")
+    }
+}
+
+/// The curve as CSV with a header.
+pub fn write_curve(curve: &[Episode]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for episode in curve {
+        writer.serialize(episode).expect("episodes are flat and memory does not fail");
+    }
+    let bytes = writer.into_inner().expect("memory does not fail");
+    String::from_utf8(bytes).expect("numbers are ASCII")
+}
+
+fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
+    let file = folder.join(METADATA);
+    let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
+    let content = |problem| CheckpointError::Content { file: file.clone(), problem };
+    let metadata: Metadata =
+        serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+    for (what, found, expected) in [
+        ("format", metadata.format, FORMAT),
+        ("feature_version", metadata.feature_version, FEATURE_VERSION),
+    ] {
+        if found != expected {
+            return Err(content(format!("{what} is {found}: this version reads {expected}")));
+        }
+    }
+    for name in [&metadata.weights, &metadata.curve] {
+        // A checkpoint from elsewhere must not make us read other folders.
+        if name.file_name() != Some(name.as_os_str()) {
+            return Err(content(format!("{}: allowed is a plain file name", name.display())));
+        }
+    }
+    Ok(metadata)
+}
+
+fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<ActorCritic, String> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let h = &metadata.hyperparameters;
+    let fresh = ActorCritic::new(metadata.servers, metadata.seed, h.clone());
+    let read = |name: &str, sizes: &[usize], part: &str| -> Result<Vec<f32>, String> {
+        let mut values = Vec::new();
+        for (layer, pair) in sizes.windows(2).enumerate() {
+            for (kind, shape) in [("weight", pair), ("bias", &pair[1..])] {
+                let name = format!("{name}.{layer}.{kind}{part}");
+                let tensor = tensors.tensor(&name).map_err(|error| format!("{name}: {error}"))?;
+                if tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
+                    let (dtype, found) = (tensor.dtype(), tensor.shape());
+                    return Err(format!("{name} is {dtype:?} {found:?}: expected F32 {shape:?}"));
+                }
+                let (numbers, _) = tensor.data().as_chunks::<4>();
+                values.extend(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+            }
+        }
+        Ok(values)
+    };
+    let network = |name: &str, sizes: &[usize]| {
+        let adam = Adam {
+            first_moment: read(name, sizes, ".first_moment")?,
+            second_moment: read(name, sizes, ".second_moment")?,
+            updates: metadata.updates,
+        };
+        let network = Mlp::from_parameters(sizes, read(name, sizes, "")?);
+        Ok::<_, String>((network.expect("as many as the shapes say"), adam))
+    };
+    let (actor, actor_adam) = network("actor", fresh.actor.network().sizes())?;
+    let actor = Actor::from_network(actor, metadata.servers).expect("sizes are those of an actor");
+    let (critic, critic_adam) = network("critic", fresh.critic.sizes())?;
+    Ok(ActorCritic { actor, critic, actor_adam, critic_adam, episodes: metadata.episodes, ..fresh })
+}
+
+/// Weights and biases of each layer in a vector of parameters, with the shape of the weights.
+fn layers<'a>(
+    sizes: &'a [usize],
+    mut values: &'a [f32],
+) -> impl Iterator<Item = (usize, Vec<usize>, &'a [f32], &'a [f32])> {
+    sizes.windows(2).enumerate().map(move |(layer, pair)| {
+        let (weights, rest) = values.split_at(pair[0] * pair[1]);
+        let (bias, rest) = rest.split_at(pair[1]);
+        values = rest;
+        (layer, pair.to_vec(), weights, bias)
+    })
+}
+
+/// A tensor as safetensors wants it.
+struct Tensor {
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Tensor {
+    fn new(shape: Vec<usize>, values: &[f32]) -> Self {
+        Self { shape, bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect() }
+    }
+}
+
+impl View for Tensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes to a temporary name beside the file and renames it into place.
+fn write(file: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let error = |error| CheckpointError::io(file, error);
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let mut handle = fs::File::create(&temporary).map_err(error)?;
+    handle.write_all(bytes).map_err(error)?;
+    handle.sync_all().map_err(error)?;
+    fs::rename(&temporary, file).map_err(error)
+}
+
+/// A checkpoint that cannot be read or written.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    /// A file cannot be reached.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// The reason that the system gives.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {problem}", file.display())]
+    Content {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl CheckpointError {
+    fn io(file: &Path, source: io::Error) -> Self {
+        Self::Io { file: file.to_owned(), source }
+    }
+}

@@ -1,0 +1,103 @@
+//! The trained policy, and how any policy is made from its name.
+
+use std::sync::Arc;
+
+use scheduling::{Cluster, Decision, Generator, Observation, Policy, PolicyName};
+use thiserror::Error;
+
+use crate::actor::Actor;
+use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::features;
+use crate::network::Activations;
+
+/// What a policy of some name is made from, read once and used for many instances.
+#[derive(Clone, Debug)]
+pub enum Recipe {
+    /// A rule that needs nothing but its name.
+    Rule(PolicyName),
+    /// A checkpoint's actor, and the name that led to it.
+    Trained(PolicyName, Arc<Actor>),
+}
+
+impl Recipe {
+    /// Reads what the policy needs.
+    ///
+    /// # Errors
+    /// [`PolicyError::Checkpoint`]
+    pub fn load(name: &PolicyName) -> Result<Self, PolicyError> {
+        let PolicyName::Agent { checkpoint } = name else { return Ok(Self::Rule(name.clone())) };
+        let checkpoint = Checkpoint::load(checkpoint)
+            .map_err(|source| PolicyError::Checkpoint { policy: name.to_string(), source })?;
+        Ok(Self::Trained(name.clone(), Arc::new(checkpoint.training.actor)))
+    }
+
+    /// Makes the policy for a cluster, which a trained one must fit.
+    ///
+    /// # Errors
+    /// [`PolicyError::Servers`]
+    pub fn policy(
+        &self,
+        cluster: &Cluster,
+        generator: Generator,
+    ) -> Result<Box<dyn Policy>, PolicyError> {
+        match self {
+            Self::Rule(name) => Ok(name.rule(generator).expect("a rule needs no checkpoint")),
+            Self::Trained(_, actor) if actor.servers() == cluster.len() => {
+                Ok(Box::new(Agent::new(actor.clone())))
+            }
+            Self::Trained(name, actor) => Err(PolicyError::Servers {
+                policy: name.to_string(),
+                trained: actor.servers(),
+                given: cluster.len(),
+            }),
+        }
+    }
+}
+
+/// A trained actor as a policy: the most probable server and the most probable steps.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    actor: Arc<Actor>,
+    input: Vec<f32>,
+    activations: Activations,
+}
+
+impl Agent {
+    /// The policy of a trained actor.
+    pub fn new(actor: Arc<Actor>) -> Self {
+        Self { actor, input: Vec::new(), activations: Activations::default() }
+    }
+}
+
+impl Policy for Agent {
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        features::of_observation(observation, &mut self.input);
+        self.actor.most_probable(&self.input, &mut self.activations)
+    }
+}
+
+/// A policy that cannot be made.
+#[derive(Debug, Error)]
+pub enum PolicyError {
+    /// The checkpoint cannot be used.
+    #[error("policy {policy}: {source}")]
+    Checkpoint {
+        /// Name of the policy.
+        policy: String,
+        /// Why.
+        source: CheckpointError,
+    },
+    /// The checkpoint is for another number of servers.
+    #[error(
+        "policy {policy} was trained for {trained} servers and the cluster has {given}: \
+         allowed is a cluster of {trained}, as its input has one backlog per server"
+    )]
+    Servers {
+        /// Name of the policy.
+        policy: String,
+        /// Servers in training.
+        trained: usize,
+        /// Servers here.
+        given: usize,
+    },
+}
