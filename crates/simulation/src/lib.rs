@@ -1,0 +1,40 @@
+//! Virtual time: from a scenario file to what a policy is worth.
+//!
+//! A [`Scenario`] says how instances are drawn, [`Scenario::instance`] draws one, [`simulate`] runs
+//! a policy on it and [`Metrics`] condense the rows. [`BatchedEnvironment`] runs many episodes side
+//! by side for training, on the very same instances and with the very same rewards.
+//!
+//! ```
+//! use scheduling::{Generator, PolicyName, Purpose};
+//! use simulation::{Episode, Metrics, Scenario, simulate};
+//!
+//! let scenario = Scenario::from_toml(include_str!("../../../scenarios/paper.toml"))?;
+//! let episode = Episode::Evaluation(0);
+//! let instance = scenario.instance(7, episode);
+//! let generator = Generator::new(7, Purpose::Policy, episode.stream());
+//! let mut policy = PolicyName::Myopic.rule(generator).expect("myopic is not read from a file");
+//! let metrics = Metrics::of(&simulate(&instance, &mut *policy));
+//! assert!(metrics.reward > 60.0);
+//! # Ok::<(), simulation::ScenarioError>(())
+//! ```
+//!
+//! Nothing here reads a clock, a file or entropy: scenarios arrive as text, seeds as numbers.
+
+mod environment;
+mod event;
+mod metrics;
+mod scenario;
+mod simulator;
+mod uniform;
+mod workload;
+
+pub use environment::BatchedEnvironment;
+pub use event::{Event, EventKind, events};
+pub use metrics::{Estimate, Figures, Metrics, RESAMPLES, Summary, difference, summarise};
+pub use scenario::{
+    Arrivals, ClusterModel, Drawn, Due, PenaltyMix, Scenario, ScenarioError, ServerGroup, Settings,
+    Weight,
+};
+pub use simulator::simulate;
+pub use uniform::Uniform;
+pub use workload::{Episode, Workload};

@@ -1,0 +1,26 @@
+//! The simulator: a policy on an instance, in virtual time.
+
+use scheduling::{Instance, Policy, Queues, Row};
+
+/// Lets `policy` decide every request as it arrives; one row per request, in order of arrival.
+///
+/// # Panics
+/// If the policy breaks its contract and names a server that the cluster does not have.
+pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
+    let (cluster, objective) = (instance.cluster(), instance.objective());
+    let mut queues = Queues::new(cluster.len());
+    (instance.requests().iter().enumerate())
+        .map(|(index, request)| {
+            let now = request.arrival;
+            let decision = policy.decide(&queues.observe(now, request, cluster, objective));
+            assert!(
+                decision.server < cluster.len(),
+                "the policy sends request {index} to server {}: allowed is 0 to {}",
+                decision.server,
+                cluster.len() - 1,
+            );
+            let execution = queues.dispatch(now, decision, cluster);
+            Row::new(index, request, decision, execution, objective)
+        })
+        .collect()
+}
