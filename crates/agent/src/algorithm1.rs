@@ -78,7 +78,7 @@ impl Default for Hyperparameters {
 
 /// What one update saw, averaged over its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Episode {
+pub struct CurvePoint {
     /// Episodes done, this update's included.
     pub episode: u64,
     /// r_t of eq. (5), per request.
@@ -114,7 +114,7 @@ impl ActorCritic {
     pub fn train(
         &mut self,
         environment: &mut impl Environment,
-        mut after_update: impl FnMut(&Self, &Episode) -> ControlFlow<()>,
+        mut after_update: impl FnMut(&Self, &CurvePoint) -> ControlFlow<()>,
     ) {
         let mut memory = Memory::default();
         // 2: for e = 1, 2, …, E do
@@ -163,7 +163,7 @@ impl ActorCritic {
     ///
     /// The rows are cut into chunks that stay in a core's cache. Their gradients are added in order
     /// of the chunks, so the result does not depend on the number of threads.
-    fn update(&mut self, lanes: usize, memory: &mut Memory) -> Episode {
+    fn update(&mut self, lanes: usize, memory: &mut Memory) -> CurvePoint {
         let (h, inputs) = (&self.hyperparameters, self.critic.sizes()[0]);
         let Trajectory { states, actions, rewards } = &memory.trajectory;
         let rows = actions.len();
@@ -228,7 +228,7 @@ impl ActorCritic {
         let critic_gradient = cut(&mut gradient, largest);
         self.critic_adam.update(self.critic.parameters_mut(), &gradient, learning_rate);
 
-        Episode {
+        CurvePoint {
             episode: self.episodes,
             reward: rewards.iter().sum::<f64>() / n,
             floored: floored / n,

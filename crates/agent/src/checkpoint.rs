@@ -15,13 +15,14 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use atomic_write_file::AtomicWriteFile;
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::actor::Actor;
 use crate::adam::Adam;
-use crate::algorithm1::{ActorCritic, Episode, Hyperparameters};
+use crate::algorithm1::{ActorCritic, CurvePoint, Hyperparameters};
 use crate::features::FEATURE_VERSION;
 use crate::network::Mlp;
 
@@ -31,7 +32,7 @@ pub struct Checkpoint {
     /// Both networks and their optimisers.
     pub training: ActorCritic,
     /// One entry per update.
-    pub curve: Vec<Episode>,
+    pub curve: Vec<CurvePoint>,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -163,7 +164,7 @@ impl Checkpoint {
 }
 
 /// The curve as CSV with a header.
-pub fn write_curve(curve: &[Episode]) -> String {
+pub fn write_curve(curve: &[CurvePoint]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for episode in curve {
         writer.serialize(episode).expect("episodes are flat and memory does not fail");
@@ -272,13 +273,12 @@ impl View for Tensor {
 
 /// Writes to a temporary name beside the file and renames it into place.
 fn write(file: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let error = |error| CheckpointError::io(file, error);
-    let mut temporary = file.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let mut handle = fs::File::create(&temporary).map_err(error)?;
-    handle.write_all(bytes).map_err(error)?;
-    handle.sync_all().map_err(error)?;
-    fs::rename(&temporary, file).map_err(error)
+    let write = || {
+        let mut handle = AtomicWriteFile::open(file)?;
+        handle.write_all(bytes)?;
+        handle.commit()
+    };
+    write().map_err(|error| CheckpointError::io(file, error))
 }
 
 /// A checkpoint that cannot be read or written.

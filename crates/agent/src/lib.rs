@@ -16,7 +16,7 @@ pub mod checkpoint;
 
 pub use actor::{Actor, Update};
 pub use adam::Adam;
-pub use algorithm1::{ActorCritic, Episode, Hyperparameters};
+pub use algorithm1::{ActorCritic, CurvePoint, Hyperparameters};
 pub use checkpoint::{Checkpoint, CheckpointError, Metadata, Origin};
 pub use features::FEATURE_VERSION;
 pub use network::{Activations, Mlp, parameter_count};

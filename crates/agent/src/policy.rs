@@ -31,6 +31,13 @@ impl Recipe {
         Ok(Self::Trained(name.clone(), Arc::new(checkpoint.training.actor)))
     }
 
+    /// Name of the policy.
+    pub fn name(&self) -> &PolicyName {
+        match self {
+            Self::Rule(name) | Self::Trained(name, _) => name,
+        }
+    }
+
     /// Makes the policy for a cluster, which a trained one must fit.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use agent::{ActorCritic, Checkpoint, Episode, Hyperparameters, Origin, Recipe};
+use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin, Recipe};
 use scheduling::{
     Cluster, Decision, Environment, Generator, PolicyName, Purpose, Seconds, Server, StepRate,
     TardinessPenalty,
@@ -79,7 +79,7 @@ fn hyperparameters(episodes: u64) -> Hyperparameters {
 }
 
 /// Trains on with the toy until `stop` episodes are done.
-fn train(training: &mut ActorCritic, lanes: usize, stop: u64) -> Vec<Episode> {
+fn train(training: &mut ActorCritic, lanes: usize, stop: u64) -> Vec<CurvePoint> {
     let mut curve = Vec::new();
     training.train(&mut Toy::new(lanes), |training, episode| {
         curve.push(*episode);
@@ -135,7 +135,7 @@ fn the_number_of_threads_changes_nothing() {
     assert!(run(1) == run(2));
 }
 
-fn checkpoint(training: ActorCritic, curve: Vec<Episode>) -> Checkpoint {
+fn checkpoint(training: ActorCritic, curve: Vec<CurvePoint>) -> Checkpoint {
     let origin = Origin {
         version: "0".into(),
         command: "test".into(),

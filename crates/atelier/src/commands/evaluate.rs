@@ -1,0 +1,72 @@
+use std::path::PathBuf;
+
+use agent::Recipe;
+use experiments::{Evaluation, table};
+use scheduling::PolicyName;
+use simulation::Scenario;
+
+use crate::failure::Failure;
+use crate::{files, progress};
+
+/// Compare policies on instances of a scenario that all of them share.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Scenario file (TOML).
+    #[arg(long)]
+    scenario: PathBuf,
+    /// Name of a policy, such as `greedy`, `fixed[steps=30]` or `agent[models/paper]`; may be given
+    /// several times. All rules unless told.
+    #[arg(long = "policy")]
+    policies: Vec<PolicyName>,
+    /// Number of instances.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    instances: u64,
+    /// Seed of the instances.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// File for the results (JSON).
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// What is compared when nothing is named.
+pub(crate) const RULES: [&str; 5] =
+    ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=30]", "myopic"];
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let scenario = files::read_scenario(&arguments.scenario)?;
+    let names = if arguments.policies.is_empty() { rules() } else { arguments.policies.clone() };
+    let policies = files::load_policies(&names)?;
+    let evaluation = evaluate(&scenario, &policies, arguments.instances, arguments.seed)?;
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_string(&evaluation).map_err(anyhow::Error::from)?;
+        files::write(file, &(json + "\n"))?;
+    }
+    Ok(())
+}
+
+/// The names of [`RULES`].
+pub(crate) fn rules() -> Vec<PolicyName> {
+    RULES.iter().map(|name| name.parse().expect("rules have valid names")).collect()
+}
+
+/// Evaluates under a progress bar and prints the table.
+pub(crate) fn evaluate(
+    scenario: &Scenario,
+    policies: &[Recipe],
+    instances: u64,
+    seed: u64,
+) -> Result<Evaluation, Failure> {
+    let bar = progress::bar("evaluating", instances);
+    let evaluation = experiments::evaluate(scenario, policies, instances, seed, || bar.inc(1))
+        .map_err(|error| Failure::Refused(error.into()))?;
+    bar.finish_and_clear();
+    println!("{}", table(&evaluation));
+    println!(
+        "scenario {}, {instances} unseen instances of {} requests, seed {seed}; \
+         means per request, ± half of the 95 % interval",
+        evaluation.scenario,
+        scenario.settings().requests,
+    );
+    Ok(evaluation)
+}

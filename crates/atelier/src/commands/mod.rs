@@ -1,0 +1,4 @@
+pub(crate) mod evaluate;
+pub(crate) mod instance;
+pub(crate) mod simulate;
+pub(crate) mod train;

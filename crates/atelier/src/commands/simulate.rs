@@ -1,0 +1,60 @@
+use std::path::PathBuf;
+
+use anyhow::bail;
+use scheduling::verify::{Order, verify};
+use scheduling::{Generator, PolicyName, Purpose, write_rows};
+use simulation::{Metrics, simulate};
+
+use crate::failure::Failure;
+use crate::files;
+
+/// Run a policy on an instance; print what it is worth and write what happened to each request.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Instance file (JSON).
+    #[arg(long)]
+    instance: PathBuf,
+    /// Name of the policy, such as `greedy`, `fixed[steps=30]` or `agent[models/paper]`.
+    #[arg(long)]
+    policy: PolicyName,
+    /// Seed of policies that draw random numbers.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// File for the rows (CSV).
+    #[arg(long)]
+    rows: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let instance = files::read_instance(&arguments.instance)?;
+    let recipe = &files::load_policies(std::slice::from_ref(&arguments.policy))?[0];
+    let generator = Generator::new(arguments.seed, Purpose::Policy, 0);
+    let mut policy = recipe
+        .policy(instance.cluster(), generator)
+        .map_err(|error| Failure::Refused(error.into()))?;
+    let rows = simulate(&instance, &mut *policy);
+    judge(&instance, &rows)?;
+    if let Some(file) = &arguments.rows {
+        files::write(file, &write_rows(&rows))?;
+    }
+    print(&Metrics::of(&rows));
+    Ok(())
+}
+
+/// No schedule leaves without having been checked.
+fn judge(instance: &scheduling::Instance, rows: &[scheduling::Row]) -> anyhow::Result<()> {
+    if let Err(violations) = verify(instance, rows, Order::FirstComeFirstServed) {
+        let list: Vec<_> = violations.iter().map(ToString::to_string).collect();
+        bail!("the schedule breaks the rules; please report this:\n  {}", list.join("\n  "));
+    }
+    Ok(())
+}
+
+fn print(metrics: &Metrics) {
+    println!("reward           {:.4}", metrics.reward);
+    println!("quality          {:.4}", metrics.quality);
+    println!("tardiness        {:.4} s", metrics.tardiness);
+    println!("late             {:.2} %", 100.0 * metrics.late_fraction);
+    println!("p99 tardiness    {:.4} s", metrics.tardiness_p99);
+    println!("worst tardiness  {:.4} s", metrics.tardiness_worst);
+}

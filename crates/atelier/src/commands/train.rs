@@ -1,0 +1,253 @@
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin};
+use anyhow::Context;
+use indicatif::ProgressBar;
+use scheduling::PolicyName;
+use simulation::{BatchedEnvironment, Scenario};
+
+use crate::commands::evaluate;
+use crate::failure::Failure;
+use crate::{files, progress};
+
+/// Train the paper's actor-critic on a scenario and compare it with the rules.
+///
+/// Ctrl-C leaves a checkpoint that can be used and resumed.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Scenario file (TOML).
+    #[arg(long)]
+    scenario: PathBuf,
+    /// Seed of the training instances, the initial weights and the exploration.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Folder for the checkpoint.
+    #[arg(long)]
+    out: PathBuf,
+    /// Go on with the checkpoint in the folder.
+    #[arg(long)]
+    resume: bool,
+    /// Instances of the comparison after training; 0 for none.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(0..=100_000))]
+    instances: u64,
+    #[command(flatten)]
+    choices: Choices,
+}
+
+/// Overrides of the hyperparameters; docs/actor-critic.md explains them.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Hyperparameters")]
+struct Choices {
+    /// Episodes of the whole training [default: 3000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    episodes: Option<u64>,
+    /// Episodes side by side, with one update for all of them [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    lanes: Option<u16>,
+    /// Widths of the hidden layers [default: 128,128]
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096))]
+    hidden: Option<Vec<u16>>,
+    /// Adam's learning rate at the start [default: 0.001]
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// γ of eq. (6) [default: 0.9]
+    #[arg(long)]
+    discount: Option<f64>,
+    /// Weight of the entropy bonus [default: 0.01]
+    #[arg(long)]
+    entropy_bonus: Option<f64>,
+    /// Reward that the agent takes for zero [default: 50]
+    #[arg(long, allow_negative_numbers = true)]
+    reward_centre: Option<f64>,
+    /// Reward that the agent takes for one, above zero [default: 10]
+    #[arg(long)]
+    reward_scale: Option<f64>,
+    /// Least scaled reward that the agent learns from [default: -5]
+    #[arg(long, allow_negative_numbers = true)]
+    reward_floor: Option<f64>,
+}
+
+/// Episodes between two checkpoints.
+const CHECKPOINT_EPISODES: u64 = 250;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let scenario = files::read_scenario(&arguments.scenario)?;
+    let hyperparameters = arguments.choices.hyperparameters()?;
+    let mut checkpoint = start(arguments, &scenario, hyperparameters)?;
+    let interrupted = interruption()?;
+    train(&mut checkpoint, &scenario, &arguments.out, interrupted)?;
+    if interrupted.load(Ordering::Relaxed) {
+        eprintln!(
+            "interrupted after {} of {} episodes; {} can be used as it is, and --resume goes on",
+            checkpoint.training.episodes,
+            checkpoint.training.hyperparameters.episodes,
+            arguments.out.display(),
+        );
+        return Err(Failure::Interrupted);
+    }
+    if arguments.instances > 0 {
+        let mut names = evaluate::rules();
+        names.push(PolicyName::Agent { checkpoint: arguments.out.clone() });
+        let policies = files::load_policies(&names)?;
+        evaluate::evaluate(&scenario, &policies, arguments.instances, arguments.seed)?;
+    }
+    Ok(())
+}
+
+/// A fresh training, or the one in the folder if it is the same.
+fn start(
+    arguments: &Arguments,
+    scenario: &Scenario,
+    hyperparameters: Hyperparameters,
+) -> Result<Checkpoint, Failure> {
+    let folder = &arguments.out;
+    let settings = serde_json::to_value(scenario.settings()).map_err(anyhow::Error::from)?;
+    if !arguments.resume {
+        if Checkpoint::exists(folder) {
+            let problem = "holds a checkpoint already: --resume goes on with it, another --out \
+                           starts anew";
+            return Err(Failure::refused(folder.display(), problem));
+        }
+        let origin = Origin {
+            version: env!("CARGO_PKG_VERSION").into(),
+            command: command(arguments),
+            scenario: settings,
+        };
+        let training = ActorCritic::new(scenario.servers(), arguments.seed, hyperparameters);
+        return Ok(Checkpoint { training, curve: Vec::new(), origin });
+    }
+    let checkpoint = Checkpoint::load(folder).map_err(|error| Failure::Refused(error.into()))?;
+    let training = &checkpoint.training;
+    for (what, same) in [
+        ("scenario", checkpoint.origin.scenario == settings),
+        ("seed", training.seed == arguments.seed),
+        ("hyperparameters", training.hyperparameters == hyperparameters),
+    ] {
+        if !same {
+            let problem = format!(
+                "was trained with another {what}: to resume, give what its metadata.json says"
+            );
+            return Err(Failure::refused(folder.display(), problem));
+        }
+    }
+    Ok(checkpoint)
+}
+
+/// Trains to the end or to the interruption, saving now and then.
+fn train(
+    checkpoint: &mut Checkpoint,
+    scenario: &Scenario,
+    folder: &Path,
+    interrupted: &AtomicBool,
+) -> Result<(), Failure> {
+    let Hyperparameters { episodes, lanes, .. } = checkpoint.training.hyperparameters;
+    let bar = progress::bar("training", episodes).with_position(checkpoint.training.episodes);
+    bar.reset_eta();
+    let mut environment = BatchedEnvironment::new(scenario, checkpoint.training.seed, lanes);
+    let decisions = (lanes * scenario.settings().requests) as f64;
+    while checkpoint.training.episodes < episodes && !interrupted.load(Ordering::Relaxed) {
+        let curve = &mut checkpoint.curve;
+        let start = std::time::Instant::now();
+        let (mut updates, before) = (0.0, checkpoint.training.episodes);
+        checkpoint.training.train(&mut environment, |training, point| {
+            curve.push(*point);
+            updates += 1.0;
+            report(&bar, curve, updates * decisions / start.elapsed().as_secs_f64());
+            let due = training.episodes / CHECKPOINT_EPISODES > before / CHECKPOINT_EPISODES;
+            if due || interrupted.load(Ordering::Relaxed) {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        checkpoint.save(folder).context("cannot save the checkpoint")?;
+    }
+    bar.finish();
+    Ok(())
+}
+
+/// Shows the reward of the last 50 updates and the speed.
+fn report(bar: &ProgressBar, curve: &[CurvePoint], decisions_per_second: f64) {
+    let last = &curve[curve.len().saturating_sub(50)..];
+    let reward = last.iter().map(|point| point.reward).sum::<f64>() / last.len() as f64;
+    bar.set_position(curve[curve.len() - 1].episode);
+    bar.set_message(format!("reward {reward:.2}  {:.2} M decisions/s", decisions_per_second / 1e6));
+}
+
+/// A flag that Ctrl-C and SIGTERM raise; a second Ctrl-C ends the program at once.
+fn interruption() -> anyhow::Result<&'static AtomicBool> {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(&INTERRUPTED)
+}
+
+/// The command as it would be typed.
+fn command(arguments: &Arguments) -> String {
+    let program = "atelier".to_owned();
+    let rest = std::env::args().skip(1).filter(|argument| argument != "--resume");
+    let _ = arguments;
+    std::iter::once(program).chain(rest).collect::<Vec<_>>().join(" ")
+}
+
+impl Choices {
+    fn hyperparameters(&self) -> Result<Hyperparameters, Failure> {
+        let default = Hyperparameters::default();
+        let number = |name: &str, value: Option<f64>, default: f64, low: f64, high: f64| {
+            let value = value.unwrap_or(default);
+            if (low..=high).contains(&value) {
+                return Ok(value);
+            }
+            Err(Failure::refused(name, format!("{value} given: allowed is {low} to {high}")))
+        };
+        Ok(Hyperparameters {
+            episodes: self.episodes.unwrap_or(default.episodes),
+            lanes: self.lanes.map_or(default.lanes, usize::from),
+            hidden: self.hidden.as_ref().map_or(default.hidden, |widths| {
+                widths.iter().map(|&width| usize::from(width)).collect()
+            }),
+            learning_rate: number(
+                "--learning-rate",
+                self.learning_rate,
+                default.learning_rate,
+                1e-9,
+                1.0,
+            )?,
+            discount: number("--discount", self.discount, default.discount, 0.0, 1.0)?,
+            entropy_bonus: number(
+                "--entropy-bonus",
+                self.entropy_bonus,
+                default.entropy_bonus,
+                0.0,
+                10.0,
+            )?,
+            reward_centre: number(
+                "--reward-centre",
+                self.reward_centre,
+                default.reward_centre,
+                -1e6,
+                1e6,
+            )?,
+            reward_scale: number(
+                "--reward-scale",
+                self.reward_scale,
+                default.reward_scale,
+                1e-3,
+                1e6,
+            )?,
+            reward_floor: number(
+                "--reward-floor",
+                self.reward_floor,
+                default.reward_floor,
+                -1e6,
+                0.0,
+            )?,
+            ..default
+        })
+    }
+}

@@ -1,0 +1,59 @@
+//! The command line: one file per command, no logic of its own.
+
+mod commands;
+mod failure;
+mod files;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Training allocates and frees buffers of some hundred kilobytes all the time; the system's
+/// allocator gives each back to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Schedules text-to-image requests on servers of different speed: which server runs each request,
+/// and how many denoising steps it gets.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Threads to use; all cores unless told.
+    #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Instance(commands::instance::Arguments),
+    Simulate(commands::simulate::Arguments),
+    Evaluate(commands::evaluate::Arguments),
+    Train(commands::train::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    if let Some(threads) = arguments.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build_global()
+            .map_err(anyhow::Error::from)?;
+    }
+    match arguments.command {
+        Command::Instance(arguments) => commands::instance::run(&arguments),
+        Command::Simulate(arguments) => commands::simulate::run(&arguments),
+        Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
+        Command::Train(arguments) => commands::train::run(&arguments),
+    }
+}
