@@ -6,33 +6,45 @@
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
+use pulp::{Arch, NullaryFnOnce};
 
 /// y = b + x W for a single row x, with W `x.len() × y.len()` in row-major order.
 pub(crate) fn affine(x: &[f32], weights: &[f32], bias: &[f32], y: &mut [f32]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || affine_loop(x, weights, bias, y),
-    );
+    Arch::new().dispatch(Affine { x, weights, bias, y });
 }
 
-#[inline(always)]
-fn affine_loop(x: &[f32], weights: &[f32], bias: &[f32], y: &mut [f32]) {
-    let n = y.len();
-    y.copy_from_slice(bias);
-    // Four rows of W at a time: y is loaded and stored a quarter as often.
-    let (xs, rest) = x.as_chunks::<4>();
-    for (&[x0, x1, x2, x3], rows) in xs.iter().zip(weights.chunks_exact(4 * n)) {
-        let (w0, rows) = rows.split_at(n);
-        let (w1, rows) = rows.split_at(n);
-        let (w2, w3) = rows.split_at(n);
-        for ((((y, w0), w1), w2), w3) in y.iter_mut().zip(w0).zip(w1).zip(w2).zip(w3) {
-            *y = (((*y + x0 * w0) + x1 * w1) + x2 * w2) + x3 * w3;
+/// A type rather than a closure: only what is inlined into the dispatch is compiled for its
+/// instruction set, and a closure's inlining cannot be forced.
+struct Affine<'a> {
+    x: &'a [f32],
+    weights: &'a [f32],
+    bias: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Affine<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { x, weights, bias, y } = self;
+        let n = y.len();
+        y.copy_from_slice(bias);
+        // Four rows of W at a time: y is loaded and stored a quarter as often.
+        let (xs, rest) = x.as_chunks::<4>();
+        for (&[x0, x1, x2, x3], rows) in xs.iter().zip(weights.chunks_exact(4 * n)) {
+            let (w0, rows) = rows.split_at(n);
+            let (w1, rows) = rows.split_at(n);
+            let (w2, w3) = rows.split_at(n);
+            for ((((y, w0), w1), w2), w3) in y.iter_mut().zip(w0).zip(w1).zip(w2).zip(w3) {
+                *y = (((*y + x0 * w0) + x1 * w1) + x2 * w2) + x3 * w3;
+            }
         }
-    }
-    let done = (x.len() - rest.len()) * n;
-    for (&x, row) in rest.iter().zip(weights[done..].chunks_exact(n)) {
-        for (y, w) in y.iter_mut().zip(row) {
-            *y += x * w;
+        let done = (x.len() - rest.len()) * n;
+        for (&x, row) in rest.iter().zip(weights[done..].chunks_exact(n)) {
+            for (y, w) in y.iter_mut().zip(row) {
+                *y += x * w;
+            }
         }
     }
 }
@@ -97,15 +109,21 @@ pub(crate) fn add(x: &[f32], y: &mut [f32]) {
 
 /// y = tanh(y)
 pub(crate) fn tanh(y: &mut [f32]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for y in y {
-                // 1 − 2 / (e^2y + 1), exact to one unit in the last place of 1.
-                *y = 1.0 - 2.0 / (exponential(2.0 * *y) + 1.0);
-            }
-        },
-    );
+    Arch::new().dispatch(Tanh(y));
+}
+
+struct Tanh<'a>(&'a mut [f32]);
+
+impl NullaryFnOnce for Tanh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for y in self.0 {
+            // 1 − 2 / (e^2y + 1), exact to one unit in the last place of 1.
+            *y = 1.0 - 2.0 / (exponential(2.0 * *y) + 1.0);
+        }
+    }
 }
 
 /// dy = dy · tanh', where y = tanh(·) and tanh' = 1 − y².
@@ -117,16 +135,22 @@ pub(crate) fn tanh_gradient(y: &[f32], dy: &mut [f32]) {
 
 /// Turns logits into unnormalised probabilities e^(z − max z) and returns their sum and max z.
 pub(crate) fn exponentials(logits: &mut [f32]) -> (f32, f32) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let largest = fold(logits, f32::NEG_INFINITY, f32::max);
-            for z in &mut *logits {
-                *z = exponential(*z - largest);
-            }
-            (fold(logits, 0.0, |a, b| a + b), largest)
-        },
-    )
+    Arch::new().dispatch(Exponentials(logits))
+}
+
+struct Exponentials<'a>(&'a mut [f32]);
+
+impl NullaryFnOnce for Exponentials<'_> {
+    type Output = (f32, f32);
+
+    #[inline(always)]
+    fn call(self) -> (f32, f32) {
+        let largest = fold(self.0, f32::NEG_INFINITY, f32::max);
+        for z in &mut *self.0 {
+            *z = exponential(*z - largest);
+        }
+        (fold(self.0, 0.0, |a, b| a + b), largest)
+    }
 }
 
 /// A reduction in 16 interleaved parts: vector registers can hold them, and the order of the

@@ -1,0 +1,279 @@
+//! The commands as a user types them: what they write, what they refuse, and with which exit code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use scheduling::verify::{Order, verify};
+use scheduling::{Instance, read_rows};
+use tempfile::TempDir;
+
+const PAPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/paper.toml");
+const CONTENDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/contended.toml");
+const AGENT: &str = concat!("agent[", env!("CARGO_MANIFEST_DIR"), "/../../models/paper]");
+
+struct Workshop(TempDir);
+
+impl Workshop {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, contents: &str) -> PathBuf {
+        let file = self.0.path().join(name);
+        fs::write(&file, contents).unwrap();
+        file
+    }
+
+    fn atelier(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_atelier"))
+            .args(arguments)
+            .current_dir(self.0.path())
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that is to succeed and gives its standard output.
+    fn run(&self, arguments: &[&str]) -> String {
+        let output = self.atelier(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs a command that is to be refused: exit code 2, one message, nothing written.
+    fn refused(&self, arguments: &[&str], parts: &[&str]) {
+        let before = self.contents();
+        let output = self.atelier(arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        for part in parts {
+            assert!(message.contains(part), "{message:?} does not contain {part:?}");
+        }
+        assert_eq!(self.contents(), before, "{arguments:?} wrote something");
+    }
+
+    fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files: Vec<_> = fs::read_dir(self.0.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn read(&self, name: impl AsRef<Path>) -> String {
+        fs::read_to_string(self.0.path().join(name)).unwrap()
+    }
+}
+
+#[test]
+fn every_policys_rows_are_a_valid_schedule() {
+    let workshop = Workshop::new();
+    for scenario in [PAPER, CONTENDED] {
+        workshop.run(&["instance", "--scenario", scenario, "--seed", "5", "--out", "i.json"]);
+        let instance = Instance::from_json(&workshop.read("i.json")).unwrap();
+        assert_eq!(instance.requests().len(), 2000);
+        for policy in ["random", "greedy", "greedy[ties=fastest]", "fixed", "myopic", AGENT] {
+            let printed = workshop.run(&[
+                "simulate",
+                "--instance",
+                "i.json",
+                "--policy",
+                policy,
+                "--seed",
+                "2",
+                "--rows",
+                "r.csv",
+            ]);
+            let rows = read_rows(&workshop.read("r.csv")).unwrap();
+            verify(&instance, &rows, Order::FirstComeFirstServed).unwrap();
+            let mean = rows.iter().map(|row| row.reward).sum::<f64>() / 2000.0;
+            assert!(printed.contains(&format!("{mean:.4}")), "{printed} has no {mean}");
+        }
+    }
+}
+
+#[test]
+fn same_seed_same_rows_on_any_number_of_threads() {
+    let workshop = Workshop::new();
+    let mut seen = Vec::new();
+    for threads in ["1", "2"] {
+        let t = ["--threads", threads];
+        let instance = ["instance", "--scenario", CONTENDED, "--seed", "7", "--out", "i.json"];
+        workshop.run(&[&instance[..], &t].concat());
+        let simulate =
+            ["simulate", "--instance", "i.json", "--policy", "random", "--rows", "r.csv"];
+        workshop.run(&[&simulate[..], &t].concat());
+        let evaluate =
+            ["evaluate", "--scenario", CONTENDED, "--instances", "4", "--json", "e.json"];
+        workshop.run(&[&evaluate[..], &t].concat());
+        seen.push(["i.json", "r.csv", "e.json"].map(|file| workshop.read(file)));
+    }
+    assert_eq!(seen[0], seen[1]);
+    workshop.run(&["instance", "--scenario", CONTENDED, "--seed", "8", "--out", "i.json"]);
+    assert_ne!(workshop.read("i.json"), seen[0][0]);
+}
+
+#[test]
+fn training_leaves_a_checkpoint_that_can_be_evaluated_and_is_not_overwritten() {
+    let workshop = Workshop::new();
+    let small = fs::read_to_string(PAPER).unwrap().replace("requests = 2000", "requests = 50");
+    workshop.file("small.toml", &small);
+    let train = [
+        "train",
+        "--scenario",
+        "small.toml",
+        "--seed",
+        "3",
+        "--out",
+        "x",
+        "--episodes",
+        "4",
+        "--hidden",
+        "8",
+        "--instances",
+        "2",
+    ];
+    let table = workshop.run(&train);
+    assert!(table.contains("agent[x]") && table.contains("myopic"), "{table}");
+    workshop.refused(&train, &["x", "--resume"]);
+    workshop.refused(
+        &[&train[..], &["--resume", "--discount", "0.5"]].concat(),
+        &["another hyperparameters"],
+    );
+    // Done already, so resuming only compares again.
+    assert_eq!(workshop.run(&[&train[..], &["--resume"]].concat()), table);
+    let evaluate = ["evaluate", "--scenario", "small.toml", "--policy", "agent[x]"];
+    assert!(workshop.run(&evaluate).contains("agent[x]"));
+    // Another number of servers does not fit.
+    workshop.file("five.toml", &small.replace("count = 6", "count = 1"));
+    let evaluate = ["evaluate", "--scenario", "five.toml", "--policy", "agent[x]"];
+    workshop.refused(&evaluate, &["trained for 10 servers and the cluster has 5"]);
+}
+
+#[test]
+fn bad_scenarios_are_refused() {
+    let workshop = Workshop::new();
+    let paper = fs::read_to_string(PAPER).unwrap();
+    let check = |from: &str, to: &str, parts: &[&str]| {
+        assert!(paper.contains(from));
+        workshop.file("s.toml", &paper.replacen(from, to, 1));
+        let instance = ["instance", "--scenario", "s.toml", "--out", "out.json"];
+        workshop.refused(&instance, &[&["s.toml"], parts].concat());
+        let train = ["train", "--scenario", "s.toml", "--out", "x"];
+        workshop.refused(&train, &["s.toml"]);
+    };
+    check("requests = 2000", "requests = 2000\ncolour = 1", &["unknown field", "colour", "line"]);
+    check("requests = 2000", "requests = 0", &["line", "1 to 1e6"]);
+    check("15.0 }", "-15.0 }", &["line", "-15", "0 to 1e9 seconds"]);
+    check("15.0 }", "nan }", &["line", "NaN", "0 to 1e9 seconds"]);
+    check("[2.0, 20.0]", "[20.0, 2.0]", &["line"]);
+    check("tardiness_weight = 1.5", "tardiness_weight = -1", &["line", "0 to 1e6"]);
+    check("count = 6", "count = 0\nsteps = 1", &["unknown field", "line"]);
+    let empty = paper.replace("count = 6", "count = 0").replace("count = 4", "count = 0");
+    workshop.file("s.toml", &empty);
+    let instance = ["instance", "--scenario", "s.toml", "--out", "out.json"];
+    workshop.refused(&instance, &["0 servers", "1 to 1000"]);
+    workshop.refused(&["instance", "--scenario", "none.toml", "--out", "o"], &["none.toml"]);
+}
+
+#[test]
+fn bad_instances_are_refused() {
+    let workshop = Workshop::new();
+    let check = |servers: &str, requests: &str, parts: &[&str]| {
+        let json = format!(
+            "{{\"servers\": [{servers}],\n\"requests\": [{requests}],\n\"tardiness_weight\": 1.5}}"
+        );
+        workshop.file("i.json", &json);
+        workshop.file("r.csv", "precious");
+        let simulate =
+            ["simulate", "--instance", "i.json", "--policy", "greedy", "--rows", "r.csv"];
+        workshop.refused(&simulate, &[&["i.json"], parts].concat());
+    };
+    let server = r#"{"name":"s0","steps_per_second":10}"#;
+    let request = |arrival: &str, due: &str| {
+        format!(r#"{{"arrival":{arrival},"due":{due},"penalty":"linear"}}"#)
+    };
+    check("", &request("0", "1"), &["servers", "1 or more"]);
+    check(server, &request("-1", "1"), &["requests[0].arrival", "-1", "0 to 1e9"]);
+    check(server, &request("NaN", "1"), &["requests[0].arrival", "line 2"]);
+    check(server, &request("2", "1"), &["requests[0].due", "2 s or later"]);
+    let unsorted = request("2", "3") + "," + &request("1", "3");
+    check(server, &unsorted, &["requests[1].arrival", "2 s or later"]);
+    let unknown = r#"{"arrival":0,"due":1,"penalty":"linear","steps":0}"#;
+    check(server, unknown, &["unknown field", "steps", "line 2"]);
+}
+
+#[test]
+fn bad_arguments_are_refused() {
+    let workshop = Workshop::new();
+    workshop.run(&["instance", "--scenario", PAPER, "--out", "i.json"]);
+    let simulate = |policy| ["simulate", "--instance", "i.json", "--policy", policy];
+    workshop.refused(&simulate("best"), &["no such policy", "valid are random"]);
+    workshop.refused(&simulate("fixed[steps=0]"), &["steps=0", "1 to 200"]);
+    workshop.refused(&simulate("agent[nowhere]"), &["nowhere"]);
+    workshop.refused(&["evaluate", "--scenario", PAPER, "--instances", "0"], &["instances"]);
+    let train = ["train", "--scenario", PAPER, "--out", "x", "--discount", "1.5"];
+    workshop.refused(&train, &["--discount", "1.5", "0 to 1"]);
+    workshop.refused(&["paint"], &["paint"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let workshop = Workshop::new();
+    let output =
+        workshop.atelier(&["instance", "--scenario", PAPER, "--out", "no/such/folder/i.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no/such/folder/i.json"));
+}
+
+/// Ctrl-C in the middle leaves a checkpoint that evaluates, and that resumes to the same end.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_training_can_be_resumed() {
+    let workshop = Workshop::new();
+    let small = fs::read_to_string(PAPER).unwrap().replace("requests = 2000", "requests = 200");
+    workshop.file("small.toml", &small);
+    let train = |out| {
+        [
+            "train",
+            "--scenario",
+            "small.toml",
+            "--seed",
+            "3",
+            "--out",
+            out,
+            "--episodes",
+            "600",
+            "--hidden",
+            "32",
+            "--instances",
+            "0",
+        ]
+    };
+    workshop.run(&train("whole"));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_atelier"))
+        .args(train("parts"))
+        .current_dir(workshop.0.path())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // As soon as the first checkpoint is there, training is under way.
+    while !workshop.0.path().join("parts/metadata.json").exists() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let code = child.wait().unwrap().code();
+    // The signal may come too late to interrupt anything.
+    assert!(code == Some(130) || code == Some(0), "{code:?}");
+    let policy = "agent[parts]";
+    workshop.run(&["evaluate", "--scenario", "small.toml", "--policy", policy, "--instances", "1"]);
+    workshop.run(&[&train("parts")[..], &["--resume"]].concat());
+    for file in ["weights-600.safetensors", "curve-600.csv"] {
+        let read = |out: &str| fs::read(workshop.0.path().join(out).join(file)).unwrap();
+        assert!(read("whole") == read("parts"), "{file} differs");
+    }
+}
