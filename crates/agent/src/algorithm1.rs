@@ -287,7 +287,9 @@ fn cut(gradient: &mut [f32], largest: f64) -> f64 {
     let length = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
     if length > largest {
         let factor = (largest / length) as f32;
-        gradient.iter_mut().for_each(|g| *g *= factor);
+        for g in gradient {
+            *g *= factor;
+        }
     }
     length
 }
