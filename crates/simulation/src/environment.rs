@@ -10,7 +10,8 @@ use crate::workload::{Episode, Workload};
 /// Lane `k` runs the instance of `Episode::Training(first_episode + k)` and pays the very rewards
 /// that [`crate::simulate`] would, to the last bit, whatever the number of lanes. What is observed
 /// is rounded to `f32`; all state is `f64`. Every field is one contiguous buffer over the lanes, and
-/// a step allocates nothing.
+/// a step allocates nothing. Requests are drawn when their step comes: an episode takes no memory
+/// that grows with its length, and a reset costs next to nothing.
 ///
 /// ```
 /// use scheduling::{Decision, Steps};
