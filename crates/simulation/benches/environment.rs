@@ -50,6 +50,16 @@ fn episodes(c: &mut Criterion) {
             });
         });
 
+        // What the environment spends on drawing requests: the rest is stepping.
+        group.bench_function("drawing requests", |b| {
+            let mut workload = scenario.workload(1, Episode::Training(0));
+            b.iter(|| {
+                (0..requests).for_each(|_| {
+                    black_box(workload.draw());
+                });
+            });
+        });
+
         for batch in [16, 64, 256] {
             let mut environment = BatchedEnvironment::new(&scenario, 1, batch);
             let actions = actions(&environment);

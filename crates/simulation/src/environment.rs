@@ -10,7 +10,8 @@ use crate::workload::{Episode, Workload};
 /// Lane `k` runs the instance of `Episode::Training(first_episode + k)` and pays the very rewards
 /// that [`crate::simulate`] would, to the last bit, whatever the number of lanes. What is observed
 /// is rounded to `f32`; all state is `f64`. Every field is one contiguous buffer over the lanes, and
-/// a step allocates nothing.
+/// a step allocates nothing. Requests are drawn when their step comes: an episode takes no memory
+/// that grows with its length, and a reset costs next to nothing.
 ///
 /// ```
 /// use scheduling::{Decision, Steps};
@@ -103,11 +104,15 @@ impl BatchedEnvironment {
         assert_eq!(actions.len(), self.batch, "one action per lane");
         assert_eq!(rewards.len(), self.batch, "one reward per lane");
         let objective = self.scenario.objective();
-        let mut clusters = self.clusters.iter().cycle();
         let lanes = self.free_at.chunks_exact_mut(self.servers).enumerate();
-        for (lane, free_at) in lanes {
-            let cluster = clusters.next().expect("there is at least one");
+        for ((lane, free_at), cluster) in lanes.zip(self.clusters.iter().cycle()) {
             let action = actions[lane];
+            assert!(
+                action.server < self.servers,
+                "lane {lane} acts on server {}: allowed is 0 to {}",
+                action.server,
+                self.servers - 1,
+            );
             let free_at = &mut free_at[action.server];
             let start = free_at.max(self.now[lane]);
             *free_at = start + cluster[action.server].service_time(action.steps);

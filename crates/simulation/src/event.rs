@@ -18,47 +18,28 @@ pub struct Event {
     pub kind: EventKind,
     /// The request that it happens to.
     pub request: usize,
+    /// The server that the request is dispatched to.
+    pub server: usize,
 }
 
 /// Kinds of events, in the order in which they take place at equal times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
     /// A run ends.
-    Completion {
-        /// Where.
-        server: usize,
-    },
+    Completion,
     /// A request arrives and is dispatched.
-    Arrival {
-        /// Where to.
-        server: usize,
-    },
+    Arrival,
     /// A run begins.
-    Start {
-        /// Where.
-        server: usize,
-    },
-}
-
-impl EventKind {
-    const fn rank(self) -> u8 {
-        match self {
-            Self::Completion { .. } => 0,
-            Self::Arrival { .. } => 1,
-            Self::Start { .. } => 2,
-        }
-    }
+    Start,
 }
 
 /// The events of a schedule, in order.
 pub fn events(rows: &[Row]) -> Vec<Event> {
+    use EventKind::{Arrival, Completion, Start};
     let of_row = |row: &Row| {
         let (request, server) = (row.request, row.server);
-        [
-            Event { time: row.arrival, kind: EventKind::Arrival { server }, request },
-            Event { time: row.start, kind: EventKind::Start { server }, request },
-            Event { time: row.finish, kind: EventKind::Completion { server }, request },
-        ]
+        [(row.arrival, Arrival), (row.start, Start), (row.finish, Completion)]
+            .map(|(time, kind)| Event { time, kind, request, server })
     };
     let mut events: Vec<_> = rows.iter().flat_map(of_row).collect();
     events.sort();
@@ -67,11 +48,8 @@ pub fn events(rows: &[Row]) -> Vec<Event> {
 
 impl Ord for Event {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.time
-            .total_cmp(&other.time)
-            .then(self.kind.rank().cmp(&other.kind.rank()))
-            .then(self.request.cmp(&other.request))
-            .then(self.kind.cmp(&other.kind))
+        let rest = |event: &Self| (event.kind, event.request, event.server);
+        self.time.total_cmp(&other.time).then_with(|| rest(self).cmp(&rest(other)))
     }
 }
 
@@ -92,11 +70,75 @@ impl Eq for Event {}
 impl fmt::Display for Event {
     /// One line of a log: time in seconds, kind, request, server.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, server) = match self.kind {
-            EventKind::Completion { server } => ("completion", server),
-            EventKind::Arrival { server } => ("arrival", server),
-            EventKind::Start { server } => ("start", server),
+        let Self { time, kind, request, server } = self;
+        let kind = match kind {
+            EventKind::Completion => "completion",
+            EventKind::Arrival => "arrival",
+            EventKind::Start => "start",
         };
-        write!(f, "{:12.6} {kind:<10} request {} server {server}", self.time, self.request)
+        write!(f, "{time:12.6} {kind:<10} request {request} server {server}")
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scheduling::{
+        Cluster, Decision, Instance, Objective, Observation, Policy, Request, Seconds, Server,
+        StepRate, Steps, TardinessPenalty, Time,
+    };
+
+    /// Twenty steps each, two seconds on either server, every third request on the second one.
+    struct InTurns(usize);
+
+    impl Policy for InTurns {
+        fn decide(&mut self, _: &Observation<'_>) -> Decision {
+            self.0 += 1;
+            Decision {
+                server: usize::from(self.0.is_multiple_of(3)),
+                steps: Steps::saturating(20.0),
+            }
+        }
+    }
+
+    #[test]
+    fn a_schedule_as_a_log() {
+        let server = |name: &str| Server {
+            name: name.into(),
+            step_rate: StepRate::new(10.0).unwrap(),
+            overhead: Seconds::ZERO,
+        };
+        let request = |arrival| Request {
+            arrival: Time::new(arrival).unwrap(),
+            due: Time::new(99.0).unwrap(),
+            penalty: TardinessPenalty::Linear,
+        };
+        // Requests 0 and 1 arrive together, 2 and 3 at the very moment at which 0 is done.
+        let requests = [1.0, 1.0, 3.0, 3.0].map(request).to_vec();
+        let cluster = Cluster::new(vec![server("a"), server("b")]).unwrap();
+        let instance = Instance::new(cluster, requests, Objective::default()).unwrap();
+        let rows = crate::simulate(&instance, &mut InTurns(0));
+        let log: Vec<_> = events(&rows).iter().map(Event::to_string).collect();
+        assert_eq!(log.join("\n"), LOG.trim_start_matches('\n'));
+
+        // The order does not depend on that of the rows.
+        let mut shuffled = rows.clone();
+        shuffled.reverse();
+        shuffled.swap(0, 2);
+        assert_eq!(events(&shuffled), events(&rows));
+    }
+
+    const LOG: &str = "
+    1.000000 arrival    request 0 server 0
+    1.000000 arrival    request 1 server 0
+    1.000000 start      request 0 server 0
+    3.000000 completion request 0 server 0
+    3.000000 arrival    request 2 server 1
+    3.000000 arrival    request 3 server 0
+    3.000000 start      request 1 server 0
+    3.000000 start      request 2 server 1
+    5.000000 completion request 1 server 0
+    5.000000 completion request 2 server 1
+    5.000000 start      request 3 server 0
+    7.000000 completion request 3 server 0";
 }

@@ -121,3 +121,114 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let count = values.len() as f64;
     values.sum::<f64>() / count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(request: usize, tardiness: f64) -> Row {
+        Row {
+            request,
+            server: 0,
+            steps: 50,
+            arrival: 0.0,
+            start: 0.0,
+            finish: tardiness,
+            due: 0.0,
+            tardiness,
+            penalty: tardiness * tardiness,
+            quality: 40.0,
+            reward: 40.0 - 2.0 * tardiness * tardiness,
+        }
+    }
+
+    fn metrics(reward: f64) -> Metrics {
+        Metrics { reward, ..Metrics::of(&[row(0, 1.0)]) }
+    }
+
+    #[test]
+    fn figures_of_a_schedule() {
+        // Tardiness 0, 1, …, 199 in another order.
+        let rows: Vec<_> = (0..200).map(|i| row(i, (i * 67 % 200) as f64)).collect();
+        let mean_square = 199.0 * 399.0 / 6.0;
+        assert_eq!(
+            Metrics::of(&rows),
+            Metrics {
+                reward: 40.0 - 2.0 * mean_square,
+                quality: 40.0,
+                tardiness: 99.5,
+                penalty: mean_square,
+                late_fraction: 0.995,
+                tardiness_p99: 197.0,
+                tardiness_worst: 199.0,
+            }
+        );
+        assert_eq!(Metrics::of(&[row(0, 3.0)]).tardiness_p99, 3.0);
+    }
+
+    #[test]
+    fn an_interval_is_near_that_of_the_normal_distribution() {
+        let mut generator = Generator::new(5, Purpose::Search, 0);
+        let instances: Vec<_> = (0..400).map(|_| metrics(generator.normal())).collect();
+        let reward = summarise(&instances, 1).reward;
+        let [low, high] = reward.ci95.unwrap();
+        assert!(low < reward.mean && reward.mean < high, "{reward:?}");
+        // 2 · 1.96 / √400
+        assert!((high - low - 0.196).abs() < 0.02, "{reward:?}");
+    }
+
+    /// What 95 % means: of many studies, 95 % have the truth inside their interval. With 50
+    /// instances the percentile bootstrap is known to stay a little below.
+    #[test]
+    fn intervals_cover_the_truth() {
+        let studies = 300;
+        let covered = (0..studies).filter(|&study| {
+            let mut generator = Generator::new(9, Purpose::Search, study);
+            let values: Vec<_> = (0..50).map(|_| generator.exponential(2.0)).collect();
+            let [low, high] = estimate(&values, study).ci95.unwrap();
+            (low..=high).contains(&2.0)
+        });
+        let share = covered.count() as f64 / studies as f64;
+        assert!((0.90..=0.98).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn intervals_are_the_same_for_the_same_seed() {
+        let instances: Vec<_> = [3.0, 1.0, 4.0, 1.0, 5.0].map(metrics).to_vec();
+        assert_eq!(summarise(&instances, 1), summarise(&instances, 1));
+        let values: Vec<f64> = (0..50).map(|i| f64::from(i * i)).collect();
+        assert_ne!(estimate(&values, 1).ci95, estimate(&values, 2).ci95);
+        let constant = summarise(&[metrics(2.0), metrics(2.0)], 1).reward;
+        assert_eq!(constant, Estimate { mean: 2.0, ci95: Some([2.0, 2.0]) });
+    }
+
+    #[test]
+    fn a_pair_differs_by_its_difference_alone() {
+        // The instances differ by far more than the policies do, which always differ by about 1.
+        let base = [10.0, 500.0, -300.0, 40.0, 90.0, 7.0];
+        let theirs = base.map(metrics);
+        let ours: Vec<_> =
+            base.iter().zip([0.9, 1.1, 1.0, 0.8, 1.2, 1.0]).map(|(b, d)| metrics(b + d)).collect();
+        let reward = difference(&ours, &theirs, 1).reward;
+        assert!((reward.mean - 1.0).abs() < 1e-9);
+        let [low, high] = reward.ci95.unwrap();
+        assert!(0.8 < low && high < 1.2, "{reward:?}");
+    }
+
+    #[test]
+    fn json_has_the_names_that_are_promised() {
+        let json = serde_json::to_string(&summarise(&[metrics(2.0), metrics(2.0)], 1)).unwrap();
+        assert_eq!(
+            json,
+            "{\"reward\":{\"mean\":2.0,\"ci95\":[2.0,2.0]},\
+              \"quality\":{\"mean\":40.0,\"ci95\":[40.0,40.0]},\
+              \"tardiness\":{\"mean\":1.0,\"ci95\":[1.0,1.0]},\
+              \"penalty\":{\"mean\":1.0,\"ci95\":[1.0,1.0]},\
+              \"late_fraction\":{\"mean\":1.0,\"ci95\":[1.0,1.0]},\
+              \"tardiness_p99\":{\"mean\":1.0,\"ci95\":[1.0,1.0]},\
+              \"tardiness_worst\":{\"mean\":1.0,\"ci95\":[1.0,1.0]}}"
+        );
+        let single = serde_json::to_string(&summarise(&[metrics(2.0)], 1).reward).unwrap();
+        assert_eq!(single, "{\"mean\":2.0,\"ci95\":null}");
+    }
+}

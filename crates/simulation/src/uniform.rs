@@ -112,9 +112,7 @@ impl<'de, T: Quantity> Visitor<'de> for NumberOrPair<T> {
         }
         Uniform::new(low, high).ok_or_else(|| {
             let (low, high): (f64, f64) = (low.into(), high.into());
-            A::Error::custom(format!(
-                "the range starts at {low} and ends at {high}: allowed is low ≤ high"
-            ))
+            A::Error::custom(format!("the range [{low}, {high}] is empty: allowed is low ≤ high"))
         })
     }
 }
