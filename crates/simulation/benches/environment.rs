@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use scheduling::{Decision, Generator, Policy, PolicyName, Purpose, Steps};
+use scheduling::{Decision, Environment, Generator, Policy, PolicyName, Purpose, Steps};
 use simulation::{BatchedEnvironment, Episode, Scenario, simulate};
 
 const SCENARIOS: [(&str, &str); 2] = [
@@ -15,7 +15,7 @@ const SCENARIOS: [(&str, &str); 2] = [
 /// Random actions for every step of an episode; drawn ahead, as they are not what is measured.
 fn actions(environment: &BatchedEnvironment) -> Vec<Decision> {
     let mut generator = Generator::new(1, Purpose::Policy, 0);
-    (0..environment.batch() * environment.requests())
+    (0..environment.lanes() * environment.requests())
         .map(|_| Decision {
             server: generator.below(environment.servers()),
             steps: Steps::from_index(generator.below(Steps::COUNT)),

@@ -1,6 +1,6 @@
 //! The batched environment: many training episodes side by side, one step at a time.
 
-use scheduling::{Cluster, Decision, TardinessPenalty, Time};
+use scheduling::{Cluster, Decision, Environment, TardinessPenalty, Time};
 
 use crate::scenario::{Drawn, Scenario};
 use crate::workload::{Episode, Workload};
@@ -14,7 +14,7 @@ use crate::workload::{Episode, Workload};
 /// that grows with its length, and a reset costs next to nothing.
 ///
 /// ```
-/// use scheduling::{Decision, Steps};
+/// use scheduling::{Decision, Environment, Steps};
 /// use simulation::{BatchedEnvironment, Scenario};
 ///
 /// let scenario = Scenario::from_toml(include_str!("../../../scenarios/paper.toml"))?;
@@ -32,7 +32,7 @@ use crate::workload::{Episode, Workload};
 pub struct BatchedEnvironment {
     scenario: Scenario,
     seed: u64,
-    batch: usize,
+    lanes: usize,
     servers: usize,
     /// Requests decided so far, the same in every lane.
     decided: usize,
@@ -41,11 +41,11 @@ pub struct BatchedEnvironment {
     clusters: Vec<Cluster>,
     /// Source of each lane's requests.
     workloads: Vec<Workload>,
-    /// When each server has finished what it was given; `[batch × servers]`.
+    /// When each server has finished what it was given; `[lanes × servers]`.
     free_at: Vec<Time>,
-    /// Due time of the request to be decided; `[batch]`.
+    /// Due time of the request to be decided; `[lanes]`.
     due: Vec<Time>,
-    /// Its arrival, which is the present; `[batch]`.
+    /// Its arrival, which is the present; `[lanes]`.
     now: Vec<Time>,
 
     backlog: Vec<f32>,
@@ -54,75 +54,26 @@ pub struct BatchedEnvironment {
 }
 
 impl BatchedEnvironment {
-    /// `batch` lanes at the start of training episodes 0, 1, … of `scenario` under `seed`.
-    pub fn new(scenario: &Scenario, seed: u64, batch: usize) -> Self {
+    /// So many lanes at the start of training episodes 0, 1, … of `scenario` under `seed`.
+    pub fn new(scenario: &Scenario, seed: u64, lanes: usize) -> Self {
         let servers = scenario.servers();
         let mut environment = Self {
             scenario: scenario.clone(),
             seed,
-            batch,
+            lanes,
             servers,
             decided: 0,
             clusters: Vec::new(),
             workloads: Vec::new(),
-            free_at: vec![Time::ZERO; batch * servers],
-            due: vec![Time::ZERO; batch],
-            now: vec![Time::ZERO; batch],
-            backlog: vec![0.0; batch * servers],
-            slack: vec![0.0; batch],
-            penalty: vec![TardinessPenalty::Linear; batch],
+            free_at: vec![Time::ZERO; lanes * servers],
+            due: vec![Time::ZERO; lanes],
+            now: vec![Time::ZERO; lanes],
+            backlog: vec![0.0; lanes * servers],
+            slack: vec![0.0; lanes],
+            penalty: vec![TardinessPenalty::Linear; lanes],
         };
         environment.reset(0);
         environment
-    }
-
-    /// Starts over: lane `k` runs `Episode::Training(first_episode + k)`.
-    pub fn reset(&mut self, first_episode: u64) {
-        let episodes = (first_episode..).map(Episode::Training).take(self.batch);
-        let clusters = match self.scenario.settings().cluster.drawn {
-            Drawn::Once { .. } => 1,
-            Drawn::PerInstance => self.batch,
-        };
-        let (scenario, seed) = (&self.scenario, self.seed);
-        self.clusters.clear();
-        self.clusters.extend(episodes.clone().take(clusters).map(|e| scenario.cluster(seed, e)));
-        self.workloads.clear();
-        self.workloads.extend(episodes.map(|e| scenario.workload(seed, e)));
-        self.free_at.fill(Time::ZERO);
-        self.decided = 0;
-        self.arrive();
-    }
-
-    /// Takes one decision per lane, writes the rewards of eq. (5) and moves every lane on to its
-    /// next arrival. After the last request the observation stays that of the last decision.
-    ///
-    /// # Panics
-    /// If the episodes are done, `actions` or `rewards` do not have one entry per lane, or an action
-    /// names a server that the cluster does not have.
-    pub fn step(&mut self, actions: &[Decision], rewards: &mut [f64]) {
-        assert!(!self.done(), "the episodes are done after {} steps", self.requests());
-        assert_eq!(actions.len(), self.batch, "one action per lane");
-        assert_eq!(rewards.len(), self.batch, "one reward per lane");
-        let objective = self.scenario.objective();
-        let lanes = self.free_at.chunks_exact_mut(self.servers).enumerate();
-        for ((lane, free_at), cluster) in lanes.zip(self.clusters.iter().cycle()) {
-            let action = actions[lane];
-            assert!(
-                action.server < self.servers,
-                "lane {lane} acts on server {}: allowed is 0 to {}",
-                action.server,
-                self.servers - 1,
-            );
-            let free_at = &mut free_at[action.server];
-            let start = free_at.max(self.now[lane]);
-            *free_at = start + cluster[action.server].service_time(action.steps);
-            let tardiness = (*free_at - self.due[lane]).positive_part();
-            rewards[lane] = objective.reward(action.steps, self.penalty[lane], tardiness);
-        }
-        self.decided += 1;
-        if !self.done() {
-            self.arrive();
-        }
     }
 
     /// Draws the next request of every lane and writes the observation.
@@ -148,66 +99,72 @@ impl BatchedEnvironment {
     pub fn done(&self) -> bool {
         self.decided == self.requests()
     }
-
-    /// Number of lanes.
-    pub fn batch(&self) -> usize {
-        self.batch
-    }
-
-    /// J: number of servers in each lane.
-    pub fn servers(&self) -> usize {
-        self.servers
-    }
-
-    /// I: number of steps in each episode.
-    pub fn requests(&self) -> usize {
-        self.scenario.settings().requests
-    }
-
-    /// Seed that, with the number of an episode, decides its instance.
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// m_j in seconds: time until each server is free; `[batch × servers]`, lane by lane.
-    pub fn backlog(&self) -> &[f32] {
-        &self.backlog
-    }
-
-    /// o_t in seconds: slack of the request to be decided; `[batch]`.
-    pub fn slack(&self) -> &[f32] {
-        &self.slack
-    }
-
-    /// g_i of the request to be decided; `[batch]`.
-    pub fn penalty(&self) -> &[TardinessPenalty] {
-        &self.penalty
-    }
 }
 
-impl scheduling::Environment for BatchedEnvironment {
+impl Environment for BatchedEnvironment {
     fn servers(&self) -> usize {
         self.servers
     }
+
     fn lanes(&self) -> usize {
-        self.batch
+        self.lanes
     }
+
     fn requests(&self) -> usize {
-        self.requests()
+        self.scenario.settings().requests
     }
+
     fn reset(&mut self, first_episode: u64) {
-        self.reset(first_episode);
+        let episodes = (first_episode..).map(Episode::Training).take(self.lanes);
+        let clusters = match self.scenario.settings().cluster.drawn {
+            Drawn::Once { .. } => 1,
+            Drawn::PerInstance => self.lanes,
+        };
+        let (scenario, seed) = (&self.scenario, self.seed);
+        self.clusters.clear();
+        self.clusters.extend(episodes.clone().take(clusters).map(|e| scenario.cluster(seed, e)));
+        self.workloads.clear();
+        self.workloads.extend(episodes.map(|e| scenario.workload(seed, e)));
+        self.free_at.fill(Time::ZERO);
+        self.decided = 0;
+        self.arrive();
     }
+
+    fn step(&mut self, actions: &[Decision], rewards: &mut [f64]) {
+        assert!(!self.done(), "the episodes are done after {} steps", self.requests());
+        assert_eq!(actions.len(), self.lanes, "one action per lane");
+        assert_eq!(rewards.len(), self.lanes, "one reward per lane");
+        let objective = self.scenario.objective();
+        let lanes = self.free_at.chunks_exact_mut(self.servers).enumerate();
+        for ((lane, free_at), cluster) in lanes.zip(self.clusters.iter().cycle()) {
+            let action = actions[lane];
+            assert!(
+                action.server < self.servers,
+                "lane {lane} acts on server {}: allowed is 0 to {}",
+                action.server,
+                self.servers - 1,
+            );
+            let free_at = &mut free_at[action.server];
+            let start = free_at.max(self.now[lane]);
+            *free_at = start + cluster[action.server].service_time(action.steps);
+            let tardiness = (*free_at - self.due[lane]).positive_part();
+            rewards[lane] = objective.reward(action.steps, self.penalty[lane], tardiness);
+        }
+        self.decided += 1;
+        if !self.done() {
+            self.arrive();
+        }
+    }
+
     fn backlog(&self) -> &[f32] {
         &self.backlog
     }
+
     fn slack(&self) -> &[f32] {
         &self.slack
     }
+
     fn penalty(&self) -> &[TardinessPenalty] {
         &self.penalty
-    }
-    fn step(&mut self, decisions: &[Decision], rewards: &mut [f64]) {
-        self.step(decisions, rewards);
     }
 }
