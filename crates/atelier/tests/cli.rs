@@ -142,7 +142,7 @@ fn training_leaves_a_checkpoint_that_can_be_evaluated_and_is_not_overwritten() {
     workshop.refused(&train, &["x", "--resume"]);
     workshop.refused(
         &[&train[..], &["--resume", "--discount", "0.5"]].concat(),
-        &["another hyperparameters"],
+        &["other hyperparameters"],
     );
     // Done already, so resuming only compares again.
     assert_eq!(workshop.run(&[&train[..], &["--resume"]].concat()), table);

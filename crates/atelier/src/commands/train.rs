@@ -1,4 +1,4 @@
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -112,7 +112,7 @@ fn start(
         }
         let origin = Origin {
             version: env!("CARGO_PKG_VERSION").into(),
-            command: command(arguments),
+            command: command(),
             scenario: settings,
         };
         let training = ActorCritic::new(scenario.servers(), arguments.seed, hyperparameters);
@@ -121,14 +121,13 @@ fn start(
     let checkpoint = Checkpoint::load(folder).map_err(|error| Failure::Refused(error.into()))?;
     let training = &checkpoint.training;
     for (what, same) in [
-        ("scenario", checkpoint.origin.scenario == settings),
-        ("seed", training.seed == arguments.seed),
-        ("hyperparameters", training.hyperparameters == hyperparameters),
+        ("another scenario", checkpoint.origin.scenario == settings),
+        ("another seed", training.seed == arguments.seed),
+        ("other hyperparameters", training.hyperparameters == hyperparameters),
     ] {
         if !same {
-            let problem = format!(
-                "was trained with another {what}: to resume, give what its metadata.json says"
-            );
+            let problem =
+                format!("was trained with {what}: to resume, give what its metadata.json says");
             return Err(Failure::refused(folder.display(), problem));
         }
     }
@@ -147,7 +146,7 @@ fn train(
     bar.reset_eta();
     let mut environment = BatchedEnvironment::new(scenario, checkpoint.training.seed, lanes);
     let decisions = (lanes * scenario.settings().requests) as f64;
-    while checkpoint.training.episodes < episodes && !interrupted.load(Ordering::Relaxed) {
+    while checkpoint.training.episodes < episodes {
         let curve = &mut checkpoint.curve;
         let start = std::time::Instant::now();
         let (mut updates, before) = (0.0, checkpoint.training.episodes);
@@ -162,6 +161,10 @@ fn train(
             ControlFlow::Continue(())
         });
         checkpoint.save(folder).context("cannot save the checkpoint")?;
+        if interrupted.load(Ordering::Relaxed) {
+            bar.abandon();
+            return Ok(());
+        }
     }
     bar.finish();
     Ok(())
@@ -172,7 +175,7 @@ fn report(bar: &ProgressBar, curve: &[CurvePoint], decisions_per_second: f64) {
     let last = &curve[curve.len().saturating_sub(50)..];
     let reward = last.iter().map(|point| point.reward).sum::<f64>() / last.len() as f64;
     bar.set_position(curve[curve.len() - 1].episode);
-    bar.set_message(format!("reward {reward:.2}  {:.2} M decisions/s", decisions_per_second / 1e6));
+    bar.set_message(format!("reward {reward:.2}  {:.0} k decisions/s", decisions_per_second / 1e3));
 }
 
 /// A flag that Ctrl-C and SIGTERM raise; a second Ctrl-C ends the program at once.
@@ -187,67 +190,49 @@ fn interruption() -> anyhow::Result<&'static AtomicBool> {
     Ok(&INTERRUPTED)
 }
 
-/// The command as it would be typed.
-fn command(arguments: &Arguments) -> String {
-    let program = "atelier".to_owned();
+/// The command as it was typed, but for what only says that it goes on.
+fn command() -> String {
     let rest = std::env::args().skip(1).filter(|argument| argument != "--resume");
-    let _ = arguments;
-    std::iter::once(program).chain(rest).collect::<Vec<_>>().join(" ")
+    std::iter::once("atelier".to_owned()).chain(rest).collect::<Vec<_>>().join(" ")
 }
 
 impl Choices {
     fn hyperparameters(&self) -> Result<Hyperparameters, Failure> {
         let default = Hyperparameters::default();
-        let number = |name: &str, value: Option<f64>, default: f64, low: f64, high: f64| {
-            let value = value.unwrap_or(default);
-            if (low..=high).contains(&value) {
-                return Ok(value);
-            }
-            Err(Failure::refused(name, format!("{value} given: allowed is {low} to {high}")))
-        };
         Ok(Hyperparameters {
             episodes: self.episodes.unwrap_or(default.episodes),
             lanes: self.lanes.map_or(default.lanes, usize::from),
-            hidden: self.hidden.as_ref().map_or(default.hidden, |widths| {
-                widths.iter().map(|&width| usize::from(width)).collect()
-            }),
-            learning_rate: number(
-                "--learning-rate",
-                self.learning_rate,
-                default.learning_rate,
-                1e-9,
-                1.0,
-            )?,
-            discount: number("--discount", self.discount, default.discount, 0.0, 1.0)?,
-            entropy_bonus: number(
-                "--entropy-bonus",
-                self.entropy_bonus,
-                default.entropy_bonus,
-                0.0,
-                10.0,
-            )?,
-            reward_centre: number(
-                "--reward-centre",
-                self.reward_centre,
-                default.reward_centre,
-                -1e6,
-                1e6,
-            )?,
-            reward_scale: number(
-                "--reward-scale",
-                self.reward_scale,
-                default.reward_scale,
-                1e-3,
-                1e6,
-            )?,
-            reward_floor: number(
-                "--reward-floor",
-                self.reward_floor,
-                default.reward_floor,
-                -1e6,
-                0.0,
-            )?,
+            hidden: match &self.hidden {
+                Some(widths) => widths.iter().map(|&width| usize::from(width)).collect(),
+                None => default.hidden,
+            },
+            learning_rate: within("--learning-rate", self.learning_rate, 1e-9..=1.0)?
+                .unwrap_or(default.learning_rate),
+            discount: within("--discount", self.discount, 0.0..=1.0)?.unwrap_or(default.discount),
+            entropy_bonus: within("--entropy-bonus", self.entropy_bonus, 0.0..=10.0)?
+                .unwrap_or(default.entropy_bonus),
+            reward_centre: within("--reward-centre", self.reward_centre, -1e6..=1e6)?
+                .unwrap_or(default.reward_centre),
+            reward_scale: within("--reward-scale", self.reward_scale, 1e-3..=1e6)?
+                .unwrap_or(default.reward_scale),
+            reward_floor: within("--reward-floor", self.reward_floor, -1e6..=0.0)?
+                .unwrap_or(default.reward_floor),
             ..default
         })
+    }
+}
+
+/// The option's value, if it was given and lies in its range.
+fn within(
+    option: &str,
+    value: Option<f64>,
+    allowed: RangeInclusive<f64>,
+) -> Result<Option<f64>, Failure> {
+    match value {
+        Some(value) if !allowed.contains(&value) => {
+            let (low, high) = allowed.into_inner();
+            Err(Failure::refused(option, format!("{value} given: allowed is {low} to {high}")))
+        }
+        _ => Ok(value),
     }
 }
