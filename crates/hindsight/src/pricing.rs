@@ -1,0 +1,286 @@
+//! The inner problem: the exact best of one request against given prices, in continuous time.
+//!
+//! For prices π the request i is worth at most
+//!
+//! ```text
+//! v_i(π) = max over server j, steps s and start t ≥ r_i of
+//!          Q(s) − w·g_i(t + p_js − d_i) − [Π_j(t + p_js) − Π_j(t)]
+//! ```
+//!
+//! Between two neighbouring breakpoints in t (r_i, an edge, an edge − p, d_i − p) the price is
+//! linear, and the reward is constant, −w·(t + p − d)^{1, 2} or −w·√(t + p − d). The maximum is at
+//! one of the two ends, except that −w·τ² − κ·τ also has its vertex τ = −κ / 2w: all are tried.
+//! So the maximum is exact, not one over a grid of starts.
+
+use rayon::prelude::*;
+use scheduling::{Steps, TardinessPenalty};
+
+use crate::prices::Prices;
+use crate::problem::{Problem, penalty};
+
+/// A way to run one request, with what it earns before the price of its time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) server: usize,
+    /// Step index.
+    pub(crate) steps: usize,
+    pub(crate) start: f64,
+    pub(crate) finish: f64,
+    /// Eq. (5).
+    pub(crate) reward: f64,
+}
+
+/// The best of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Best {
+    /// v_i
+    pub(crate) value: f64,
+    /// The column that attains it comes last; before it, good ones met on the way.
+    pub(crate) columns: Vec<Column>,
+}
+
+/// How many requests share the rows of one thread: neighbours need the same bins.
+const CHUNK: usize = 32;
+
+/// The exact inner maximum of every request. `hints` are values that are known to be attained, or
+/// −∞; good ones make it fast.
+pub(crate) fn maxima(
+    problem: &Problem<'_>,
+    ceilings: &Ceilings,
+    prices: &Prices,
+    hints: &[f64],
+) -> Vec<Best> {
+    let requests: Vec<usize> = (0..problem.requests()).collect();
+    let chunks: Vec<Vec<Best>> = (requests.par_chunks(CHUNK))
+        .map(|chunk| {
+            let mut best: Vec<Best> =
+                chunk.iter().map(|&i| Best { value: hints[i], columns: Vec::new() }).collect();
+            for server in 0..problem.servers() {
+                let mut rows = Rows::new(problem, prices, server, problem.arrival[chunk[0]]);
+                for (&i, best) in chunk.iter().zip(&mut best) {
+                    scan(problem, ceilings, prices, &mut rows, i, best);
+                }
+            }
+            best
+        })
+        .collect();
+    chunks.into_iter().flatten().collect()
+}
+
+/// Improves `best` by whatever request `i` could do on the server of `rows`.
+///
+/// No start is left out: bins are skipped when a bound on all of their starts does not beat what is
+/// already attained, and the walk ends where that holds for all later starts too, as the reward
+/// never increases with the start and prices are never negative.
+fn scan(
+    problem: &Problem<'_>,
+    ceilings: &Ceilings,
+    prices: &Prices,
+    rows: &mut Rows<'_>,
+    i: usize,
+    best: &mut Best,
+) {
+    let (server, due, kind) = (rows.server, problem.due[i], problem.penalty[i]);
+    let service = &problem.service[server];
+    let mut found: Option<Column> = None;
+    for bin in prices.bin(problem.arrival[i])..prices.bins {
+        let from = problem.arrival[i].max(prices.edge(bin));
+        if ceilings.at(kind, server, due - from) <= best.value {
+            break;
+        }
+        let to = prices.edge(bin + 1).max(from);
+        let row = rows.get(bin);
+        if row.highest <= best.value {
+            continue;
+        }
+        for (s, &unpunished) in row.values.iter().enumerate() {
+            // The penalty at the left end bounds that of all starts in the bin.
+            if unpunished > best.value
+                && unpunished - problem.loss(i, from + service[s]) > best.value
+            {
+                let (value, start) = best_start(problem, prices, (i, server, s), (from, to));
+                if value > best.value {
+                    best.value = value;
+                    found = Some(column(problem, i, server, s, start));
+                }
+            }
+        }
+    }
+    // After the last bin time is free of charge: the earliest start there is the best one.
+    let start = problem.arrival[i].max(prices.edge(prices.bins));
+    if ceilings.at(kind, server, due - start) > best.value {
+        for s in 0..Steps::COUNT {
+            let value = problem.reward(i, s, start + service[s]);
+            if value > best.value {
+                best.value = value;
+                found = Some(column(problem, i, server, s, start));
+            }
+        }
+    }
+    best.columns.extend(found);
+}
+
+fn column(problem: &Problem<'_>, i: usize, server: usize, s: usize, start: f64) -> Column {
+    let finish = start + problem.service[server][s];
+    Column { server, steps: s, start, finish, reward: problem.reward(i, s, finish) }
+}
+
+/// The exact maximum over starts in `[from, to]`, which lies within one bin: value and start.
+pub(crate) fn best_start(
+    problem: &Problem<'_>,
+    prices: &Prices,
+    (i, server, s): (usize, usize, usize),
+    (from, to): (f64, f64),
+) -> (f64, f64) {
+    let p = problem.service[server][s];
+    let value = |start: f64| {
+        let finish = start + p;
+        problem.reward(i, s, finish) - prices.between(server, start, finish)
+    };
+    let mut best = (value(from), from);
+    let mut consider = |start: f64| {
+        let value = value(start);
+        if value > best.0 {
+            best = (value, start);
+        }
+    };
+    consider(to);
+    let inside = |start: f64| start > from && start < to;
+    let on_time = problem.due[i] - p;
+    if inside(on_time) {
+        consider(on_time);
+    }
+    let paying = prices.bin(from);
+    // Between the edges − p that lie inside, the finish stays within one bin.
+    let (first, last) = (prices.bin(from + p), prices.bin(to + p));
+    for bin in first..=last {
+        let edge = prices.edge(bin + 1) - p;
+        if inside(edge) {
+            consider(edge);
+        }
+        if problem.penalty[i] == TardinessPenalty::Quadratic && problem.weight > 0.0 {
+            let slope = prices.rate(server, bin) - prices.rate(server, paying);
+            let vertex = on_time - slope / (2.0 * problem.weight);
+            // Another piece's vertex does no harm: every start that is tried is a real one.
+            if inside(vertex) {
+                consider(vertex);
+            }
+        }
+    }
+    best
+}
+
+/// For one server, what each number of steps is worth when the start lies in a bin, before the
+/// penalty: Q(s) − the least price over all starts in the bin. Made when first asked for.
+struct Rows<'a> {
+    problem: &'a Problem<'a>,
+    server: usize,
+    first: usize,
+    rows: Vec<Option<Box<Row>>>,
+    /// For each step index: whole bins that p spans, and the rest as a share of a bin.
+    span: Vec<(usize, f64)>,
+    /// Π at the edges, continued beyond the last.
+    paid: &'a [f64],
+}
+
+struct Row {
+    highest: f64,
+    values: [f64; Steps::COUNT],
+}
+
+impl<'a> Rows<'a> {
+    fn new(problem: &'a Problem<'a>, prices: &'a Prices, server: usize, earliest: f64) -> Self {
+        let split = |p: &f64| {
+            let bins = p / prices.width;
+            (bins as usize, bins - bins.floor())
+        };
+        Self {
+            problem,
+            server,
+            first: prices.bin(earliest),
+            rows: Vec::new(),
+            span: problem.service[server].iter().map(split).collect(),
+            paid: &prices.paid[server],
+        }
+    }
+
+    fn get(&mut self, bin: usize) -> &Row {
+        let index = bin - self.first;
+        if self.rows.len() <= index {
+            self.rows.resize_with(index + 1, || None);
+        }
+        if self.rows[index].is_none() {
+            self.rows[index] = Some(Box::new(self.row(bin)));
+        }
+        self.rows[index].as_deref().expect("it was just made")
+    }
+
+    /// The price is piecewise linear in the start, with the one breakpoint inside the bin where the
+    /// finish crosses an edge: the least of three values is the least of all.
+    fn row(&self, bin: usize) -> Row {
+        let last = self.paid.len() - 1;
+        let paid = |edge: usize| self.paid[edge.min(last)];
+        let (left, right) = (paid(bin), paid(bin + 1));
+        let mut values = [0.0; Steps::COUNT];
+        let mut highest = f64::NEG_INFINITY;
+        for (s, &(bins, share)) in self.span.iter().enumerate() {
+            let (a, b, c) = (paid(bin + bins), paid(bin + bins + 1), paid(bin + bins + 2));
+            let at_left = a + share * (b - a) - left;
+            let at_right = b + share * (c - b) - right;
+            let crossing = b - (left + (1.0 - share) * (right - left));
+            values[s] = self.problem.quality[s] - at_left.min(at_right).min(crossing);
+            highest = highest.max(values[s]);
+        }
+        Row { highest, values }
+    }
+}
+
+/// The reward that a request could at most get on a server if it started `lead` seconds before its
+/// due time and time were free: a table that is rounded up, by penalty and server.
+#[derive(Debug)]
+pub(crate) struct Ceilings {
+    lowest: f64,
+    step: f64,
+    tables: Vec<Vec<f64>>,
+    servers: usize,
+    best_quality: f64,
+}
+
+impl Ceilings {
+    pub(crate) fn new(problem: &Problem<'_>) -> Self {
+        let scale = problem.time_scale();
+        let step = scale / 100.0;
+        let lowest = -20.0 * scale;
+        let entries = ((problem.longest_service() - lowest) / step).ceil() as usize;
+        let tables = (0..3 * problem.servers())
+            .into_par_iter()
+            .map(|table| {
+                let kind = TardinessPenalty::ALL[table / problem.servers()];
+                let service = &problem.service[table % problem.servers()];
+                let at = |lead: f64| {
+                    let reward = |s: usize| {
+                        problem.quality[s] - problem.weight * penalty(kind, service[s] - lead)
+                    };
+                    (0..Steps::COUNT).map(reward).fold(f64::NEG_INFINITY, f64::max)
+                };
+                (0..entries).map(|entry| at(lowest + entry as f64 * step)).collect()
+            })
+            .collect();
+        Self {
+            lowest,
+            step,
+            tables,
+            servers: problem.servers(),
+            best_quality: problem.best_quality(),
+        }
+    }
+
+    /// An upper bound that never decreases with `lead`.
+    fn at(&self, kind: TardinessPenalty, server: usize, lead: f64) -> f64 {
+        let position = ((lead - self.lowest) / self.step).ceil().max(0.0) as usize + 1;
+        // One entry more than rounding up asks for, so that its own rounding cannot matter.
+        let kind = TardinessPenalty::ALL.iter().position(|&k| k == kind).unwrap_or(0);
+        let table = &self.tables[kind * self.servers + server];
+        table.get(position).copied().unwrap_or(self.best_quality)
+    }
+}
