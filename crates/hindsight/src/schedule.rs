@@ -26,6 +26,11 @@ impl Schedule {
         let reward = rows.iter().map(|row| row.reward).sum();
         Self { rows, reward }
     }
+
+    /// The server of each request.
+    pub(crate) fn assignment(&self) -> Assignment {
+        self.rows.iter().map(|row| row.server).collect()
+    }
 }
 
 /// Inserts the requests in order of arrival, each where its reward less the price of the server's

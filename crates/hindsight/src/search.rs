@@ -22,6 +22,8 @@ const MOVES: f64 = 0.5;
 /// Most requests that a move takes out, and how far apart in order of arrival.
 const TAKEN: usize = 6;
 const NEARBY: usize = 24;
+/// Steps per point of the value functions: coarse, as moves per second count for more here.
+const STRIDE: usize = 4;
 /// Value functions this close count as the same.
 const TOLERANCE: f32 = 2e-3;
 
@@ -34,7 +36,7 @@ pub(crate) fn improve(
     seed: u64,
     mut watch: impl FnMut(f64, &Schedule) -> bool,
 ) -> Schedule {
-    let grids: Vec<Grid<'_>> = (0..problem.servers()).map(|j| Grid::new(problem, j)).collect();
+    let grids: Vec<Grid<'_>> = (0..problem.servers()).map(|j| Grid::new(problem, j, STRIDE)).collect();
     let mut best = best_steps(problem, &grids, &start);
     let mut assignment = start;
     for round in 0..rounds {
@@ -48,6 +50,11 @@ pub(crate) fn improve(
         if schedule.reward > best.reward {
             best = schedule;
         }
+    }
+    let fine: Vec<Grid<'_>> = (0..problem.servers()).map(|j| Grid::new(problem, j, 1)).collect();
+    let polished = best_steps(problem, &fine, &best.assignment());
+    if polished.reward > best.reward {
+        best = polished;
     }
     watch(1.0, &best);
     best
@@ -196,8 +203,8 @@ impl Segment<'_> {
     /// A few requests that arrive close to each other.
     fn choose(&mut self) -> Vec<usize> {
         let n = self.at.len();
-        let count = (1 + self.draw.below(TAKEN)).min(n);
-        let span = NEARBY.min(n);
+        let count = (1 + self.draw.below(env("TAKEN", TAKEN as f64) as usize)).min(n);
+        let span = (env("NEARBY", NEARBY as f64) as usize).min(n);
         let low = self.draw.below(n - span + 1);
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
