@@ -12,7 +12,8 @@
 use rayon::prelude::*;
 
 use crate::prices::Prices;
-use crate::pricing::{Best, Ceilings, Column, maxima};
+use crate::exact::Timeline;
+use crate::pricing::{Ceilings, Column, maxima};
 use crate::problem::Problem;
 
 /// Prices, and what they prove.
@@ -21,8 +22,8 @@ pub(crate) struct Dual {
     pub(crate) prices: Prices,
     /// No schedule earns more in total.
     pub(crate) bound: f64,
-    /// v_i(π) at these prices, exact.
-    pub(crate) values: Vec<f64>,
+    /// How much of the bound is there for rounding alone.
+    pub(crate) rounding: f64,
 }
 
 /// Widths of the bins as shares of [`Problem::time_scale`]: about 2, 1, 0.5 and 0.25 s in the
@@ -41,14 +42,16 @@ const POOL: usize = 48;
 /// and the best bound in total.
 pub(crate) fn descend(
     problem: &Problem<'_>,
+    timeline: Timeline,
     steps: usize,
     mut watch: impl FnMut(f64, f64) -> bool,
 ) -> Dual {
-    let mut descent = Descent::new(problem);
+    let mut descent = Descent::new(problem, timeline);
     let mut best = descent.exact();
     let mut done = 0;
     for (level, share) in SHARES.iter().enumerate() {
-        if level > 0 {
+        // Slots are the bins already.
+        if level > 0 && timeline == Timeline::Continuous {
             descent.refine();
         }
         let here = ((steps as f64 * share) as usize).max(1);
@@ -91,7 +94,7 @@ impl Pace {
         let price = reward / problem.time_scale();
         let cooling = 0.5f64.powi(level as i32) * 0.1f64.powf(share);
         Self {
-            rate: price * env("RATE", 0.15) * cooling.max(env("RMIN", 0.01)),
+            rate: price * env("RATE", 0.3) * cooling.max(env("RMIN", 0.01)),
             temperature: reward * env("TEMP", 0.02) * cooling.max(env("TMIN", 0.02)),
             counts: share >= 0.6,
         }
@@ -103,6 +106,7 @@ fn env(k: &str, d: f64) -> f64 {
 
 struct Descent<'a> {
     problem: &'a Problem<'a>,
+    timeline: Timeline,
     ceilings: Ceilings,
     prices: Prices,
     rates: Vec<Vec<f64>>,
@@ -116,16 +120,20 @@ struct Descent<'a> {
 }
 
 impl<'a> Descent<'a> {
-    fn new(problem: &'a Problem<'a>) -> Self {
-        let origin = problem.arrival[0];
+    fn new(problem: &'a Problem<'a>, timeline: Timeline) -> Self {
+        let origin = timeline.start(problem.arrival[0]);
         let end = end_of_prices(problem);
         let finest = WIDTHS[WIDTHS.len() - 1] * problem.time_scale();
         let bins = problem.servers() as f64 * (end - origin) / finest;
         let coarser = (bins / MOST_BINS).max(1.0);
-        let width = WIDTHS[0] * problem.time_scale() * coarser;
+        let width = match timeline {
+            Timeline::Continuous => WIDTHS[0] * problem.time_scale() * coarser,
+            Timeline::Slots(slot) => slot.seconds(),
+        };
         let prices = Prices::free(problem.servers(), origin, end, width);
         let mut descent = Self {
             problem,
+            timeline,
             ceilings: Ceilings::new(problem),
             rates: Vec::new(),
             moments: Vec::new(),
@@ -156,22 +164,23 @@ impl<'a> Descent<'a> {
     fn exact(&mut self) -> Dual {
         let hints: Vec<f64> = (self.pool.par_iter())
             .map(|pool| {
-                let value = |c: &Column| c.reward - self.prices.between(c.server, c.start, c.finish);
+                let value = |c: &Column| c.reward - self.prices.between(c.server, c.start, c.until);
                 pool.iter().map(value).fold(f64::NEG_INFINITY, f64::max)
             })
             .collect();
-        let found = maxima(self.problem, &self.ceilings, &self.prices, &hints);
+        let found = maxima(self.problem, &self.ceilings, &self.prices, self.timeline, &hints);
         for (pool, best) in self.pool.iter_mut().zip(&found) {
             pool.extend(&best.columns);
             if pool.len() > POOL {
-                let value = |c: &Column| c.reward - self.prices.between(c.server, c.start, c.finish);
+                let value = |c: &Column| c.reward - self.prices.between(c.server, c.start, c.until);
                 pool.sort_by(|a, b| value(b).total_cmp(&value(a)));
                 pool.truncate(POOL * 3 / 4);
             }
         }
-        let values: Vec<f64> = found.into_iter().map(|best: Best| best.value).collect();
-        let bound = values.iter().sum::<f64>() + self.prices.total() + self.rounding();
-        Dual { prices: self.prices.clone(), bound, values }
+        let values: f64 = found.iter().map(|best| best.value).sum();
+        let rounding = self.rounding();
+        let bound = values + self.prices.total() + rounding;
+        Dual { prices: self.prices.clone(), bound, rounding }
     }
 
     /// More than all rounding in the bound can amount to.
@@ -233,7 +242,7 @@ impl<'a> Descent<'a> {
         for (column, share) in self.pool.iter().flatten().zip(shares.iter().flatten()) {
             if *share > 0.0 {
                 let change = &mut change[column.server];
-                for (time, sign) in [(column.start, *share), (column.finish, -*share)] {
+                for (time, sign) in [(column.start, *share), (column.until, -*share)] {
                     let bin = self.prices.bin(time);
                     let rest = (self.prices.edge(bin + 1) - time) * sign;
                     change[bin] += rest;
@@ -269,7 +278,7 @@ impl<'a> Descent<'a> {
 /// How much of a request each of its columns gets: exp(value / temperature), scaled to sum 1.
 fn soft_maximum(pool: &[Column], prices: &Prices, temperature: f64) -> Vec<f64> {
     let mut shares: Vec<f64> =
-        pool.iter().map(|c| c.reward - prices.between(c.server, c.start, c.finish)).collect();
+        pool.iter().map(|c| c.reward - prices.between(c.server, c.start, c.until)).collect();
     let best = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sum = 0.0;
     for share in &mut shares {

@@ -1,6 +1,8 @@
 //! What was possible.
 
 mod dual;
+mod exact;
+mod outcome;
 mod prices;
 mod pricing;
 mod problem;
@@ -8,12 +10,15 @@ mod schedule;
 mod search;
 mod value;
 
+pub use exact::{Solution, Timeline, TooLarge, exact};
+pub use outcome::Status;
+
 /// x
 pub fn try_dual(instance: &scheduling::Instance, steps: usize, rounds: usize) -> f64 {
     let problem = problem::Problem::new(instance);
     let n = problem.requests() as f64;
     let t = std::time::Instant::now();
-    let d = dual::descend(&problem, steps, |share, bound| {
+    let d = dual::descend(&problem, Timeline::Continuous, steps, |share, bound| {
         eprintln!("{:.2}s {share:.3} {:.4}", t.elapsed().as_secs_f64(), bound / n);
         true
     });

@@ -15,6 +15,7 @@
 use rayon::prelude::*;
 use scheduling::{Steps, TardinessPenalty};
 
+use crate::exact::Timeline;
 use crate::prices::Prices;
 use crate::problem::{Problem, penalty};
 
@@ -25,7 +26,8 @@ pub(crate) struct Column {
     /// Step index.
     pub(crate) steps: usize,
     pub(crate) start: f64,
-    pub(crate) finish: f64,
+    /// When the server can start something else: the finish, on slots the first slot after it.
+    pub(crate) until: f64,
     /// Eq. (5).
     pub(crate) reward: f64,
 }
@@ -48,6 +50,7 @@ pub(crate) fn maxima(
     problem: &Problem<'_>,
     ceilings: &Ceilings,
     prices: &Prices,
+    timeline: Timeline,
     hints: &[f64],
 ) -> Vec<Best> {
     let requests: Vec<usize> = (0..problem.requests()).collect();
@@ -58,13 +61,78 @@ pub(crate) fn maxima(
             for server in 0..problem.servers() {
                 let mut rows = Rows::new(problem, prices, server, problem.arrival[chunk[0]]);
                 for (&i, best) in chunk.iter().zip(&mut best) {
-                    scan(problem, ceilings, prices, &mut rows, i, best);
+                    match timeline {
+                        Timeline::Continuous => {
+                            scan(problem, ceilings, prices, &mut rows, i, best);
+                        }
+                        Timeline::Slots(_) => {
+                            scan_slots(problem, ceilings, prices, timeline, (i, server), best);
+                        }
+                    }
                 }
             }
             best
         })
         .collect();
     chunks.into_iter().flatten().collect()
+}
+
+/// The exact inner maximum of every request on one server alone.
+pub(crate) fn maxima_on(
+    problem: &Problem<'_>,
+    ceilings: &Ceilings,
+    prices: &Prices,
+    timeline: Timeline,
+    server: usize,
+) -> Vec<f64> {
+    let mut rows = Rows::new(problem, prices, server, problem.arrival[0]);
+    let value = |i| {
+        let mut best = Best { value: f64::NEG_INFINITY, columns: Vec::new() };
+        match timeline {
+            Timeline::Continuous => scan(problem, ceilings, prices, &mut rows, i, &mut best),
+            Timeline::Slots(_) => {
+                scan_slots(problem, ceilings, prices, timeline, (i, server), &mut best);
+            }
+        }
+        best.value
+    };
+    (0..problem.requests()).map(value).collect()
+}
+
+/// As [`scan`] where starts are slots: each is tried. A run keeps its server until the first slot
+/// after its finish.
+fn scan_slots(
+    problem: &Problem<'_>,
+    ceilings: &Ceilings,
+    prices: &Prices,
+    timeline: Timeline,
+    (i, server): (usize, usize),
+    best: &mut Best,
+) {
+    let (due, kind) = (problem.due[i], problem.penalty[i]);
+    let mut found: Option<Column> = None;
+    let mut start = timeline.start(problem.arrival[i]);
+    loop {
+        if ceilings.at(kind, server, due - start) <= best.value {
+            break;
+        }
+        for (s, &p) in problem.service[server].iter().enumerate() {
+            let finish = start + p;
+            let until = timeline.start(finish);
+            let reward = problem.reward(i, s, finish);
+            let value = reward - prices.between(server, start, until);
+            if value > best.value {
+                best.value = value;
+                found = Some(Column { server, steps: s, start, until, reward });
+            }
+        }
+        // Where time is free of charge a later start cannot be better.
+        if start >= prices.edge(prices.bins) {
+            break;
+        }
+        start = timeline.start(start + 0.75 * prices.width);
+    }
+    best.columns.extend(found);
 }
 
 /// Improves `best` by whatever request `i` could do on the server of `rows`.
@@ -121,8 +189,8 @@ fn scan(
 }
 
 fn column(problem: &Problem<'_>, i: usize, server: usize, s: usize, start: f64) -> Column {
-    let finish = start + problem.service[server][s];
-    Column { server, steps: s, start, finish, reward: problem.reward(i, s, finish) }
+    let until = start + problem.service[server][s];
+    Column { server, steps: s, start, until, reward: problem.reward(i, s, until) }
 }
 
 /// The exact maximum over starts in `[from, to]`, which lies within one bin: value and start.

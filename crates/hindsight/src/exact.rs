@@ -1,0 +1,420 @@
+//! The exact optimum of small instances, eq. (4), by Pareto labels over subsets of the requests.
+//!
+//! Servers are filled one after the other. A label says: these requests have run, the present
+//! server is free again at t, and all of it earned v. It is extended by every request that has not
+//! run and every number of steps, which makes finish times an arrival plus a multiple of a step
+//! without any grid. Among labels of the same requests on the same server only those stay that no
+//! other beats in both t and v; and only those that could still come out above a cutoff, by
+//!
+//! ```text
+//! v + Σ_{i left} max_{servers left} v_ij(π) + ∫_t^∞ π_j + Σ_{servers after j} ∫ π
+//! ```
+//!
+//! with the prices of the Lagrangian bound. The cutoff starts close under that bound and gives way
+//! until a schedule above it exists: that one is optimal.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use scheduling::verify::Order;
+use scheduling::{Instance, Row, Seconds, Steps};
+use thiserror::Error;
+
+use crate::dual::{Dual, descend};
+use crate::outcome::Status;
+use crate::pricing::{Ceilings, maxima_on};
+use crate::problem::Problem;
+use crate::schedule::{Schedule, insert_by_price};
+use crate::search::improve;
+
+/// When a run may start.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Timeline {
+    /// At any time from its arrival on.
+    Continuous,
+    /// At multiples of the slot only, as the paper's x_ijt has it; finish times stay continuous.
+    Slots(Seconds),
+}
+
+impl Timeline {
+    /// The earliest start that is not before `time`.
+    pub(crate) fn start(self, time: f64) -> f64 {
+        match self {
+            Self::Continuous => time,
+            Self::Slots(slot) => {
+                let slot = slot.seconds();
+                let near = (time / slot).round() * slot;
+                // A finish that rounding put a hair behind its slot still meets it.
+                if near >= time - 1e-9 * time.abs().max(1.0) {
+                    near
+                } else {
+                    (time / slot).ceil() * slot
+                }
+            }
+        }
+    }
+
+    /// The most requests that [`exact`] takes on.
+    pub const fn most_requests(self) -> usize {
+        match self {
+            Self::Continuous => 16,
+            Self::Slots(_) => 24,
+        }
+    }
+}
+
+/// An instance that [`exact`] does not take on. Nothing was computed.
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
+pub enum TooLarge {
+    /// More requests than can be enumerated.
+    #[error(
+        "the instance has {requests} requests: the exact optimum is possible up to {possible}; \
+         use the bound without --exact, which takes any size"
+    )]
+    Requests {
+        /// Requests of the instance.
+        requests: usize,
+        /// What is possible on this timeline.
+        possible: usize,
+    },
+    /// A slot that is no span of time.
+    #[error("a slot of {0} s is not possible: allowed is more than 0 s")]
+    Slot(f64),
+}
+
+/// What [`exact`] found.
+#[derive(Clone, Debug)]
+pub struct Solution {
+    /// Whether it is proven.
+    pub status: Status,
+    /// Mean reward per request of `rows`.
+    pub value: f64,
+    /// The schedule, by request.
+    pub rows: Vec<Row>,
+    /// Labels that were made: a measure of the work.
+    pub labels: usize,
+}
+
+/// Labels kept at once before giving up: about 2 GB.
+const MOST_LABELS: usize = 30_000_000;
+/// Steps of the descent that gives the prices.
+const DESCENT: usize = 1200;
+/// Rounds of the search that gives the first schedule.
+const ROUNDS: usize = 30;
+
+/// The best schedule of eq. (4) when all arrivals are known, and its proof.
+///
+/// `order` says whether each server runs its requests in order of arrival, as the paper's servers
+/// do (§II), or in any order, as eq. (4) alone allows. `pulse` is called now and then; when it
+/// breaks, the best schedule so far is returned as [`Status::Feasible`].
+///
+/// [`Status::Optimal`] means that no schedule earns more than 1e-9 per request above `value`.
+///
+/// # Errors
+/// [`TooLarge`] before anything is computed.
+pub fn exact(
+    instance: &Instance,
+    order: Order,
+    timeline: Timeline,
+    mut pulse: impl FnMut() -> ControlFlow<()>,
+) -> Result<Solution, TooLarge> {
+    let (requests, possible) = (instance.requests().len(), timeline.most_requests());
+    if requests > possible {
+        return Err(TooLarge::Requests { requests, possible });
+    }
+    if let Timeline::Slots(slot) = timeline
+        && slot.seconds() <= 0.0
+    {
+        return Err(TooLarge::Slot(slot.seconds()));
+    }
+    let problem = Problem::new(instance);
+    let dual = descend(&problem, timeline, DESCENT, |_, _| pulse().is_continue());
+    let first = first_schedule(&problem, timeline, &dual);
+    let mut solver = Solver::new(&problem, order, timeline, &dual);
+    let (status, best) = solver.prove(first, dual.bound, &mut pulse);
+    let n = requests as f64;
+    let labels = solver.made;
+    Ok(Solution { status: status.per_request(n), value: best.reward / n, rows: best.rows, labels })
+}
+
+/// A good first-come-first-served schedule; on slots its starts are rounded up.
+fn first_schedule(problem: &Problem<'_>, timeline: Timeline, dual: &Dual) -> Schedule {
+    let start = insert_by_price(problem, &dual.prices);
+    let schedule = improve(problem, start, ROUNDS, 0, |_, _| true);
+    let mut free = vec![f64::NEG_INFINITY; problem.servers()];
+    let rows = schedule.rows.iter().map(|row| {
+        let start = timeline.start(problem.arrival[row.request].max(free[row.server]));
+        let row = problem.row(row.request, row.server, row.steps as usize - 1, start);
+        free[row.server] = row.finish;
+        row
+    });
+    Schedule::new(rows.collect())
+}
+
+/// These requests have run; the present server is free at `free`; `value` was earned.
+#[derive(Clone, Copy, Debug)]
+struct Label {
+    free: f64,
+    value: f64,
+    last: Run,
+}
+
+/// One run, and the node of the one before.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    before: u32,
+    server: u8,
+    request: u8,
+    steps: u8,
+    start: f64,
+}
+
+/// No run at all.
+const NONE: u32 = u32::MAX;
+/// A run that only hands a node on to the next server.
+const NO_REQUEST: u8 = u8::MAX;
+
+/// Labels by the set of requests that have run, as bits.
+type Labels = BTreeMap<u32, Vec<Label>>;
+
+struct Solver<'a> {
+    problem: &'a Problem<'a>,
+    order: Order,
+    timeline: Timeline,
+    dual: &'a Dual,
+    /// Most that request i is worth on server j or a later one, less the price: `[j][i]`.
+    worth: Vec<Vec<f64>>,
+    /// Price of all the time of servers j and later.
+    price: Vec<f64>,
+    /// Room for rounding in the bound.
+    margin: f64,
+    /// What a label must be able to exceed.
+    cutoff: f64,
+    runs: Vec<Run>,
+    made: usize,
+}
+
+/// Why an enumeration ended early.
+struct Stopped;
+
+impl<'a> Solver<'a> {
+    fn new(problem: &'a Problem<'a>, order: Order, timeline: Timeline, dual: &'a Dual) -> Self {
+        let servers = problem.servers();
+        let ceilings = Ceilings::new(problem);
+        let mut worth = vec![vec![f64::NEG_INFINITY; problem.requests()]; servers + 1];
+        let mut price = vec![0.0; servers + 1];
+        for server in (0..servers).rev() {
+            let here = maxima_on(problem, &ceilings, &dual.prices, timeline, server);
+            worth[server] = here.iter().zip(&worth[server + 1]).map(|(a, b)| a.max(*b)).collect();
+            price[server] = price[server + 1] + dual.prices.whole(server);
+        }
+        let margin = dual.rounding;
+        let (cutoff, runs) = (f64::NEG_INFINITY, Vec::new());
+        Self { problem, order, timeline, dual, worth, price, margin, cutoff, runs, made: 0 }
+    }
+
+    /// Lowers the cutoff until a schedule beats it or `first` is known to be the best.
+    fn prove(
+        &mut self,
+        first: Schedule,
+        bound: f64,
+        pulse: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> (Status, Schedule) {
+        let gap = bound - first.reward;
+        let tolerance = 1e-10 * self.problem.requests() as f64;
+        for share in [1.0 / 16.0, 1.0 / 8.0, 1.0 / 4.0, 1.0 / 2.0, 1.0] {
+            self.cutoff = if share < 1.0 { bound - share * gap } else { first.reward + tolerance };
+            match self.enumerate(pulse) {
+                Err(Stopped) => return (Status::Feasible { bound }, first),
+                Ok(Some(best)) => return (Status::Optimal, best),
+                Ok(None) => {}
+            }
+        }
+        (Status::Optimal, first)
+    }
+
+    /// The best schedule that earns more than the cutoff, if there is one.
+    fn enumerate(
+        &mut self,
+        pulse: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<Schedule>, Stopped> {
+        self.runs.clear();
+        let nothing = Run { before: NONE, server: 0, request: NO_REQUEST, steps: 0, start: 0.0 };
+        let open = Label { free: f64::NEG_INFINITY, value: 0.0, last: nothing };
+        let mut labels = Labels::from([(0, vec![open])]);
+        for server in 0..self.problem.servers() {
+            labels = match self.order {
+                Order::Any => self.fill_in_any_order(server, labels, pulse)?,
+                Order::FirstComeFirstServed => self.fill_in_order(server, labels, pulse)?,
+            };
+        }
+        let all = u32::MAX >> (32 - self.problem.requests() as u32);
+        let complete = labels.get(&all).and_then(|labels| labels.first());
+        Ok(complete.map(|label| self.trace(label)))
+    }
+
+    /// All ways to fill `server`, then closed: one label per set of requests.
+    fn fill_in_any_order(
+        &mut self,
+        server: usize,
+        mut open: Labels,
+        pulse: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Labels, Stopped> {
+        let mut closed = Labels::new();
+        // A set is numbered higher than all of its subsets: when its turn comes it is complete.
+        while let Some((ran, labels)) = open.pop_first() {
+            let labels = self.settle(labels, pulse)?;
+            self.close(server, ran, &labels, &mut closed);
+            for i in (0..self.problem.requests()).filter(|i| ran >> i & 1 == 0) {
+                let after = ran | 1 << i;
+                let rest = self.rest(server, after, |_| server);
+                let extended = open.entry(after).or_default();
+                for (node, label) in &labels {
+                    self.extend(server, i, *node, label, rest, extended);
+                }
+                if extended.is_empty() {
+                    open.remove(&after);
+                }
+            }
+        }
+        Ok(closed)
+    }
+
+    /// As above with every server's requests in order of arrival.
+    fn fill_in_order(
+        &mut self,
+        server: usize,
+        open: Labels,
+        pulse: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Labels, Stopped> {
+        let mut open: BTreeMap<u32, Vec<(u32, Label)>> = (open.into_iter())
+            .map(|(ran, labels)| Ok((ran, self.settle(labels, pulse)?)))
+            .collect::<Result<_, Stopped>>()?;
+        for i in 0..self.problem.requests() {
+            let mut extended = Labels::new();
+            for (&ran, labels) in open.iter().filter(|(ran, _)| *ran >> i & 1 == 0) {
+                let after = ran | 1 << i;
+                // Whoever arrived before i and has not run must go to a later server.
+                let rest = self.rest(server, after, |k| server + usize::from(k < i));
+                let found = extended.entry(after).or_default();
+                for (node, label) in labels {
+                    self.extend(server, i, *node, label, rest, found);
+                }
+            }
+            for (ran, labels) in extended.into_iter().filter(|(_, labels)| !labels.is_empty()) {
+                let settled = self.settle(labels, pulse)?;
+                let together = open.entry(ran).or_default();
+                together.extend(settled);
+                undominated(together, |(_, label)| label);
+            }
+        }
+        let mut closed = Labels::new();
+        for (ran, labels) in open {
+            self.close(server, ran, &labels, &mut closed);
+        }
+        Ok(closed)
+    }
+
+    /// What all that have not run can add at most, `first(k)` being the first server open to k; the
+    /// time of the present server aside.
+    fn rest(&self, server: usize, ran: u32, first: impl Fn(usize) -> usize) -> f64 {
+        let left = (0..self.problem.requests()).filter(|k| ran >> k & 1 == 0);
+        let worth: f64 = left.map(|k| self.worth[first(k)][k]).sum();
+        worth + self.price[server + 1] + self.margin
+    }
+
+    /// Runs request `i` after `label` with every number of steps that may still beat the cutoff.
+    fn extend(
+        &self,
+        server: usize,
+        i: usize,
+        before: u32,
+        label: &Label,
+        rest: f64,
+        into: &mut Vec<Label>,
+    ) {
+        let start = self.timeline.start(label.free.max(self.problem.arrival[i]));
+        let whole = self.dual.prices.whole(server);
+        let mut best = f64::NEG_INFINITY;
+        for s in 0..Steps::COUNT {
+            let finish = start + self.problem.service[server][s];
+            let value = label.value + self.problem.reward(i, s, finish);
+            if value <= best {
+                continue;
+            }
+            best = value;
+            let free = self.timeline.start(finish);
+            let unused = whole - self.dual.prices.until(server, free);
+            if value + rest + unused > self.cutoff {
+                let (server, request, steps) = (server as u8, i as u8, s as u8);
+                let last = Run { before, server, request, steps, start };
+                into.push(Label { free, value, last });
+            }
+        }
+    }
+
+    /// Drops what is dominated and gives the others their nodes.
+    fn settle(
+        &mut self,
+        mut labels: Vec<Label>,
+        pulse: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> Result<Vec<(u32, Label)>, Stopped> {
+        undominated(&mut labels, |label| label);
+        let before = self.made >> 16;
+        self.made += labels.len();
+        if self.runs.len() + labels.len() > MOST_LABELS
+            || (self.made >> 16 != before && pulse().is_break())
+        {
+            return Err(Stopped);
+        }
+        Ok(labels.into_iter().map(|label| (self.node(label.last), label)).collect())
+    }
+
+    fn node(&mut self, run: Run) -> u32 {
+        if run.request == NO_REQUEST {
+            return run.before;
+        }
+        self.runs.push(run);
+        self.runs.len() as u32 - 1
+    }
+
+    /// Opens the next server with the most that `labels` earned.
+    fn close(&self, server: usize, ran: u32, labels: &[(u32, Label)], closed: &mut Labels) {
+        let Some((node, best)) = labels.iter().max_by(|a, b| a.1.value.total_cmp(&b.1.value)) else {
+            return;
+        };
+        let all_ran = ran.count_ones() as usize == self.problem.requests();
+        if all_ran || best.value + self.rest(server, ran, |_| server + 1) > self.cutoff {
+            let last = Run { before: *node, server: 0, request: NO_REQUEST, steps: 0, start: 0.0 };
+            let label = Label { free: f64::NEG_INFINITY, value: best.value, last };
+            closed.insert(ran, vec![label]);
+        }
+    }
+
+    /// The schedule that a label stands for.
+    fn trace(&self, label: &Label) -> Schedule {
+        let mut rows = Vec::new();
+        let mut node = label.last.before;
+        while node != NONE {
+            let run = self.runs[node as usize];
+            let (server, steps) = (usize::from(run.server), usize::from(run.steps));
+            rows.push(self.problem.row(usize::from(run.request), server, steps, run.start));
+            node = run.before;
+        }
+        Schedule::new(rows)
+    }
+}
+
+/// Keeps the labels that no other beats or equals in both time and value.
+fn undominated<T>(labels: &mut Vec<T>, label: impl Fn(&T) -> &Label) {
+    labels.sort_by(|a, b| {
+        let (a, b) = (label(a), label(b));
+        a.free.total_cmp(&b.free).then(b.value.total_cmp(&a.value))
+    });
+    let mut best = f64::NEG_INFINITY;
+    labels.retain(|entry| {
+        let keep = label(entry).value > best;
+        best = best.max(label(entry).value);
+        keep
+    });
+}
