@@ -41,6 +41,9 @@ pub(crate) struct Best {
     pub(crate) columns: Vec<Column>,
 }
 
+/// Numbers of steps that are ruled out together.
+const BLOCK: usize = 20;
+
 /// How many requests share the rows of one thread: neighbours need the same bins.
 const CHUNK: usize = 32;
 
@@ -97,6 +100,44 @@ pub(crate) fn maxima_on(
         best.value
     };
     (0..problem.requests()).map(value).collect()
+}
+
+/// For each request and bin, more than the request can be worth on a server if it starts in the bin
+/// or later, where a start on slots is one of many.
+pub(crate) fn ceilings_from(
+    problem: &Problem<'_>,
+    prices: &Prices,
+    server: usize,
+) -> Vec<Vec<f64>> {
+    let mut rows = Rows::new(problem, prices, server, prices.origin);
+    let requests = 0..problem.requests();
+    let service = &problem.service[server];
+    let end = prices.edge(prices.bins);
+    let unpriced = |i: usize| {
+        let start = end.max(problem.arrival[i]);
+        (0..Steps::COUNT).map(move |s| problem.reward(i, s, start + service[s]))
+    };
+    let mut from: Vec<Vec<f64>> = requests
+        .map(|i| {
+            let mut bins = vec![f64::NEG_INFINITY; prices.bins + 1];
+            bins[prices.bins] = unpriced(i).fold(f64::NEG_INFINITY, f64::max);
+            bins
+        })
+        .collect();
+    for bin in (0..prices.bins).rev() {
+        let row = rows.get(bin);
+        for (i, bins) in from.iter_mut().enumerate() {
+            let start = problem.arrival[i].max(prices.edge(bin));
+            let here = (row.values.iter().enumerate())
+                .map(|(s, value)| value - problem.loss(i, start + service[s]));
+            bins[bin] = if start > prices.edge(bin + 1) {
+                bins[bin + 1]
+            } else {
+                here.fold(bins[bin + 1], f64::max)
+            };
+        }
+    }
+    from
 }
 
 /// As [`scan`] where starts are slots: each is tried. A run keeps its server until the first slot
@@ -161,15 +202,24 @@ fn scan(
         if row.highest <= best.value {
             continue;
         }
-        for (s, &unpunished) in row.values.iter().enumerate() {
-            // The penalty at the left end bounds that of all starts in the bin.
-            if unpunished > best.value
-                && unpunished - problem.loss(i, from + service[s]) > best.value
+        for (block, &highest) in row.blocks.iter().enumerate() {
+            // The penalty of the fewest steps at the left end bounds that of the whole block.
+            let first = block * BLOCK;
+            if highest <= best.value
+                || highest - problem.loss(i, from + service[first]) <= best.value
             {
-                let (value, start) = best_start(problem, prices, (i, server, s), (from, to));
-                if value > best.value {
-                    best.value = value;
-                    found = Some(column(problem, i, server, s, start));
+                continue;
+            }
+            for s in first..first + BLOCK {
+                let unpunished = row.values[s];
+                if unpunished > best.value
+                    && unpunished - problem.loss(i, from + service[s]) > best.value
+                {
+                    let (value, start) = best_start(problem, prices, (i, server, s), (from, to));
+                    if value > best.value {
+                        best.value = value;
+                        found = Some(column(problem, i, server, s, start));
+                    }
                 }
             }
         }
@@ -253,6 +303,8 @@ struct Rows<'a> {
 
 struct Row {
     highest: f64,
+    /// The highest of each block of neighbouring numbers of steps.
+    blocks: [f64; Steps::COUNT / BLOCK],
     values: [f64; Steps::COUNT],
 }
 
@@ -299,7 +351,10 @@ impl<'a> Rows<'a> {
             values[s] = self.problem.quality[s] - at_left.min(at_right).min(crossing);
             highest = highest.max(values[s]);
         }
-        Row { highest, values }
+        let blocks = std::array::from_fn(|block| {
+            values[block * BLOCK..(block + 1) * BLOCK].iter().copied().fold(f64::NEG_INFINITY, f64::max)
+        });
+        Row { highest, blocks, values }
     }
 }
 
