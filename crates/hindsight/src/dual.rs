@@ -94,14 +94,11 @@ impl Pace {
         let price = reward / problem.time_scale();
         let cooling = 0.5f64.powi(level as i32) * 0.1f64.powf(share);
         Self {
-            rate: price * env("RATE", 0.3) * cooling.max(env("RMIN", 0.01)),
-            temperature: reward * env("TEMP", 0.02) * cooling.max(env("TMIN", 0.02)),
+            rate: price * 0.3 * cooling.max(0.01),
+            temperature: reward * 0.02 * cooling.max(0.02),
             counts: share >= 0.6,
         }
     }
-}
-fn env(k: &str, d: f64) -> f64 {
-    std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
 }
 
 struct Descent<'a> {

@@ -131,11 +131,24 @@ pub fn exact(
     let problem = Problem::new(instance);
     let dual = descend(&problem, timeline, DESCENT, |_, _| pulse().is_continue());
     let first = first_schedule(&problem, timeline, &dual);
-    let mut solver = Solver::new(&problem, order, timeline, &dual);
-    let (status, best) = solver.prove(first, dual.bound, &mut pulse);
-    let n = requests as f64;
+    Ok(solve(&problem, order, timeline, &dual, first, MOST_LABELS, &mut pulse))
+}
+
+/// As [`exact`], with prices and a first schedule at hand.
+pub(crate) fn solve(
+    problem: &Problem<'_>,
+    order: Order,
+    timeline: Timeline,
+    dual: &Dual,
+    first: Schedule,
+    most_labels: usize,
+    pulse: &mut impl FnMut() -> ControlFlow<()>,
+) -> Solution {
+    let mut solver = Solver::new(problem, order, timeline, dual, most_labels);
+    let (status, best) = solver.prove(first, dual.bound, pulse);
+    let n = problem.requests() as f64;
     let labels = solver.made;
-    Ok(Solution { status: status.per_request(n), value: best.reward / n, rows: best.rows, labels })
+    Solution { status: status.per_request(n), value: best.reward / n, rows: best.rows, labels }
 }
 
 /// A good first-come-first-served schedule; on slots its starts are rounded up.
@@ -193,6 +206,8 @@ struct Solver<'a> {
     margin: f64,
     /// What a label must be able to exceed.
     cutoff: f64,
+    /// Labels kept at once before giving up.
+    most_labels: usize,
     runs: Vec<Run>,
     made: usize,
 }
@@ -201,7 +216,13 @@ struct Solver<'a> {
 struct Stopped;
 
 impl<'a> Solver<'a> {
-    fn new(problem: &'a Problem<'a>, order: Order, timeline: Timeline, dual: &'a Dual) -> Self {
+    fn new(
+        problem: &'a Problem<'a>,
+        order: Order,
+        timeline: Timeline,
+        dual: &'a Dual,
+        most_labels: usize,
+    ) -> Self {
         let servers = problem.servers();
         let ceilings = Ceilings::new(problem);
         let mut worth = vec![vec![f64::NEG_INFINITY; problem.requests()]; servers + 1];
@@ -218,8 +239,20 @@ impl<'a> Solver<'a> {
             late[server] = from;
         }
         let margin = dual.rounding;
-        let (cutoff, runs) = (f64::NEG_INFINITY, Vec::new());
-        Self { problem, order, timeline, dual, worth, late, price, margin, cutoff, runs, made: 0 }
+        Self {
+            problem,
+            order,
+            timeline,
+            dual,
+            worth,
+            late,
+            price,
+            margin,
+            cutoff: f64::NEG_INFINITY,
+            most_labels,
+            runs: Vec::new(),
+            made: 0,
+        }
     }
 
     /// Lowers the cutoff until a schedule beats it or `first` is known to be the best.
@@ -419,7 +452,7 @@ impl<'a> Solver<'a> {
         let before = self.made >> 16;
         let new: usize = kept.iter().map(|(_, labels)| labels.len()).sum();
         self.made += new;
-        if self.runs.len() + new > MOST_LABELS
+        if self.runs.len() + new > self.most_labels
             || (self.made >> 16 != before && pulse().is_break())
         {
             return Err(Stopped);

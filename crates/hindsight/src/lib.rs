@@ -1,5 +1,13 @@
-//! What was possible.
+//! What was possible: bounds and schedules from full knowledge of an instance.
+//!
+//! A policy decides without the future; here all arrivals are known. [`bound()`] proves that no
+//! schedule can earn more than a number and finds a first-come-first-served schedule close to it,
+//! for thousands of requests. [`exact()`] solves eq. (4) of the paper to optimality for a dozen. The
+//! schedules are for [`scheduling::verify`] to judge, like those of anyone else.
+//!
+//! `docs/hindsight.md` explains the bound and how to read it.
 
+mod bound;
 mod dual;
 mod exact;
 mod outcome;
@@ -10,24 +18,6 @@ mod schedule;
 mod search;
 mod value;
 
+pub use bound::{Budget, Outcome, Progress, bound};
 pub use exact::{Solution, Timeline, TooLarge, exact};
 pub use outcome::Status;
-
-/// x
-pub fn try_dual(instance: &scheduling::Instance, steps: usize, rounds: usize) -> f64 {
-    let problem = problem::Problem::new(instance);
-    let n = problem.requests() as f64;
-    let t = std::time::Instant::now();
-    let d = dual::descend(&problem, Timeline::Continuous, steps, |share, bound| {
-        eprintln!("{:.2}s {share:.3} {:.4}", t.elapsed().as_secs_f64(), bound / n);
-        true
-    });
-    let a = schedule::insert_by_price(&problem, &d.prices);
-    let t = std::time::Instant::now();
-    let s = search::improve(&problem, a, rounds, 1, |share, best| {
-        eprintln!("{:.2}s {share:.3} {:.4} gap {:.4}%", t.elapsed().as_secs_f64(), best.reward / n, (1.0 - best.reward/d.bound)*100.0);
-        true
-    });
-    scheduling::verify::verify(instance, &s.rows, scheduling::verify::Order::FirstComeFirstServed).unwrap();
-    d.bound / n
-}

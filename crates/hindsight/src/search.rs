@@ -44,7 +44,7 @@ pub(crate) fn improve(
             return best;
         }
         let share = round as f64 / rounds as f64;
-        let temperature = problem.quality_range() * env("T0", 0.01) * env("T1", 0.05f64).powf(share);
+        let temperature = problem.quality_range() * 0.02 * 0.02f64.powf(share);
         search_round(problem, &grids, &mut assignment, temperature, (seed, round));
         let schedule = best_steps(problem, &grids, &assignment);
         if schedule.reward > best.reward {
@@ -58,9 +58,6 @@ pub(crate) fn improve(
     }
     watch(1.0, &best);
     best
-}
-fn env(k: &str, d: f64) -> f64 {
-    std::env::var(k).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
 }
 
 /// Searches every segment once: those with an even number, then those with an odd one.
@@ -203,8 +200,8 @@ impl Segment<'_> {
     /// A few requests that arrive close to each other.
     fn choose(&mut self) -> Vec<usize> {
         let n = self.at.len();
-        let count = (1 + self.draw.below(env("TAKEN", TAKEN as f64) as usize)).min(n);
-        let span = (env("NEARBY", NEARBY as f64) as usize).min(n);
+        let count = (1 + self.draw.below(TAKEN)).min(n);
+        let span = NEARBY.min(n);
         let low = self.draw.below(n - span + 1);
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {

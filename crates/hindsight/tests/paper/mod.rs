@@ -7,7 +7,7 @@ use scheduling::{
 
 /// Six servers of 12–18 steps/s to four of 6–10, slack 2–20 s, three penalties equally likely,
 /// w = 1.5, Poisson arrivals with mean interval `interval` seconds.
-pub fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instance {
+pub(crate) fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instance {
     let draw = |purpose| Generator::new(seed, purpose, 0);
     let mut speed = draw(Purpose::Cluster);
     let servers = (0..servers)
