@@ -162,8 +162,7 @@ fn close(
     best: &Schedule,
     mut go_on: impl FnMut() -> bool,
 ) -> Option<Outcome> {
-    let mut pulse =
-        || if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let mut pulse = || if go_on() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
     let first = best.clone();
     let solution =
         solve(problem, order, Timeline::Continuous, dual, first, CLOSED_LABELS, &mut pulse);
@@ -189,7 +188,6 @@ const PROVEN: f64 = 1e-9;
 fn finish(problem: &Problem<'_>, dual: &Dual, best: Schedule) -> Outcome {
     let n = problem.requests() as f64;
     let (bound, value) = (dual.bound / n, best.reward / n);
-    let status =
-        if bound - value <= PROVEN { Status::Optimal } else { Status::Feasible { bound } };
+    let status = if bound - value <= PROVEN { Status::Optimal } else { Status::Feasible { bound } };
     Outcome { status, bound, value: Some(value), rows: best.rows }
 }

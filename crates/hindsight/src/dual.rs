@@ -11,8 +11,8 @@
 
 use rayon::prelude::*;
 
-use crate::prices::Prices;
 use crate::exact::Timeline;
+use crate::prices::Prices;
 use crate::pricing::{Ceilings, Column, maxima};
 use crate::problem::Problem;
 
@@ -206,8 +206,7 @@ impl<'a> Descent<'a> {
             .zip(self.mean.par_iter_mut())
             .zip(usage.par_iter())
             .for_each(|(((rates, moments), mean), usage)| {
-                for (((rate, m), mean), used) in
-                    rates.iter_mut().zip(moments).zip(mean).zip(usage)
+                for (((rate, m), mean), used) in rates.iter_mut().zip(moments).zip(mean).zip(usage)
                 {
                     let gradient = 1.0 - used / width;
                     if *rate == 0.0 && gradient > 0.0 {

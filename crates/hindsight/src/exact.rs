@@ -488,7 +488,8 @@ impl<'a> Solver<'a> {
 
     /// Opens the next server with the most that `labels` earned.
     fn close(&self, server: usize, ran: u32, labels: &[(u32, Label)], closed: &mut Labels) {
-        let Some((node, best)) = labels.iter().max_by(|a, b| a.1.value.total_cmp(&b.1.value)) else {
+        let Some((node, best)) = labels.iter().max_by(|a, b| a.1.value.total_cmp(&b.1.value))
+        else {
             return;
         };
         let all_ran = ran.count_ones() as usize == self.problem.requests();

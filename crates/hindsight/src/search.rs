@@ -36,7 +36,8 @@ pub(crate) fn improve(
     seed: u64,
     mut watch: impl FnMut(f64, &Schedule) -> bool,
 ) -> Schedule {
-    let grids: Vec<Grid<'_>> = (0..problem.servers()).map(|j| Grid::new(problem, j, STRIDE)).collect();
+    let grids: Vec<Grid<'_>> =
+        (0..problem.servers()).map(|j| Grid::new(problem, j, STRIDE)).collect();
     let mut best = best_steps(problem, &grids, &start);
     let mut assignment = start;
     for round in 0..rounds {
@@ -81,9 +82,8 @@ fn search_round(
         let curves: Vec<_> = (queues.par_iter().zip(grids))
             .map(|(queue, grid)| (forward(grid, queue), backward(grid, queue)))
             .collect();
-        let segments: Vec<(usize, usize)> = (cuts.windows(2).map(|cut| (cut[0], cut[1])))
-            .filter(|(from, to)| from < to)
-            .collect();
+        let segments: Vec<(usize, usize)> =
+            (cuts.windows(2).map(|cut| (cut[0], cut[1]))).filter(|(from, to)| from < to).collect();
         let found: Vec<Vec<(usize, usize)>> = (segments.par_iter().enumerate())
             .with_max_len(1)
             .filter(|(number, _)| number % 2 == parity)

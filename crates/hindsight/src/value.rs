@@ -60,9 +60,8 @@ impl Curve {
 
     /// The values at `position + share` and the points after it.
     fn stretch(&self, position: i64, count: usize, share: f32) -> Vec<f32> {
-        let mut values: Vec<f32> = (position..=position + count as i64)
-            .map(|position| self.at(position, true))
-            .collect();
+        let mut values: Vec<f32> =
+            (position..=position + count as i64).map(|position| self.at(position, true)).collect();
         if share > 0.0 {
             for index in 0..count {
                 values[index] += share * (values[index + 1] - values[index]);
@@ -193,10 +192,14 @@ impl<'a> Grid<'a> {
         // By finish, counted without the overhead: what comes after, less the penalty.
         let whole = self.overhead as i64;
         let ahead = self.problem.due[i] - self.time(first as f64 + self.overhead);
-        let mut after =
-            behind.stretch(first + whole, self.points + Steps::COUNT / self.stride + 2, self.overhead.fract() as f32);
+        let mut after = behind.stretch(
+            first + whole,
+            self.points + Steps::COUNT / self.stride + 2,
+            self.overhead.fract() as f32,
+        );
         self.punish(i, ahead, &mut after);
-        let mix = |index: usize, share: f32| after[index] + share * (after[index + 1] - after[index]);
+        let mix =
+            |index: usize, share: f32| after[index] + share * (after[index + 1] - after[index]);
         let single = self.problem.quality[0] as f32;
         let step = 1.0 / self.stride as f32;
         let mut values: Vec<f32> =
