@@ -10,3 +10,16 @@ pub(crate) fn bar(what: &'static str, length: u64) -> ProgressBar {
     .expect("the template is right");
     ProgressBar::new(length).with_style(style).with_prefix(what)
 }
+
+/// A bar over work whose unit says nothing to a person: only the share that is done.
+pub(crate) fn share(work: u64) -> ProgressBar {
+    let style =
+        ProgressStyle::with_template("{wide_bar} {percent} %  {msg}  {elapsed} gone, {eta} left")
+            .expect("the template is right");
+    ProgressBar::new(work).with_style(style)
+}
+
+/// A sign of life over work that cannot say how far it is.
+pub(crate) fn spinner(what: &'static str) -> ProgressBar {
+    ProgressBar::new_spinner().with_message(what)
+}

@@ -1,3 +1,4 @@
+pub(crate) mod bound;
 pub(crate) mod evaluate;
 pub(crate) mod instance;
 pub(crate) mod simulate;

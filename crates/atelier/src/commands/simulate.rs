@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use scheduling::verify::{Order, verify};
-use scheduling::{Generator, PolicyName, Purpose, write_rows};
+use scheduling::{Generator, Instance, PolicyName, Purpose, Row, write_rows};
 use simulation::{Metrics, simulate};
 
 use crate::failure::Failure;
@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .policy(instance.cluster(), generator)
         .map_err(|error| Failure::Refused(error.into()))?;
     let rows = simulate(&instance, &mut *policy);
-    judge(&instance, &rows)?;
+    judge(&instance, &rows, Order::FirstComeFirstServed)?;
     if let Some(file) = &arguments.rows {
         files::write(file, &write_rows(&rows))?;
     }
@@ -42,8 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// No schedule leaves without having been checked.
-fn judge(instance: &scheduling::Instance, rows: &[scheduling::Row]) -> anyhow::Result<()> {
-    if let Err(violations) = verify(instance, rows, Order::FirstComeFirstServed) {
+pub(crate) fn judge(instance: &Instance, rows: &[Row], order: Order) -> anyhow::Result<()> {
+    if let Err(violations) = verify(instance, rows, order) {
         let list: Vec<_> = violations.iter().map(ToString::to_string).collect();
         bail!("the schedule breaks the rules; please report this:\n  {}", list.join("\n  "));
     }

@@ -1,0 +1,162 @@
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hindsight::{Budget, Status, Timeline};
+use scheduling::verify::Order;
+use scheduling::{Instance, Row, Seconds, write_rows};
+use serde::Serialize;
+
+use crate::commands::simulate::judge;
+use crate::failure::Failure;
+use crate::{files, interruption, progress};
+
+/// Bound what any schedule of an instance can earn, and find a schedule close to it.
+///
+/// All arrivals are known here, as to nobody who decides online. Ctrl-C prints the best so far.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Instance file (JSON).
+    #[arg(long)]
+    instance: PathBuf,
+    /// Solve eq. (4) to optimality; for small instances only.
+    #[arg(long)]
+    exact: bool,
+    /// With --exact: let runs start at multiples of so many seconds only, as the paper's slots do.
+    #[arg(long, requires = "exact", value_name = "SECONDS")]
+    slot: Option<f64>,
+    /// With --exact: let servers run their requests in any order, as eq. (4) alone allows.
+    #[arg(long, requires = "exact")]
+    any_order: bool,
+    /// Stop after so many seconds with the best so far.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Seed of the search.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// File for the result (JSON).
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// File for the rows of the best schedule (CSV).
+    #[arg(long)]
+    rows: Option<PathBuf>,
+}
+
+/// The result in the form of `--json`: both values are mean rewards per request.
+#[derive(Serialize)]
+struct Report {
+    requests: usize,
+    status: &'static str,
+    upper_bound: f64,
+    best_schedule: Option<f64>,
+    #[serde(skip)]
+    rows: Vec<Row>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let instance = files::read_instance(&arguments.instance)?;
+    let (report, order) = if arguments.exact {
+        exact(arguments, &instance)?
+    } else {
+        (bound(arguments, &instance)?, Order::FirstComeFirstServed)
+    };
+    if !report.rows.is_empty() {
+        judge(&instance, &report.rows, order)?;
+    }
+    if let Some(file) = &arguments.rows {
+        files::write(file, &write_rows(&report.rows))?;
+    }
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_string(&report).map_err(anyhow::Error::from)?;
+        files::write(file, &(json + "\n"))?;
+    }
+    print(&report);
+    Ok(())
+}
+
+fn bound(arguments: &Arguments, instance: &Instance) -> Result<Report, Failure> {
+    let time = seconds("--seconds", arguments.seconds)?;
+    let budget = Budget { time, seed: arguments.seed, ..Budget::default() };
+    let interrupted = interruption::flag()?;
+    let bar = progress::share(1000);
+    let outcome = hindsight::bound(instance, Order::FirstComeFirstServed, &budget, |progress| {
+        bar.set_position((1000.0 * progress.fraction) as u64);
+        let best = progress.best.map_or("none yet".into(), |best| format!("{best:.3}"));
+        bar.set_message(format!("bound {:.3}  best {best}", progress.bound));
+        stop_if(interrupted.load(Ordering::Relaxed))
+    });
+    bar.finish_and_clear();
+    Ok(Report {
+        requests: instance.requests().len(),
+        status: name(outcome.status),
+        upper_bound: outcome.bound,
+        best_schedule: outcome.value,
+        rows: outcome.rows,
+    })
+}
+
+fn exact(arguments: &Arguments, instance: &Instance) -> Result<(Report, Order), Failure> {
+    let order = if arguments.any_order { Order::Any } else { Order::FirstComeFirstServed };
+    let timeline = match seconds("--slot", arguments.slot)? {
+        Some(slot) => Timeline::Slots(slot),
+        None => Timeline::Continuous,
+    };
+    let end = seconds("--seconds", arguments.seconds)?
+        .map(|time| Instant::now() + Duration::from_secs_f64(time.seconds()));
+    let interrupted = interruption::flag()?;
+    let bar = progress::spinner("solving");
+    let solution = hindsight::exact(instance, order, timeline, || {
+        bar.tick();
+        let late = end.is_some_and(|end| Instant::now() >= end);
+        stop_if(late || interrupted.load(Ordering::Relaxed))
+    })
+    .map_err(|error| Failure::refused(arguments.instance.display(), error))?;
+    bar.finish_and_clear();
+    let upper_bound = match solution.status {
+        Status::Feasible { bound } => bound,
+        Status::Optimal | Status::Unknown => solution.value,
+    };
+    let report = Report {
+        requests: instance.requests().len(),
+        status: name(solution.status),
+        upper_bound,
+        best_schedule: Some(solution.value),
+        rows: solution.rows,
+    };
+    Ok((report, order))
+}
+
+fn stop_if(stop: bool) -> ControlFlow<()> {
+    if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// An option in seconds, above 0.
+fn seconds(option: &str, value: Option<f64>) -> Result<Option<Seconds>, Failure> {
+    match value {
+        Some(value) if value > 0.0 => {
+            Seconds::new(value).map(Some).map_err(|error| Failure::refused(option, error))
+        }
+        Some(value) => Err(Failure::refused(option, format!("{value} given: allowed is above 0"))),
+        None => Ok(None),
+    }
+}
+
+fn name(status: Status) -> &'static str {
+    match status {
+        Status::Optimal => "optimal",
+        Status::Feasible { .. } => "feasible",
+        Status::Unknown => "unknown",
+    }
+}
+
+fn print(report: &Report) {
+    println!("status         {}", report.status);
+    println!("upper bound    {:.6}", report.upper_bound);
+    if let Some(best) = report.best_schedule {
+        println!("best schedule  {best:.6}");
+        let gap = (report.upper_bound - best) / report.upper_bound.abs().max(f64::MIN_POSITIVE);
+        println!("gap            {:.4} %", 100.0 * gap);
+    }
+    println!("mean rewards per request, {} requests", report.requests);
+}

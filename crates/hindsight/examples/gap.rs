@@ -1,0 +1,53 @@
+//! Bound, schedule and gap on instances of the paper's setting, as `docs/hindsight.md` tabulates them.
+//!
+//! `cargo run --release -p hindsight --example gap -- 2000 10 1 1.0 3.0` takes the requests, the
+//! servers, the seed and any number of mean intervals between arrivals in seconds.
+
+#[path = "../tests/paper/mod.rs"]
+mod paper;
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use hindsight::{Budget, bound};
+use scheduling::verify::{Order, verify};
+
+fn main() {
+    let numbers: Vec<f64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
+    let [requests, servers, seed, intervals @ ..] = numbers.as_slice() else {
+        eprintln!("usage: gap REQUESTS SERVERS SEED INTERVAL...");
+        return;
+    };
+    println!("interval_s,bound,schedule,gap_percent,wall_s,cpu_s");
+    for &interval in intervals {
+        let instance =
+            paper::instance(*seed as u64, *servers as usize, *requests as usize, interval);
+        let (began, busy) = (Instant::now(), cpu_seconds());
+        let mut shown = Instant::now();
+        let order = Order::FirstComeFirstServed;
+        let outcome = bound(&instance, order, &Budget::default(), |progress| {
+            if shown.elapsed().as_secs() >= 10 {
+                eprintln!("{progress:?}");
+                shown = Instant::now();
+            }
+            ControlFlow::Continue(())
+        });
+        verify(&instance, &outcome.rows, order).expect("a schedule of ours obeys the rules");
+        println!(
+            "{interval},{:.4},{:.4},{:.4},{:.1},{:.1}",
+            outcome.bound,
+            outcome.value.unwrap_or(f64::NAN),
+            100.0 * outcome.gap().unwrap_or(f64::NAN),
+            began.elapsed().as_secs_f64(),
+            cpu_seconds() - busy,
+        );
+    }
+}
+
+/// User time of this process so far, where the system tells.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().nth(11).and_then(|ticks| ticks.parse::<f64>().ok());
+    ticks.map_or(f64::NAN, |ticks| ticks / 100.0)
+}

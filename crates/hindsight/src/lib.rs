@@ -1,0 +1,23 @@
+//! What was possible: bounds and schedules from full knowledge of an instance.
+//!
+//! A policy decides without the future; here all arrivals are known. [`bound()`] proves that no
+//! schedule can earn more than a number and finds a first-come-first-served schedule close to it,
+//! for thousands of requests. [`exact()`] solves eq. (4) of the paper to optimality for a dozen. The
+//! schedules are for [`scheduling::verify`] to judge, like those of anyone else.
+//!
+//! `docs/hindsight.md` explains the bound and how to read it.
+
+mod bound;
+mod dual;
+mod exact;
+mod outcome;
+mod prices;
+mod pricing;
+mod problem;
+mod schedule;
+mod search;
+mod value;
+
+pub use bound::{Budget, Outcome, Progress, bound};
+pub use exact::{Solution, Timeline, TooLarge, exact};
+pub use outcome::Status;

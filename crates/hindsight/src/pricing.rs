@@ -1,0 +1,524 @@
+//! The inner problem: the exact best of one request against given prices, in continuous time.
+//!
+//! For prices π the request i is worth at most
+//!
+//! ```text
+//! v_i(π) = max over server j, steps s and start t ≥ r_i of
+//!          Q(s) − w·g_i(t + p_js − d_i) − [Π_j(t + p_js) − Π_j(t)]
+//! ```
+//!
+//! Between two neighbouring breakpoints in t (r_i, an edge, an edge − p, d_i − p) the price is
+//! linear, and the reward is constant, −w·(t + p − d)^{1, 2} or −w·√(t + p − d). The maximum is at
+//! one of the two ends, except that −w·τ² − κ·τ also has its vertex τ = −κ / 2w: all are tried.
+//! So the maximum is exact, not one over a grid of starts.
+
+use rayon::prelude::*;
+use scheduling::{Steps, TardinessPenalty};
+
+use crate::exact::Timeline;
+use crate::prices::Prices;
+use crate::problem::{Problem, penalty};
+
+/// A way to run one request, with what it earns before the price of its time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Column {
+    pub(crate) server: usize,
+    /// Step index.
+    pub(crate) steps: usize,
+    pub(crate) start: f64,
+    /// When the server can start something else: the finish, on slots the first slot after it.
+    pub(crate) until: f64,
+    /// Eq. (5).
+    pub(crate) reward: f64,
+}
+
+/// The best of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct Best {
+    /// v_i
+    pub(crate) value: f64,
+    /// The column that attains it comes last; before it, good ones met on the way.
+    pub(crate) columns: Vec<Column>,
+}
+
+/// Numbers of steps that are ruled out together.
+const BLOCK: usize = 20;
+
+/// How many requests share the rows of one thread: neighbours need the same bins.
+const CHUNK: usize = 32;
+
+/// The exact inner maximum of every request. `hints` are values that are known to be attained, or
+/// −∞; good ones make it fast.
+pub(crate) fn maxima(
+    problem: &Problem<'_>,
+    ceilings: &Ceilings,
+    prices: &Prices,
+    timeline: Timeline,
+    hints: &[f64],
+) -> Vec<Best> {
+    let requests: Vec<usize> = (0..problem.requests()).collect();
+    let chunks: Vec<Vec<Best>> = (requests.par_chunks(CHUNK))
+        .map(|chunk| {
+            let mut best: Vec<Best> =
+                chunk.iter().map(|&i| Best { value: hints[i], columns: Vec::new() }).collect();
+            for server in 0..problem.servers() {
+                let mut rows = Rows::new(problem, prices, server, problem.arrival[chunk[0]]);
+                for (&i, best) in chunk.iter().zip(&mut best) {
+                    match timeline {
+                        Timeline::Continuous => {
+                            scan(problem, ceilings, prices, &mut rows, i, best);
+                        }
+                        Timeline::Slots(_) => {
+                            scan_slots(problem, ceilings, prices, timeline, (i, server), best);
+                        }
+                    }
+                }
+            }
+            best
+        })
+        .collect();
+    chunks.into_iter().flatten().collect()
+}
+
+/// The exact inner maximum of every request on one server alone.
+pub(crate) fn maxima_on(
+    problem: &Problem<'_>,
+    ceilings: &Ceilings,
+    prices: &Prices,
+    timeline: Timeline,
+    server: usize,
+) -> Vec<f64> {
+    let mut rows = Rows::new(problem, prices, server, problem.arrival[0]);
+    let value = |i| {
+        let mut best = Best { value: f64::NEG_INFINITY, columns: Vec::new() };
+        match timeline {
+            Timeline::Continuous => scan(problem, ceilings, prices, &mut rows, i, &mut best),
+            Timeline::Slots(_) => {
+                scan_slots(problem, ceilings, prices, timeline, (i, server), &mut best);
+            }
+        }
+        best.value
+    };
+    (0..problem.requests()).map(value).collect()
+}
+
+/// For each request and bin, more than the request can be worth on a server if it starts in the bin
+/// or later, where a start on slots is one of many.
+pub(crate) fn ceilings_from(
+    problem: &Problem<'_>,
+    prices: &Prices,
+    server: usize,
+) -> Vec<Vec<f64>> {
+    let mut rows = Rows::new(problem, prices, server, prices.origin);
+    let requests = 0..problem.requests();
+    let service = &problem.service[server];
+    let end = prices.edge(prices.bins);
+    let unpriced = |i: usize| {
+        let start = end.max(problem.arrival[i]);
+        (0..Steps::COUNT).map(move |s| problem.reward(i, s, start + service[s]))
+    };
+    let mut from: Vec<Vec<f64>> = requests
+        .map(|i| {
+            let mut bins = vec![f64::NEG_INFINITY; prices.bins + 1];
+            bins[prices.bins] = unpriced(i).fold(f64::NEG_INFINITY, f64::max);
+            bins
+        })
+        .collect();
+    for bin in (0..prices.bins).rev() {
+        let row = rows.get(bin);
+        for (i, bins) in from.iter_mut().enumerate() {
+            let start = problem.arrival[i].max(prices.edge(bin));
+            let here = (row.values.iter().enumerate())
+                .map(|(s, value)| value - problem.loss(i, start + service[s]));
+            bins[bin] = if start > prices.edge(bin + 1) {
+                bins[bin + 1]
+            } else {
+                here.fold(bins[bin + 1], f64::max)
+            };
+        }
+    }
+    from
+}
+
+/// As [`scan`] where starts are slots: each is tried. A run keeps its server until the first slot
+/// after its finish.
+fn scan_slots(
+    problem: &Problem<'_>,
+    ceilings: &Ceilings,
+    prices: &Prices,
+    timeline: Timeline,
+    (i, server): (usize, usize),
+    best: &mut Best,
+) {
+    let (due, kind) = (problem.due[i], problem.penalty[i]);
+    let mut found: Option<Column> = None;
+    let mut start = timeline.start(problem.arrival[i]);
+    loop {
+        if ceilings.at(kind, server, due - start) <= best.value {
+            break;
+        }
+        for (s, &p) in problem.service[server].iter().enumerate() {
+            let finish = start + p;
+            let until = timeline.start(finish);
+            let reward = problem.reward(i, s, finish);
+            let value = reward - prices.between(server, start, until);
+            if value > best.value {
+                best.value = value;
+                found = Some(Column { server, steps: s, start, until, reward });
+            }
+        }
+        // Where time is free of charge a later start cannot be better.
+        if start >= prices.edge(prices.bins) {
+            break;
+        }
+        start = timeline.start(start + 0.75 * prices.width);
+    }
+    best.columns.extend(found);
+}
+
+/// Improves `best` by whatever request `i` could do on the server of `rows`.
+///
+/// No start is left out: bins are skipped when a bound on all of their starts does not beat what is
+/// already attained, and the walk ends where that holds for all later starts too, as the reward
+/// never increases with the start and prices are never negative.
+fn scan(
+    problem: &Problem<'_>,
+    ceilings: &Ceilings,
+    prices: &Prices,
+    rows: &mut Rows<'_>,
+    i: usize,
+    best: &mut Best,
+) {
+    let (server, due, kind) = (rows.server, problem.due[i], problem.penalty[i]);
+    let service = &problem.service[server];
+    let mut found: Option<Column> = None;
+    for bin in prices.bin(problem.arrival[i])..prices.bins {
+        let from = problem.arrival[i].max(prices.edge(bin));
+        if ceilings.at(kind, server, due - from) <= best.value {
+            break;
+        }
+        let to = prices.edge(bin + 1).max(from);
+        let row = rows.get(bin);
+        if row.highest <= best.value {
+            continue;
+        }
+        for (block, &highest) in row.blocks.iter().enumerate() {
+            // The penalty of the fewest steps at the left end bounds that of the whole block.
+            let first = block * BLOCK;
+            if highest <= best.value
+                || highest - problem.loss(i, from + service[first]) <= best.value
+            {
+                continue;
+            }
+            for s in first..first + BLOCK {
+                let unpunished = row.values[s];
+                if unpunished > best.value
+                    && unpunished - problem.loss(i, from + service[s]) > best.value
+                {
+                    let (value, start) = best_start(problem, prices, (i, server, s), (from, to));
+                    if value > best.value {
+                        best.value = value;
+                        found = Some(column(problem, i, server, s, start));
+                    }
+                }
+            }
+        }
+    }
+    // After the last bin time is free of charge: the earliest start there is the best one.
+    let start = problem.arrival[i].max(prices.edge(prices.bins));
+    if ceilings.at(kind, server, due - start) > best.value {
+        for s in 0..Steps::COUNT {
+            let value = problem.reward(i, s, start + service[s]);
+            if value > best.value {
+                best.value = value;
+                found = Some(column(problem, i, server, s, start));
+            }
+        }
+    }
+    best.columns.extend(found);
+}
+
+fn column(problem: &Problem<'_>, i: usize, server: usize, s: usize, start: f64) -> Column {
+    let until = start + problem.service[server][s];
+    Column { server, steps: s, start, until, reward: problem.reward(i, s, until) }
+}
+
+/// The exact maximum over starts in `[from, to]`, which lies within one bin: value and start.
+pub(crate) fn best_start(
+    problem: &Problem<'_>,
+    prices: &Prices,
+    (i, server, s): (usize, usize, usize),
+    (from, to): (f64, f64),
+) -> (f64, f64) {
+    let p = problem.service[server][s];
+    let value = |start: f64| {
+        let finish = start + p;
+        problem.reward(i, s, finish) - prices.between(server, start, finish)
+    };
+    let mut best = (value(from), from);
+    let mut consider = |start: f64| {
+        let value = value(start);
+        if value > best.0 {
+            best = (value, start);
+        }
+    };
+    consider(to);
+    let inside = |start: f64| start > from && start < to;
+    let on_time = problem.due[i] - p;
+    if inside(on_time) {
+        consider(on_time);
+    }
+    // An edge itself may be rounded into the bin before it; the middle cannot.
+    let paying = prices.bin(f64::midpoint(from, to));
+    // Between the edges − p that lie inside, the finish stays within one bin.
+    let (first, last) = (prices.bin(from + p), prices.bin(to + p));
+    for bin in first..=last {
+        let edge = prices.edge(bin + 1) - p;
+        if inside(edge) {
+            consider(edge);
+        }
+        if problem.penalty[i] == TardinessPenalty::Quadratic && problem.weight > 0.0 {
+            let slope = prices.rate(server, bin) - prices.rate(server, paying);
+            let vertex = on_time - slope / (2.0 * problem.weight);
+            // Another piece's vertex does no harm: every start that is tried is a real one.
+            if inside(vertex) {
+                consider(vertex);
+            }
+        }
+    }
+    best
+}
+
+/// For one server, what each number of steps is worth when the start lies in a bin, before the
+/// penalty: Q(s) − the least price over all starts in the bin. Made when first asked for.
+struct Rows<'a> {
+    problem: &'a Problem<'a>,
+    server: usize,
+    first: usize,
+    rows: Vec<Option<Box<Row>>>,
+    /// For each step index: whole bins that p spans, and the rest as a share of a bin.
+    span: Vec<(usize, f64)>,
+    /// Π at the edges, continued beyond the last.
+    paid: &'a [f64],
+}
+
+struct Row {
+    highest: f64,
+    /// The highest of each block of neighbouring numbers of steps.
+    blocks: [f64; Steps::COUNT / BLOCK],
+    values: [f64; Steps::COUNT],
+}
+
+impl<'a> Rows<'a> {
+    fn new(problem: &'a Problem<'a>, prices: &'a Prices, server: usize, earliest: f64) -> Self {
+        let split = |p: &f64| {
+            let bins = p / prices.width;
+            (bins as usize, bins - bins.floor())
+        };
+        Self {
+            problem,
+            server,
+            first: prices.bin(earliest),
+            rows: Vec::new(),
+            span: problem.service[server].iter().map(split).collect(),
+            paid: &prices.paid[server],
+        }
+    }
+
+    fn get(&mut self, bin: usize) -> &Row {
+        let index = bin - self.first;
+        if self.rows.len() <= index {
+            self.rows.resize_with(index + 1, || None);
+        }
+        if self.rows[index].is_none() {
+            self.rows[index] = Some(Box::new(self.row(bin)));
+        }
+        self.rows[index].as_deref().expect("it was just made")
+    }
+
+    /// The price is piecewise linear in the start, with the one breakpoint inside the bin where the
+    /// finish crosses an edge: the least of three values is the least of all.
+    fn row(&self, bin: usize) -> Row {
+        let last = self.paid.len() - 1;
+        let paid = |edge: usize| self.paid[edge.min(last)];
+        let (left, right) = (paid(bin), paid(bin + 1));
+        let mut values = [0.0; Steps::COUNT];
+        let mut highest = f64::NEG_INFINITY;
+        for (s, &(bins, share)) in self.span.iter().enumerate() {
+            let (a, b, c) = (paid(bin + bins), paid(bin + bins + 1), paid(bin + bins + 2));
+            let at_left = a + share * (b - a) - left;
+            let at_right = b + share * (c - b) - right;
+            let crossing = b - (left + (1.0 - share) * (right - left));
+            values[s] = self.problem.quality[s] - at_left.min(at_right).min(crossing);
+            highest = highest.max(values[s]);
+        }
+        let blocks = std::array::from_fn(|block| {
+            values[block * BLOCK..(block + 1) * BLOCK]
+                .iter()
+                .copied()
+                .fold(f64::NEG_INFINITY, f64::max)
+        });
+        Row { highest, blocks, values }
+    }
+}
+
+/// The reward that a request could at most get on a server if it started `lead` seconds before its
+/// due time and time were free: a table that is rounded up, by penalty and server.
+#[derive(Debug)]
+pub(crate) struct Ceilings {
+    lowest: f64,
+    step: f64,
+    tables: Vec<Vec<f64>>,
+    servers: usize,
+    best_quality: f64,
+}
+
+impl Ceilings {
+    pub(crate) fn new(problem: &Problem<'_>) -> Self {
+        let scale = problem.time_scale();
+        let step = scale / 100.0;
+        let lowest = -20.0 * scale;
+        let entries = ((problem.longest_service() - lowest) / step).ceil() as usize;
+        let tables = (0..3 * problem.servers())
+            .into_par_iter()
+            .map(|table| {
+                let kind = TardinessPenalty::ALL[table / problem.servers()];
+                let service = &problem.service[table % problem.servers()];
+                let at = |lead: f64| {
+                    let reward = |s: usize| {
+                        problem.quality[s] - problem.weight * penalty(kind, service[s] - lead)
+                    };
+                    (0..Steps::COUNT).map(reward).fold(f64::NEG_INFINITY, f64::max)
+                };
+                (0..entries).map(|entry| at(lowest + entry as f64 * step)).collect()
+            })
+            .collect();
+        Self {
+            lowest,
+            step,
+            tables,
+            servers: problem.servers(),
+            best_quality: problem.best_quality(),
+        }
+    }
+
+    /// An upper bound that never decreases with `lead`.
+    fn at(&self, kind: TardinessPenalty, server: usize, lead: f64) -> f64 {
+        let position = ((lead - self.lowest) / self.step).ceil().max(0.0) as usize + 1;
+        // One entry more than rounding up asks for, so that its own rounding cannot matter.
+        let kind = TardinessPenalty::ALL.iter().position(|&k| k == kind).unwrap_or(0);
+        let table = &self.tables[kind * self.servers + server];
+        table.get(position).copied().unwrap_or(self.best_quality)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scheduling::{
+        Cluster, Generator, Instance, Objective, Purpose, QualityCurve, Request, Seconds, Server,
+        StepRate, Time,
+    };
+
+    use super::*;
+
+    /// A random instance with overheads, arrivals together and due times in the past of most starts.
+    fn instance(draw: &mut Generator, servers: usize, requests: usize) -> Instance {
+        let servers = (0..servers)
+            .map(|index| Server {
+                name: format!("s{index}"),
+                step_rate: StepRate::new(draw.between(4.0, 20.0)).unwrap(),
+                overhead: Seconds::of(if index == 0 { 0.0 } else { draw.between(0.0, 2.0) }),
+            })
+            .collect();
+        let mut now = draw.between(0.0, 1000.0);
+        let requests = (0..requests)
+            .map(|_| {
+                now += [0.0, draw.exponential(2.0)][draw.below(2)];
+                let arrival = Time::new(now).unwrap();
+                let due = arrival + Seconds::of(draw.between(0.0, 20.0));
+                Request { arrival, due, penalty: TardinessPenalty::ALL[draw.below(3)] }
+            })
+            .collect();
+        let weight = [0.0, 0.05, 1.5, 30.0][draw.below(4)];
+        let objective = Objective::new(QualityCurve::PAPER, weight).unwrap();
+        Instance::new(Cluster::new(servers).unwrap(), requests, objective).unwrap()
+    }
+
+    /// Prices that jump up and down, with stretches that are free of charge.
+    fn prices(draw: &mut Generator, problem: &Problem<'_>) -> Prices {
+        let width = draw.between(0.1, 3.0);
+        let origin = problem.arrival[0];
+        let end = origin + draw.between(5.0, 80.0);
+        let mut prices = Prices::free(problem.servers(), origin, end, width);
+        let rates: Vec<Vec<f64>> = (0..problem.servers())
+            .map(|_| {
+                let rate = |_| [0.0, draw.between(0.0, 8.0)][draw.below(2)];
+                (0..prices.bins).map(rate).collect()
+            })
+            .collect();
+        prices.set_rates(&rates);
+        prices
+    }
+
+    /// Nothing that is tried at random beats the inner maximum, and what attains it is real.
+    #[test]
+    fn random_probes_find_no_violation() {
+        let mut tightest = f64::INFINITY;
+        for seed in 0..60 {
+            let mut draw = Generator::new(seed, Purpose::Search, 0);
+            let instance = instance(&mut draw, 3, 40);
+            let problem = Problem::new(&instance);
+            let prices = prices(&mut draw, &problem);
+            let hints = vec![f64::NEG_INFINITY; problem.requests()];
+            let ceilings = Ceilings::new(&problem);
+            let best = maxima(&problem, &ceilings, &prices, Timeline::Continuous, &hints);
+            for (i, best) in best.iter().enumerate() {
+                let column = best.columns.last().unwrap();
+                let price = prices.between(column.server, column.start, column.until);
+                assert!(column.start >= problem.arrival[i]);
+                assert!((column.reward - price - best.value).abs() < 1e-9, "seed {seed}, {i}");
+                for probe in 0..400 {
+                    let (j, s) = (draw.below(3), draw.below(Steps::COUNT));
+                    let (arrival, p) = (problem.arrival[i], problem.service[j][s]);
+                    // Anywhere, close to where the maximum is, and at the breakpoints.
+                    let edge = prices.edge(draw.below(prices.bins + 1));
+                    let (j, s, start) = match probe % 5 {
+                        0 => (j, s, arrival + draw.exponential(20.0)),
+                        1 => (j, s, edge),
+                        2 => (j, s, edge - p),
+                        3 => (j, s, problem.due[i] - p),
+                        _ => (column.server, column.steps, column.start + draw.normal() * 0.1),
+                    };
+                    let start = start.max(arrival);
+                    let finish = start + problem.service[j][s];
+                    let value = problem.reward(i, s, finish) - prices.between(j, start, finish);
+                    assert!(value <= best.value + 1e-9, "seed {seed}, request {i}: {value}");
+                    tightest = tightest.min(best.value - value);
+                }
+            }
+        }
+        assert!(tightest < 1e-6, "no probe came close: {tightest}");
+    }
+
+    #[test]
+    fn ceilings_from_a_bin_hold_for_every_later_start() {
+        for seed in 0..20 {
+            let mut draw = Generator::new(seed, Purpose::Search, 1);
+            let instance = instance(&mut draw, 2, 10);
+            let problem = Problem::new(&instance);
+            let prices = prices(&mut draw, &problem);
+            for server in 0..2 {
+                let from = ceilings_from(&problem, &prices, server);
+                for _ in 0..2000 {
+                    let (i, s) = (draw.below(10), draw.below(Steps::COUNT));
+                    let start = problem.arrival[i] + draw.exponential(15.0);
+                    let finish = start + problem.service[server][s];
+                    let value =
+                        problem.reward(i, s, finish) - prices.between(server, start, finish);
+                    let bin = draw.below(prices.bin(start) + 1);
+                    assert!(value <= from[i][bin] + 1e-9, "seed {seed}, request {i}: {value}");
+                }
+            }
+        }
+    }
+}

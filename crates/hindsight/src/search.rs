@@ -1,0 +1,260 @@
+//! Large-neighbourhood search over first-come-first-served schedules.
+//!
+//! A move takes a few requests that arrive close to each other out of their queues and puts them
+//! back one by one where they add most, the steps of all others adapting through the value
+//! functions of [`crate::value`]. Requests are cut into segments by arrival; every other segment is
+//! searched at a time, the others standing still, so that segments can be searched side by side
+//! with the same outcome on any number of threads.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use scheduling::{Generator, Purpose};
+
+use crate::problem::Problem;
+use crate::schedule::{Assignment, Schedule, backward, best_steps, forward, queues};
+use crate::value::{Curve, Grid};
+
+/// Requests in a segment.
+const SEGMENT: usize = 120;
+/// Moves per request of a segment in each round.
+const MOVES: f64 = 0.5;
+/// Most requests that a move takes out, and how far apart in order of arrival.
+const TAKEN: usize = 6;
+const NEARBY: usize = 24;
+/// Steps per point of the value functions: coarse, as moves per second count for more here.
+const STRIDE: usize = 4;
+/// Value functions this close count as the same.
+const TOLERANCE: f32 = 2e-3;
+
+/// Improves `start` for `rounds` rounds, or until `watch` says no; `watch` gets the share of the
+/// rounds done and the best schedule.
+pub(crate) fn improve(
+    problem: &Problem<'_>,
+    start: Assignment,
+    rounds: usize,
+    seed: u64,
+    mut watch: impl FnMut(f64, &Schedule) -> bool,
+) -> Schedule {
+    let grids: Vec<Grid<'_>> =
+        (0..problem.servers()).map(|j| Grid::new(problem, j, STRIDE)).collect();
+    let mut best = best_steps(problem, &grids, &start);
+    let mut assignment = start;
+    for round in 0..rounds {
+        if !watch(round as f64 / rounds as f64, &best) {
+            return best;
+        }
+        let share = round as f64 / rounds as f64;
+        let temperature = problem.quality_range() * 0.02 * 0.02f64.powf(share);
+        search_round(problem, &grids, &mut assignment, temperature, (seed, round));
+        let schedule = best_steps(problem, &grids, &assignment);
+        if schedule.reward > best.reward {
+            best = schedule;
+        }
+    }
+    let fine: Vec<Grid<'_>> = (0..problem.servers()).map(|j| Grid::new(problem, j, 1)).collect();
+    let polished = best_steps(problem, &fine, &best.assignment());
+    if polished.reward > best.reward {
+        best = polished;
+    }
+    watch(1.0, &best);
+    best
+}
+
+/// Searches every segment once: those with an even number, then those with an odd one.
+fn search_round(
+    problem: &Problem<'_>,
+    grids: &[Grid<'_>],
+    assignment: &mut Assignment,
+    temperature: f64,
+    (seed, round): (u64, usize),
+) {
+    let n = assignment.len();
+    // The cuts move from round to round, so that no pair of requests is kept apart for good.
+    let shift = Generator::new(seed, Purpose::Search, round as u64).below(SEGMENT);
+    let cuts: Vec<usize> = (std::iter::once(0))
+        .chain((0..=n / SEGMENT).map(|k| k * SEGMENT + shift))
+        .filter(|&cut| cut < n)
+        .chain([n])
+        .collect();
+    for parity in 0..2 {
+        let queues = queues(assignment, problem.servers());
+        let curves: Vec<_> = (queues.par_iter().zip(grids))
+            .map(|(queue, grid)| (forward(grid, queue), backward(grid, queue)))
+            .collect();
+        let segments: Vec<(usize, usize)> =
+            (cuts.windows(2).map(|cut| (cut[0], cut[1]))).filter(|(from, to)| from < to).collect();
+        let found: Vec<Vec<(usize, usize)>> = (segments.par_iter().enumerate())
+            .with_max_len(1)
+            .filter(|(number, _)| number % 2 == parity)
+            .map(|(number, &(from, to))| {
+                let lines = (queues.iter().zip(&curves))
+                    .map(|(queue, (forward, backward))| {
+                        let within = queue.partition_point(|&i| i < from)
+                            ..queue.partition_point(|&i| i < to);
+                        Line {
+                            queue: queue[within.clone()].to_vec(),
+                            forward: forward[within.start..=within.end].to_vec(),
+                            backward: backward[within.start..=within.end].to_vec(),
+                        }
+                    })
+                    .collect();
+                let stream = ((round + 1) << 24) + number;
+                let draw = Generator::new(seed, Purpose::Search, stream as u64);
+                let mut segment = Segment { grids, lines, first: from, at: Vec::new(), draw };
+                segment.at = assignment[from..to].to_vec();
+                segment.search(((to - from) as f64 * MOVES).ceil() as usize, temperature);
+                (from..to).zip(segment.at).collect()
+            })
+            .collect();
+        for (i, server) in found.into_iter().flatten() {
+            assignment[i] = server;
+        }
+    }
+}
+
+/// Part of one server's queue with its value functions: `forward[k]` before the k-th request,
+/// `backward[k]` from it on.
+#[derive(Clone)]
+struct Line {
+    queue: Vec<usize>,
+    forward: Vec<Arc<Curve>>,
+    backward: Vec<Arc<Curve>>,
+}
+
+impl Line {
+    /// What `i` would add here.
+    fn gain(&self, grid: &Grid<'_>, i: usize) -> f64 {
+        let k = self.queue.partition_point(|&other| other < i);
+        let with = grid.forward(i, &self.forward[k]);
+        let without = grid.join(&self.forward[k], &self.backward[k]);
+        grid.join(&with, &self.backward[k]) + with.level - without
+    }
+
+    /// What `i` adds as it stands here.
+    fn worth(&self, grid: &Grid<'_>, i: usize) -> f64 {
+        let k = self.queue.partition_point(|&other| other < i);
+        let with = grid.forward(i, &self.forward[k]);
+        let without = grid.join(&self.forward[k], &self.backward[k + 1]);
+        grid.join(&with, &self.backward[k + 1]) + with.level - without
+    }
+
+    fn insert(&mut self, grid: &Grid<'_>, i: usize) {
+        let k = self.queue.partition_point(|&other| other < i);
+        self.queue.insert(k, i);
+        self.forward.insert(k + 1, Arc::new(grid.forward(i, &self.forward[k])));
+        self.backward.insert(k, Arc::new(grid.backward(i, &self.backward[k])));
+        self.renew(grid, k + 1, k);
+    }
+
+    fn remove(&mut self, grid: &Grid<'_>, i: usize) {
+        let k = self.queue.partition_point(|&other| other < i);
+        self.queue.remove(k);
+        // Entry k + 1 of the one and entry k of the other spoke of the request that is gone.
+        self.forward.remove(k + 1);
+        self.backward.remove(k);
+        self.renew(grid, k, k);
+    }
+
+    /// Recomputes the value functions after position `from` and before position `to`, until they
+    /// are what they were.
+    fn renew(&mut self, grid: &Grid<'_>, from: usize, to: usize) {
+        for k in from..self.queue.len() {
+            let curve = grid.forward(self.queue[k], &self.forward[k]);
+            let same = curve.same(&self.forward[k + 1], TOLERANCE);
+            self.forward[k + 1] = Arc::new(curve);
+            if same {
+                break;
+            }
+        }
+        for k in (0..to).rev() {
+            let curve = grid.backward(self.queue[k], &self.backward[k + 1]);
+            let same = curve.same(&self.backward[k], TOLERANCE);
+            self.backward[k] = Arc::new(curve);
+            if same {
+                break;
+            }
+        }
+    }
+}
+
+/// Neighbouring requests, free to move between the servers while all others stand still.
+struct Segment<'a> {
+    grids: &'a [Grid<'a>],
+    lines: Vec<Line>,
+    /// The first request of the segment.
+    first: usize,
+    /// Server of each request from `first` on.
+    at: Vec<usize>,
+    draw: Generator,
+}
+
+impl Segment<'_> {
+    fn search(&mut self, moves: usize, temperature: f64) {
+        for _ in 0..moves {
+            let taken = self.choose();
+            self.attempt(&taken, temperature);
+        }
+    }
+
+    /// A few requests that arrive close to each other.
+    fn choose(&mut self) -> Vec<usize> {
+        let n = self.at.len();
+        let count = (1 + self.draw.below(TAKEN)).min(n);
+        let span = NEARBY.min(n);
+        let low = self.draw.below(n - span + 1);
+        let mut taken = Vec::with_capacity(count);
+        while taken.len() < count {
+            let i = self.first + low + self.draw.below(span);
+            if !taken.contains(&i) {
+                taken.push(i);
+            }
+        }
+        taken
+    }
+
+    /// Takes the requests out and puts them back; keeps the result if it is better, or worse by no
+    /// more than an exponential variate times the temperature.
+    fn attempt(&mut self, taken: &[usize], temperature: f64) {
+        let mut saved: Vec<(usize, Line)> = Vec::new();
+        let old: Vec<usize> = taken.iter().map(|&i| self.at[i - self.first]).collect();
+        let mut change = 0.0;
+        for (&i, &server) in taken.iter().zip(&old) {
+            save(&mut saved, server, &self.lines);
+            change -= self.lines[server].worth(&self.grids[server], i);
+            self.lines[server].remove(&self.grids[server], i);
+        }
+        for &i in taken {
+            let (server, gain) = self.best_place(i);
+            save(&mut saved, server, &self.lines);
+            self.lines[server].insert(&self.grids[server], i);
+            self.at[i - self.first] = server;
+            change += gain;
+        }
+        if change < -self.draw.exponential(temperature) {
+            for (server, line) in saved {
+                self.lines[server] = line;
+            }
+            for (&i, &server) in taken.iter().zip(&old) {
+                self.at[i - self.first] = server;
+            }
+        }
+    }
+
+    fn best_place(&self, i: usize) -> (usize, f64) {
+        let mut best = (0, f64::NEG_INFINITY);
+        for (server, line) in self.lines.iter().enumerate() {
+            let gain = line.gain(&self.grids[server], i);
+            if gain > best.1 {
+                best = (server, gain);
+            }
+        }
+        best
+    }
+}
+
+fn save(saved: &mut Vec<(usize, Line)>, server: usize, lines: &[Line]) {
+    if saved.iter().all(|(other, _)| *other != server) {
+        saved.push((server, lines[server].clone()));
+    }
+}

@@ -1,0 +1,38 @@
+//! Instances of the paper's setting (§IV-A), drawn here so that this crate needs no simulator.
+
+use scheduling::{
+    Cluster, Generator, Instance, Objective, Purpose, Request, Seconds, Server, StepRate,
+    TardinessPenalty, Time,
+};
+
+/// Six servers of 12–18 steps/s to four of 6–10, slack 2–20 s, three penalties equally likely,
+/// w = 1.5, Poisson arrivals with mean interval `interval` seconds.
+pub(crate) fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instance {
+    let draw = |purpose| Generator::new(seed, purpose, 0);
+    let mut speed = draw(Purpose::Cluster);
+    let servers = (0..servers)
+        .map(|index| {
+            // The first 60 % are fast, as 6 of the paper's 10.
+            let (low, high) = if index * 10 < servers * 6 { (12.0, 18.0) } else { (6.0, 10.0) };
+            Server {
+                name: format!("s{index}"),
+                step_rate: StepRate::new(speed.between(low, high)).unwrap(),
+                overhead: Seconds::ZERO,
+            }
+        })
+        .collect();
+    let (mut arrival, mut slack, mut kind) =
+        (draw(Purpose::Arrival), draw(Purpose::Slack), draw(Purpose::Penalty));
+    let mut now = Time::ZERO;
+    let requests = (0..requests)
+        .map(|_| {
+            now += Seconds::of(arrival.exponential(interval));
+            Request {
+                arrival: now,
+                due: now + Seconds::of(slack.between(2.0, 20.0)),
+                penalty: TardinessPenalty::ALL[kind.below(3)],
+            }
+        })
+        .collect();
+    Instance::new(Cluster::new(servers).unwrap(), requests, Objective::default()).unwrap()
+}

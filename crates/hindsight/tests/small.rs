@@ -1,0 +1,214 @@
+//! Small instances, where everything can be proven: feasible ≤ optimum ≤ bound, and the exact
+//! method against an enumeration that knows nothing of it.
+
+mod paper;
+
+use std::ops::ControlFlow;
+
+use hindsight::{Budget, Status, Timeline, TooLarge, bound, exact};
+use scheduling::verify::{Order, verify};
+use scheduling::{
+    Cluster, Instance, Objective, QualityCurve, Request, Seconds, Server, StepRate, Steps,
+    TardinessPenalty, Time,
+};
+
+fn go_on() -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn optimum(instance: &Instance, order: Order, timeline: Timeline) -> f64 {
+    let solution = exact(instance, order, timeline, go_on).unwrap();
+    assert_eq!(solution.status, Status::Optimal);
+    assert_eq!(verify(instance, &solution.rows, order), Ok(()));
+    let sum: f64 = solution.rows.iter().map(|row| row.reward).sum();
+    assert!((sum / solution.rows.len() as f64 - solution.value).abs() < 1e-12);
+    if let Timeline::Slots(slot) = timeline {
+        for row in &solution.rows {
+            let slots = row.start / slot.seconds();
+            assert!((slots - slots.round()).abs() < 1e-9, "{} is no slot", row.start);
+        }
+    }
+    solution.value
+}
+
+/// Requests, servers and mean interval of 36 instances from idle to overloaded.
+fn mixed_load() -> Vec<(u64, Instance)> {
+    let mut instances = Vec::new();
+    for (shape, (requests, servers)) in [(5, 1), (6, 2), (8, 2), (8, 3)].into_iter().enumerate() {
+        for (load, interval) in [0.5, 2.0, 8.0].into_iter().enumerate() {
+            for copy in 0..3 {
+                let seed = 100 * shape as u64 + 10 * load as u64 + copy;
+                instances.push((seed, paper::instance(seed, servers, requests, interval)));
+            }
+        }
+    }
+    instances
+}
+
+#[test]
+fn feasible_optimum_and_bound_are_in_order() {
+    let budget = Budget { descent_steps: 300, search_rounds: 10, ..Budget::default() };
+    let mut excess = [0.0; 2];
+    let instances = mixed_load();
+    assert!(instances.len() >= 36);
+    for (seed, instance) in &instances {
+        let orders = [Order::FirstComeFirstServed, Order::Any];
+        let optima = orders.map(|order| optimum(instance, order, Timeline::Continuous));
+        assert!(optima[0] <= optima[1] + 1e-9, "seed {seed}: {optima:?}");
+        for (k, order) in orders.into_iter().enumerate() {
+            let outcome = bound(instance, order, &budget, |_| go_on());
+            assert_eq!(verify(instance, &outcome.rows, Order::FirstComeFirstServed), Ok(()));
+            let value = outcome.value.unwrap();
+            assert!(value <= optima[0] + 1e-9, "seed {seed}: {value} above {optima:?}");
+            assert!(optima[k] <= outcome.bound, "seed {seed}: {} below {optima:?}", outcome.bound);
+            excess[k] += (outcome.bound - optima[k]) / instances.len() as f64;
+        }
+    }
+    assert!(excess.iter().all(|&excess| excess <= 0.05), "bound − optimum: {excess:?}");
+}
+
+/// Every sequence of runs on every server with every number of steps: the rewards of all that can
+/// be, tried one by one.
+fn enumerate(instance: &Instance, order: Order, timeline: Timeline) -> f64 {
+    struct Try<'a> {
+        instance: &'a Instance,
+        order: Order,
+        timeline: Timeline,
+        /// When each server is free, and the last request that ran there.
+        servers: Vec<(f64, Option<usize>)>,
+        ran: Vec<bool>,
+        best: f64,
+    }
+    impl Try<'_> {
+        fn recurse(&mut self, earned: f64, open: usize) {
+            if self.ran.iter().all(|&ran| ran) {
+                self.best = self.best.max(earned);
+                return;
+            }
+            // Servers are filled one after the other: each schedule is met once.
+            for server in open..self.servers.len() {
+                for i in 0..self.ran.len() {
+                    let (free, last) = self.servers[server];
+                    let late = self.order == Order::FirstComeFirstServed && last > Some(i);
+                    if self.ran[i] || late {
+                        continue;
+                    }
+                    let request = &self.instance.requests()[i];
+                    let mut start = request.arrival.seconds().max(free);
+                    if let Timeline::Slots(slot) = self.timeline {
+                        start = (start / slot.seconds() - 1e-9).ceil() * slot.seconds();
+                    }
+                    self.ran[i] = true;
+                    for steps in Steps::all() {
+                        let service = self.instance.cluster()[server].service_time(steps);
+                        let finish = start + service.seconds();
+                        let tardiness = Seconds::of(finish - request.due.seconds());
+                        let reward =
+                            self.instance.objective().reward(steps, request.penalty, tardiness);
+                        self.servers[server] = (finish, Some(i));
+                        self.recurse(earned + reward, server);
+                    }
+                    self.servers[server] = (free, last);
+                    self.ran[i] = false;
+                }
+            }
+        }
+    }
+    let n = instance.requests().len();
+    let servers = vec![(0.0, None); instance.cluster().len()];
+    let best = f64::NEG_INFINITY;
+    let mut all = Try { instance, order, timeline, servers, ran: vec![false; n], best };
+    all.recurse(0.0, 0);
+    all.best / n as f64
+}
+
+#[test]
+fn exact_agrees_with_enumeration() {
+    let slots = |span| Timeline::Slots(Seconds::of(span));
+    for (seed, requests, servers, interval) in [
+        (1, 1, 2, 1.0),
+        (2, 2, 1, 0.5),
+        (3, 2, 2, 0.2),
+        (4, 2, 2, 3.0),
+        (5, 2, 3, 0.1),
+        (6, 3, 1, 1.0),
+    ] {
+        let instance = paper::instance(seed, servers, requests, interval);
+        for order in [Order::FirstComeFirstServed, Order::Any] {
+            for timeline in [Timeline::Continuous, slots(1.0), slots(0.4)] {
+                if requests > 2 && timeline != Timeline::Continuous {
+                    continue;
+                }
+                let expected = enumerate(&instance, order, timeline);
+                let found = optimum(&instance, order, timeline);
+                assert!(
+                    (found - expected).abs() < 1e-9,
+                    "seed {seed}, {order:?}, {timeline:?}: {found} is not {expected}"
+                );
+            }
+        }
+    }
+}
+
+fn server(name: &str, rate: f64, overhead: f64) -> Server {
+    Server {
+        name: name.into(),
+        step_rate: StepRate::new(rate).unwrap(),
+        overhead: Seconds::new(overhead).unwrap(),
+    }
+}
+
+fn request(arrival: f64, due: f64, penalty: TardinessPenalty) -> Request {
+    Request { arrival: Time::new(arrival).unwrap(), due: Time::new(due).unwrap(), penalty }
+}
+
+#[test]
+fn overheads_tables_and_late_origins() {
+    use TardinessPenalty::{Linear, Quadratic, SquareRoot};
+    let points = [(1, 0.0), (20, 8.0), (60, 10.0)];
+    let table = points.map(|(steps, quality)| (Steps::new(steps).unwrap(), quality)).to_vec();
+    let objective = Objective::new(QualityCurve::Table(table), 0.8).unwrap();
+    let cluster = Cluster::new(vec![server("a", 9.0, 0.7), server("b", 4.0, 0.0)]).unwrap();
+    let at = 50_000.0;
+    let requests = vec![
+        request(at, at + 1.0, SquareRoot),
+        request(at, at + 1.0, Quadratic),
+        request(at + 0.1, at + 0.1, Linear),
+    ];
+    let two = Instance::new(cluster.clone(), requests[..2].to_vec(), objective.clone()).unwrap();
+    for order in [Order::FirstComeFirstServed, Order::Any] {
+        let expected = enumerate(&two, order, Timeline::Continuous);
+        let found = optimum(&two, order, Timeline::Continuous);
+        assert!((found - expected).abs() < 1e-9, "{order:?}: {found} is not {expected}");
+    }
+    let three = Instance::new(cluster, requests, objective).unwrap();
+    let best = optimum(&three, Order::Any, Timeline::Continuous);
+    let outcome = bound(&three, Order::Any, &Budget::default(), |_| go_on());
+    assert!(outcome.value.unwrap() <= best + 1e-9 && best <= outcome.bound);
+}
+
+#[test]
+fn too_large_is_refused_with_what_is_possible() {
+    let instance = paper::instance(1, 3, 40, 1.0);
+    let refusal = |timeline| exact(&instance, Order::Any, timeline, go_on).unwrap_err();
+    let message = refusal(Timeline::Continuous).to_string();
+    for part in ["40 requests", "up to 16", "without --exact"] {
+        assert!(message.contains(part), "{message:?} does not contain {part:?}");
+    }
+    assert!(refusal(Timeline::Slots(Seconds::of(1.0))).to_string().contains("up to 24"));
+    let small = paper::instance(1, 3, 4, 1.0);
+    let zero = exact(&small, Order::Any, Timeline::Slots(Seconds::ZERO), go_on).unwrap_err();
+    assert_eq!(zero, TooLarge::Slot(0.0));
+}
+
+#[test]
+fn an_interrupted_proof_is_no_proof() {
+    let instance = paper::instance(3, 2, 10, 0.5);
+    let stop = || ControlFlow::Break(());
+    let solution = exact(&instance, Order::Any, Timeline::Continuous, stop).unwrap();
+    assert_eq!(verify(&instance, &solution.rows, Order::Any), Ok(()));
+    match solution.status {
+        Status::Feasible { bound } => assert!(solution.value <= bound),
+        other => assert_eq!(other, Status::Optimal),
+    }
+}
