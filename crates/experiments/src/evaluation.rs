@@ -1,10 +1,16 @@
 //! What policies are worth on a scenario, on instances that all of them share.
 
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+
 use agent::{PolicyError, Recipe};
+use hindsight::Budget;
 use rayon::prelude::*;
-use scheduling::{Generator, Purpose};
+use scheduling::policies::Greedy;
+use scheduling::verify::Order;
+use scheduling::{Generator, Instance, Purpose};
 use serde::Serialize;
-use simulation::{Episode, Metrics, Scenario, Summary, simulate, summarise};
+use simulation::{Episode, Estimate, Metrics, Scenario, Summary, estimate, simulate, summarise};
 
 /// The result of [`evaluate`], in the form of `evaluate --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,6 +23,9 @@ pub struct Evaluation {
     pub scenario: String,
     /// Seed of the instances.
     pub seed: u64,
+    /// What was possible, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clairvoyant: Option<Clairvoyant>,
     /// One entry per policy, in the order that was asked for.
     pub policies: Vec<PolicyResult>,
 }
@@ -29,8 +38,49 @@ pub struct PolicyResult {
     /// Means over the instances with 95 % confidence intervals.
     #[serde(flatten)]
     pub summary: Summary,
+    /// Against what was possible, if that was asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub against: Option<AgainstClairvoyant>,
     /// The figures of each instance.
     pub instances: Vec<Metrics>,
+}
+
+/// What was possible with full knowledge of the arrivals: mean rewards per request.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Clairvoyant {
+    /// Of the best schedule that was found.
+    pub reward: Estimate,
+    /// Proven: no schedule earns more.
+    pub upper_bound: Estimate,
+    /// Both, for each instance.
+    pub instances: Vec<Possible>,
+}
+
+/// What was possible on one instance.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Possible {
+    /// Mean reward per request of the best schedule that was found.
+    pub reward: f64,
+    /// No schedule earns more.
+    pub upper_bound: f64,
+}
+
+/// A policy against the clairvoyant schedule of each instance.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AgainstClairvoyant {
+    /// clairvoyant − policy, in reward per request.
+    pub regret: Estimate,
+    /// (policy − greedy) / (clairvoyant − greedy)
+    pub share_of_possible: Estimate,
+}
+
+/// Whether to look for what was possible, and how hard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindsight {
+    /// Not at all.
+    None,
+    /// With so many rounds of search per instance, and twice as many steps for the bound.
+    Rounds(usize),
 }
 
 /// Lets every policy decide the same evaluation instances 0, 1, … of a scenario.
@@ -48,20 +98,26 @@ pub fn evaluate(
     policies: &[Recipe],
     instances: u64,
     seed: u64,
+    hindsight: Hindsight,
     after_instance: impl Fn() + Sync,
 ) -> Result<Evaluation, PolicyError> {
     let by_instance = (0..instances)
         .into_par_iter()
         .map(|index| {
-            let figures = run_all(scenario, policies, seed, Episode::Evaluation(index))?;
+            let results = run_all(scenario, policies, seed, Episode::Evaluation(index), hindsight)?;
             after_instance();
-            Ok(figures)
+            Ok(results)
         })
         .collect::<Result<Vec<_>, PolicyError>>()?;
+    let references: Option<Vec<_>> = by_instance.iter().map(|results| results.reference).collect();
     let policies = policies.iter().enumerate().map(|(number, recipe)| {
-        let instances: Vec<_> = by_instance.iter().map(|figures| figures[number]).collect();
-        let summary = summarise(&instances, seed);
-        PolicyResult { policy: recipe.name().to_string(), summary, instances }
+        let instances: Vec<_> = by_instance.iter().map(|results| results.figures[number]).collect();
+        PolicyResult {
+            policy: recipe.name().to_string(),
+            summary: summarise(&instances, seed),
+            against: references.as_ref().map(|references| against(&instances, references, seed)),
+            instances,
+        }
     });
     Ok(Evaluation {
         version: env!("CARGO_PKG_VERSION"),
@@ -69,23 +125,86 @@ pub fn evaluate(
         scenario: scenario.settings().name.clone(),
         seed,
         policies: policies.collect(),
+        clairvoyant: references.as_ref().map(|references| clairvoyant(references, seed)),
     })
 }
 
-/// The figures of every policy on one instance.
+/// What came of one instance.
+struct Results {
+    /// One entry per policy.
+    figures: Vec<Metrics>,
+    reference: Option<Reference>,
+}
+
+/// What a policy is held against on one instance.
+#[derive(Clone, Copy)]
+struct Reference {
+    greedy: f64,
+    possible: Possible,
+}
+
+/// Every policy on one instance.
 fn run_all(
     scenario: &Scenario,
     policies: &[Recipe],
     seed: u64,
     episode: Episode,
-) -> Result<Vec<Metrics>, PolicyError> {
+    hindsight: Hindsight,
+) -> Result<Results, PolicyError> {
     let instance = scenario.instance(seed, episode);
     let run = |recipe: &Recipe| {
         let generator = Generator::new(seed, Purpose::Policy, episode.stream());
         let mut policy = recipe.policy(instance.cluster(), generator)?;
         Ok(Metrics::of(&simulate(&instance, &mut *policy)))
     };
-    policies.iter().map(run).collect()
+    let figures = policies.iter().map(run).collect::<Result<_, PolicyError>>()?;
+    let reference = match hindsight {
+        Hindsight::None => None,
+        Hindsight::Rounds(rounds) => Some(Reference {
+            greedy: Metrics::of(&simulate(&instance, &mut Greedy::default())).reward,
+            possible: possible(&instance, seed, rounds),
+        }),
+    };
+    Ok(Results { figures, reference })
+}
+
+/// What was possible on an instance. Instances are what runs in parallel, so each has one thread.
+fn possible(instance: &Instance, seed: u64, rounds: usize) -> Possible {
+    let budget = Budget {
+        descent_steps: 2 * rounds,
+        search_rounds: rounds,
+        time: None,
+        seed,
+        threads: Some(NonZeroUsize::MIN),
+    };
+    let order = Order::FirstComeFirstServed;
+    let outcome = hindsight::bound(instance, order, &budget, |_| ControlFlow::Continue(()));
+    let reward = outcome.value.expect("work that nobody stops ends with a schedule");
+    Possible { reward, upper_bound: outcome.bound }
+}
+
+fn clairvoyant(references: &[Reference], seed: u64) -> Clairvoyant {
+    let over = |value: fn(&Reference) -> f64| {
+        estimate(&references.iter().map(value).collect::<Vec<_>>(), seed)
+    };
+    Clairvoyant {
+        reward: over(|reference| reference.possible.reward),
+        upper_bound: over(|reference| reference.possible.upper_bound),
+        instances: references.iter().map(|reference| reference.possible).collect(),
+    }
+}
+
+fn against(policy: &[Metrics], references: &[Reference], seed: u64) -> AgainstClairvoyant {
+    let over = |value: fn(f64, &Reference) -> f64| {
+        let pairs = policy.iter().zip(references);
+        estimate(&pairs.map(|(p, r)| value(p.reward, r)).collect::<Vec<_>>(), seed)
+    };
+    AgainstClairvoyant {
+        regret: over(|reward, reference| reference.possible.reward - reward),
+        share_of_possible: over(|reward, Reference { greedy, possible }| {
+            (reward - greedy) / (possible.reward - greedy)
+        }),
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +219,7 @@ mod tests {
             .map(|name| Recipe::load(&name.parse().unwrap()).unwrap())
             .into();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| evaluate(&scenario, &recipes, 6, 3, || ()).unwrap())
+        pool.install(|| evaluate(&scenario, &recipes, 6, 3, Hindsight::Rounds(3), || ()).unwrap())
     }
 
     #[test]
@@ -123,5 +242,18 @@ mod tests {
             assert!(greedy["instances"][5][figure].is_f64(), "{figure}");
         }
         assert_eq!(greedy["instances"].as_array().unwrap().len(), 6);
+    }
+
+    #[test]
+    fn greedy_has_no_share_of_the_possible_and_nobody_more_than_all() {
+        let evaluation = evaluation(2);
+        let share = |policy: usize| evaluation.policies[policy].against.unwrap().share_of_possible;
+        assert_eq!(share(1).mean, 0.0);
+        assert!((0.0..1.0).contains(&share(2).mean), "{:?}", share(2));
+        for (index, possible) in evaluation.clairvoyant.unwrap().instances.iter().enumerate() {
+            for policy in &evaluation.policies {
+                assert!(policy.instances[index].reward <= possible.upper_bound);
+            }
+        }
     }
 }

@@ -5,5 +5,7 @@
 mod evaluation;
 mod table;
 
-pub use evaluation::{Evaluation, PolicyResult, evaluate};
+pub use evaluation::{
+    AgainstClairvoyant, Clairvoyant, Evaluation, Hindsight, PolicyResult, Possible, evaluate,
+};
 pub use table::table;

@@ -9,7 +9,7 @@ use crate::evaluation::Evaluation;
 pub fn table(evaluation: &Evaluation) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header([
+    let mut header = vec![
         "policy",
         "reward",
         "quality",
@@ -17,10 +17,15 @@ pub fn table(evaluation: &Evaluation) -> String {
         "late",
         "p99 tardiness",
         "worst tardiness",
-    ]);
+    ];
+    if evaluation.clairvoyant.is_some() {
+        header.extend(["regret", "of possible"]);
+    }
+    let columns = header.len();
+    table.set_header(header);
     for result in &evaluation.policies {
         let summary = &result.summary;
-        table.add_row([
+        let mut row = vec![
             result.policy.clone(),
             with_interval(summary.reward),
             format!("{:.2}", summary.quality.mean),
@@ -28,7 +33,22 @@ pub fn table(evaluation: &Evaluation) -> String {
             format!("{:.1} %", 100.0 * summary.late_fraction.mean),
             seconds(summary.tardiness_p99),
             seconds(summary.tardiness_worst),
-        ]);
+        ];
+        if let Some(against) = &result.against {
+            row.push(format!("{:.2}", against.regret.mean));
+            row.push(format!("{:.1} %", 100.0 * against.share_of_possible.mean));
+        }
+        table.add_row(row);
+    }
+    if let Some(clairvoyant) = &evaluation.clairvoyant {
+        for (name, estimate) in
+            [("clairvoyant", clairvoyant.reward), ("upper bound", clairvoyant.upper_bound)]
+        {
+            let mut row = vec![String::new(); columns];
+            row[0] = name.into();
+            row[1] = with_interval(estimate);
+            table.add_row(row);
+        }
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

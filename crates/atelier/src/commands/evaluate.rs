@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::{Evaluation, table};
+use experiments::{Evaluation, Hindsight, table};
 use scheduling::PolicyName;
 use simulation::Scenario;
 
@@ -24,6 +24,10 @@ pub(crate) struct Arguments {
     /// Seed of the instances.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also search each instance, knowing all arrivals, for what was possible, with so many rounds
+    /// (50 give a schedule close to the best); adds regret and share of the possible.
+    #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u16).range(1..))]
+    clairvoyant: Option<u16>,
     /// File for the results (JSON).
     #[arg(long)]
     json: Option<PathBuf>,
@@ -37,7 +41,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let scenario = files::read_scenario(&arguments.scenario)?;
     let names = if arguments.policies.is_empty() { rules() } else { arguments.policies.clone() };
     let policies = files::load_policies(&names)?;
-    let evaluation = evaluate(&scenario, &policies, arguments.instances, arguments.seed)?;
+    let hindsight = match arguments.clairvoyant {
+        Some(rounds) => Hindsight::Rounds(rounds.into()),
+        None => Hindsight::None,
+    };
+    let evaluation =
+        evaluate(&scenario, &policies, arguments.instances, arguments.seed, hindsight)?;
     if let Some(file) = &arguments.json {
         let json = serde_json::to_string(&evaluation).map_err(anyhow::Error::from)?;
         files::write(file, &(json + "\n"))?;
@@ -56,10 +65,12 @@ pub(crate) fn evaluate(
     policies: &[Recipe],
     instances: u64,
     seed: u64,
+    hindsight: Hindsight,
 ) -> Result<Evaluation, Failure> {
     let bar = progress::bar("evaluating", instances);
-    let evaluation = experiments::evaluate(scenario, policies, instances, seed, || bar.inc(1))
-        .map_err(|error| Failure::Refused(error.into()))?;
+    let evaluation =
+        experiments::evaluate(scenario, policies, instances, seed, hindsight, || bar.inc(1))
+            .map_err(|error| Failure::Refused(error.into()))?;
     bar.finish_and_clear();
     println!("{}", table(&evaluation));
     println!(

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin};
 use anyhow::Context;
+use experiments::Hindsight;
 use indicatif::ProgressBar;
 use scheduling::PolicyName;
 use simulation::{BatchedEnvironment, Scenario};
@@ -91,7 +92,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let mut names = evaluate::rules();
         names.push(PolicyName::Agent { checkpoint: arguments.out.clone() });
         let policies = files::load_policies(&names)?;
-        evaluate::evaluate(&scenario, &policies, arguments.instances, arguments.seed)?;
+        evaluate::evaluate(
+            &scenario,
+            &policies,
+            arguments.instances,
+            arguments.seed,
+            Hindsight::None,
+        )?;
     }
     Ok(())
 }
