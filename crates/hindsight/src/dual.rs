@@ -304,3 +304,55 @@ fn end_of_prices(problem: &Problem<'_>) -> f64 {
     });
     due + problem.longest_service() + patience.fold(0.0, f64::max).min(work)
 }
+
+#[cfg(test)]
+#[path = "../tests/paper/mod.rs"]
+pub(crate) mod paper;
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use scheduling::verify::Order;
+
+    use super::*;
+    use crate::exact::exact;
+
+    /// The Lagrangian bound by itself, without the exact method to close it. Its duality gap is
+    /// largest on a handful of requests.
+    #[test]
+    fn prices_alone_bound_the_optimum_of_small_instances() {
+        let mut mean = 0.0;
+        let mut most = 0.0f64;
+        let cases = [(0.5, 1), (2.0, 2), (8.0, 3), (0.5, 4), (2.0, 5), (8.0, 6), (1.0, 7), (4.0, 8)];
+        for (interval, seed) in cases {
+            let instance = super::paper::instance(seed, 2, 7, interval);
+            let problem = Problem::new(&instance);
+            let n = problem.requests() as f64;
+            let dual = descend(&problem, Timeline::Continuous, 300, |_, _| true);
+            let go_on = || ControlFlow::Continue(());
+            let optimum = exact(&instance, Order::Any, Timeline::Continuous, go_on).unwrap().value;
+            let excess = dual.bound / n - optimum;
+            println!("interval {interval} s, seed {seed}: optimum {optimum:.4}, bound + {excess:.4}");
+            assert!(excess >= 0.0, "interval {interval} s, seed {seed}: {excess}");
+            mean += excess / cases.len() as f64;
+            most = most.max(excess);
+        }
+        println!("mean {mean:.4}, most {most:.4}");
+        assert!(mean < 0.5, "{mean}");
+    }
+
+    #[test]
+    fn the_bound_only_falls_and_prices_stay_prices() {
+        let instance = super::paper::instance(5, 3, 60, 1.5);
+        let problem = Problem::new(&instance);
+        let mut bounds = vec![f64::INFINITY];
+        let dual = descend(&problem, Timeline::Continuous, 80, |_, bound| {
+            bounds.push(bound);
+            true
+        });
+        assert!(bounds.is_sorted_by(|a, b| a >= b), "{bounds:?}");
+        assert!(dual.prices.paid.iter().all(|paid| paid[0] == 0.0 && paid.is_sorted()));
+        assert!(dual.rounding > 0.0 && dual.rounding < 1e-6, "{}", dual.rounding);
+    }
+}

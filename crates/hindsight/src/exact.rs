@@ -527,3 +527,44 @@ fn undominated<T>(labels: &mut Vec<T>, label: impl Fn(&T) -> &Label) {
         keep
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dual::paper;
+
+    /// No prefix of an optimal schedule is ever pruned, whatever the prices.
+    #[test]
+    fn completion_bounds_hold_along_an_optimal_schedule() {
+        for (seed, interval) in [(110, 2.0), (1, 0.5), (2, 1.0), (3, 4.0)] {
+            let instance = paper::instance(seed, 2, 6, interval);
+            let problem = Problem::new(&instance);
+            let (order, timeline) = (Order::FirstComeFirstServed, Timeline::Continuous);
+            let best = exact(&instance, order, timeline, || ControlFlow::Continue(())).unwrap();
+            let total: f64 = best.rows.iter().map(|row| row.reward).sum();
+            for steps in [1, 40, 300] {
+                let dual = descend(&problem, timeline, steps, |_, _| true);
+                let mut solver = Solver::new(&problem, order, timeline, &dual, MOST_LABELS);
+                solver.cutoff = total - 1e-9;
+                let (mut ran, mut value) = (0, 0.0);
+                for server in 0..2 {
+                    for row in best.rows.iter().filter(|row| row.server == server) {
+                        let i = row.request;
+                        ran |= 1 << i;
+                        value += row.reward;
+                        let rest = solver.rest(server, ran, |k| server + usize::from(k < i));
+                        let prices = &dual.prices;
+                        let unused = prices.whole(server) - prices.until(server, row.finish);
+                        let what = format!("seed {seed}, {steps} steps, request {i} on {server}");
+                        assert!(value + rest + unused >= total - 1e-9, "{what}");
+                        let last = Run { before: NONE, server: 0, request: 0, steps: 0, start: 0.0 };
+                        let label = Label { free: row.finish, value, last };
+                        assert!(solver.hopeful(server, ran, i + 1, &label), "{what}: not hopeful");
+                    }
+                    let closed = value + solver.rest(server, ran, |_| server + 1);
+                    assert!(closed >= total - 1e-9, "seed {seed}, {steps} steps: {server} closed");
+                }
+            }
+        }
+    }
+}
