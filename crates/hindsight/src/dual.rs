@@ -324,7 +324,8 @@ mod tests {
     fn prices_alone_bound_the_optimum_of_small_instances() {
         let mut mean = 0.0;
         let mut most = 0.0f64;
-        let cases = [(0.5, 1), (2.0, 2), (8.0, 3), (0.5, 4), (2.0, 5), (8.0, 6), (1.0, 7), (4.0, 8)];
+        let cases =
+            [(0.5, 1), (2.0, 2), (8.0, 3), (0.5, 4), (2.0, 5), (8.0, 6), (1.0, 7), (4.0, 8)];
         for (interval, seed) in cases {
             let instance = super::paper::instance(seed, 2, 7, interval);
             let problem = Problem::new(&instance);
@@ -333,7 +334,9 @@ mod tests {
             let go_on = || ControlFlow::Continue(());
             let optimum = exact(&instance, Order::Any, Timeline::Continuous, go_on).unwrap().value;
             let excess = dual.bound / n - optimum;
-            println!("interval {interval} s, seed {seed}: optimum {optimum:.4}, bound + {excess:.4}");
+            println!(
+                "interval {interval} s, seed {seed}: optimum {optimum:.4}, bound + {excess:.4}"
+            );
             assert!(excess >= 0.0, "interval {interval} s, seed {seed}: {excess}");
             mean += excess / cases.len() as f64;
             most = most.max(excess);

@@ -492,8 +492,10 @@ impl<'a> Solver<'a> {
         else {
             return;
         };
+        // Where nothing is left nothing can be added: unused time has a price, but no worth.
         let all_ran = ran.count_ones() as usize == self.problem.requests();
-        if all_ran || best.value + self.rest(server, ran, |_| server + 1) > self.cutoff {
+        let rest = if all_ran { 0.0 } else { self.rest(server, ran, |_| server + 1) };
+        if best.value + rest > self.cutoff {
             let last = Run { before: *node, server: 0, request: NO_REQUEST, steps: 0, start: 0.0 };
             let label = Label { free: f64::NEG_INFINITY, value: best.value, last };
             closed.insert(ran, vec![label]);
@@ -557,7 +559,8 @@ mod tests {
                         let unused = prices.whole(server) - prices.until(server, row.finish);
                         let what = format!("seed {seed}, {steps} steps, request {i} on {server}");
                         assert!(value + rest + unused >= total - 1e-9, "{what}");
-                        let last = Run { before: NONE, server: 0, request: 0, steps: 0, start: 0.0 };
+                        let last =
+                            Run { before: NONE, server: 0, request: 0, steps: 0, start: 0.0 };
                         let label = Label { free: row.finish, value, last };
                         assert!(solver.hopeful(server, ran, i + 1, &label), "{what}: not hopeful");
                     }
@@ -565,6 +568,32 @@ mod tests {
                     assert!(closed >= total - 1e-9, "seed {seed}, {steps} steps: {server} closed");
                 }
             }
+        }
+    }
+
+    /// Seed 110: a schedule that ran everything, below the cutoff, once passed for the optimum.
+    #[test]
+    fn an_optimum_is_never_below_the_first_schedule() {
+        for (seed, interval) in [(110, 2.0), (111, 2.0), (112, 0.5), (100, 0.5)] {
+            let instance = paper::instance(seed, 2, 6, interval);
+            let problem = Problem::new(&instance);
+            let mut found = Vec::new();
+            for steps in [40, 300] {
+                let dual = descend(&problem, Timeline::Continuous, steps, |_, _| true);
+                for rounds in [0, 10] {
+                    let start = insert_by_price(&problem, &dual.prices);
+                    let first = improve(&problem, start, rounds, 0, |_, _| true);
+                    let least = first.reward / 6.0;
+                    let (order, timeline) = (Order::FirstComeFirstServed, Timeline::Continuous);
+                    let mut go_on = || ControlFlow::Continue(());
+                    let solution =
+                        solve(&problem, order, timeline, &dual, first, MOST_LABELS, &mut go_on);
+                    assert!(solution.value >= least, "seed {seed}: {} < {least}", solution.value);
+                    found.push(solution.value);
+                }
+            }
+            let spread = found.iter().map(|value| (value - found[0]).abs()).fold(0.0, f64::max);
+            assert!(spread < 1e-9, "seed {seed}: one optimum, but {found:?}");
         }
     }
 }
