@@ -21,7 +21,7 @@ use scheduling::verify::Order;
 use scheduling::{Instance, Row, Seconds, Steps};
 use thiserror::Error;
 
-use crate::dual::{Dual, descend};
+use crate::dual::{Dual, descend, end_of_prices};
 use crate::outcome::Status;
 use crate::pricing::{Ceilings, ceilings_from, maxima_on};
 use crate::problem::Problem;
@@ -81,6 +81,19 @@ pub enum TooLarge {
     /// A slot that is no span of time.
     #[error("a slot of {0} s is not possible: allowed is more than 0 s")]
     Slot(f64),
+    /// Slots so short that there are too many of them.
+    #[error(
+        "slots of {slot} s make {slots} of them: {possible} are possible; \
+         use longer slots or continuous time"
+    )]
+    Slots {
+        /// Length of a slot in seconds.
+        slot: f64,
+        /// How many there are until everything has surely run.
+        slots: f64,
+        /// What is possible.
+        possible: usize,
+    },
 }
 
 /// What [`exact`] found.
@@ -98,6 +111,8 @@ pub struct Solution {
 
 /// Labels kept at once before giving up: about 2 GB.
 const MOST_LABELS: usize = 30_000_000;
+/// Slots until the end of prices.
+const MOST_SLOTS: usize = 20_000;
 /// Steps of the descent that gives the prices.
 const DESCENT: usize = 1200;
 /// Rounds of the search that gives the first schedule.
@@ -129,6 +144,13 @@ pub fn exact(
         return Err(TooLarge::Slot(slot.seconds()));
     }
     let problem = Problem::new(instance);
+    if let Timeline::Slots(slot) = timeline {
+        let slot = slot.seconds();
+        let slots = ((end_of_prices(&problem) - problem.arrival[0]) / slot).ceil();
+        if slots > MOST_SLOTS as f64 {
+            return Err(TooLarge::Slots { slot, slots, possible: MOST_SLOTS });
+        }
+    }
     let dual = descend(&problem, timeline, DESCENT, |_, _| pulse().is_continue());
     let first = first_schedule(&problem, timeline, &dual);
     Ok(solve(&problem, order, timeline, &dual, first, MOST_LABELS, &mut pulse))
@@ -191,6 +213,9 @@ const NO_REQUEST: u8 = u8::MAX;
 /// Labels by the set of requests that have run, as bits.
 type Labels = BTreeMap<u32, Vec<Label>>;
 
+/// Labels that stay, each with its node.
+type Named = Vec<(u32, Label)>;
+
 struct Solver<'a> {
     problem: &'a Problem<'a>,
     order: Order,
@@ -234,7 +259,9 @@ impl<'a> Solver<'a> {
             price[server] = price[server + 1] + dual.prices.whole(server);
             let mut from = ceilings_from(problem, &dual.prices, server);
             for (bins, most) in from.iter_mut().zip(&here) {
-                bins.iter_mut().for_each(|bin| *bin = bin.min(*most));
+                for bin in bins {
+                    *bin = bin.min(*most);
+                }
             }
             late[server] = from;
         }
@@ -341,7 +368,7 @@ impl<'a> Solver<'a> {
         open: Labels,
         pulse: &mut impl FnMut() -> ControlFlow<()>,
     ) -> Result<Labels, Stopped> {
-        let mut open: BTreeMap<u32, Vec<(u32, Label)>> =
+        let mut open: BTreeMap<u32, Named> =
             self.settle(server, open, 0, pulse)?.into_iter().collect();
         for i in 0..self.problem.requests() {
             let without: Vec<_> = open.iter().filter(|(ran, _)| *ran >> i & 1 == 0).collect();
@@ -440,7 +467,7 @@ impl<'a> Solver<'a> {
         labels: Labels,
         first: usize,
         pulse: &mut impl FnMut() -> ControlFlow<()>,
-    ) -> Result<Vec<(u32, Vec<(u32, Label)>)>, Stopped> {
+    ) -> Result<Vec<(u32, Named)>, Stopped> {
         let kept: Vec<(u32, Vec<Label>)> = (labels.into_par_iter())
             .map(|(ran, mut labels)| {
                 undominated(&mut labels, |label| label);
