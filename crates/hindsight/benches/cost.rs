@@ -26,7 +26,7 @@ fn main() {
             // The same load for each server, whatever their number.
             let interval = INTERVAL * TEN_SERVERS / servers as f64;
             let instance = paper::instance(1, servers, requests, interval);
-            let (began, busy) = (Instant::now(), cpu_seconds());
+            let (began, busy) = (Instant::now(), paper::cpu_seconds());
             let mut descended = 0.0;
             let order = Order::FirstComeFirstServed;
             let outcome = bound(&instance, order, &budget, |progress| {
@@ -35,7 +35,7 @@ fn main() {
                 }
                 ControlFlow::Continue(())
             });
-            let (whole, busy) = (began.elapsed().as_secs_f64(), cpu_seconds() - busy);
+            let (whole, busy) = (began.elapsed().as_secs_f64(), paper::cpu_seconds() - busy);
             verify(&instance, &outcome.rows, order).expect("a schedule of ours obeys the rules");
             println!(
                 "{requests:8} {servers:8} {descended:10.2} {:9.2} {busy:7.2} {:8.4} {:9.4} {:6.3}",
@@ -46,12 +46,4 @@ fn main() {
             );
         }
     }
-}
-
-/// User time of this process so far, where the system tells.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().nth(11).and_then(|ticks| ticks.parse::<f64>().ok());
-    ticks.map_or(f64::NAN, |ticks| ticks / 100.0)
 }

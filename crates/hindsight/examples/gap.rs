@@ -22,7 +22,7 @@ fn main() {
     for &interval in intervals {
         let instance =
             paper::instance(*seed as u64, *servers as usize, *requests as usize, interval);
-        let (began, busy) = (Instant::now(), cpu_seconds());
+        let (began, busy) = (Instant::now(), paper::cpu_seconds());
         let mut shown = Instant::now();
         let order = Order::FirstComeFirstServed;
         let outcome = bound(&instance, order, &Budget::default(), |progress| {
@@ -39,15 +39,7 @@ fn main() {
             outcome.value.unwrap_or(f64::NAN),
             100.0 * outcome.gap().unwrap_or(f64::NAN),
             began.elapsed().as_secs_f64(),
-            cpu_seconds() - busy,
+            paper::cpu_seconds() - busy,
         );
     }
-}
-
-/// User time of this process so far, where the system tells.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = after_name.split_whitespace().nth(11).and_then(|ticks| ticks.parse::<f64>().ok());
-    ticks.map_or(f64::NAN, |ticks| ticks / 100.0)
 }

@@ -48,7 +48,7 @@ pub(crate) fn descend(
 ) -> Dual {
     let mut descent = Descent::new(problem, timeline);
     let mut best = descent.exact();
-    let mut done = 0;
+    let mut done = 0usize;
     for (level, share) in SHARES.iter().enumerate() {
         // Slots are the bins already.
         if level > 0 && timeline == Timeline::Continuous {
@@ -92,7 +92,7 @@ impl Pace {
     fn new(level: usize, share: f64, problem: &Problem<'_>) -> Self {
         let reward = problem.quality_range();
         let price = reward / problem.time_scale();
-        let cooling = 0.5f64.powi(level as i32) * 0.1f64.powf(share);
+        let cooling = 0.5f64.powf(level as f64) * 0.1f64.powf(share);
         Self {
             rate: price * 0.3 * cooling.max(0.01),
             temperature: reward * 0.02 * cooling.max(0.02),
@@ -290,7 +290,7 @@ fn soft_maximum(pool: &[Column], prices: &Prices, temperature: f64) -> Vec<f64> 
 
 /// Where prices may end without costing much: long enough after the last arrival for all that
 /// could still wait. Any end gives a valid bound.
-fn end_of_prices(problem: &Problem<'_>) -> f64 {
+pub(crate) fn end_of_prices(problem: &Problem<'_>) -> f64 {
     let last = problem.arrival.iter().copied().fold(0.0, f64::max);
     let due = problem.due.iter().copied().fold(last, f64::max);
     // A request gives up waiting where the penalty eats all that steps can add, at the latest when
@@ -303,4 +303,60 @@ fn end_of_prices(problem: &Problem<'_>) -> f64 {
         scheduling::TardinessPenalty::SquareRoot => most * most,
     });
     due + problem.longest_service() + patience.fold(0.0, f64::max).min(work)
+}
+
+#[cfg(test)]
+#[path = "../tests/paper/mod.rs"]
+pub(crate) mod paper;
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use scheduling::verify::Order;
+
+    use super::*;
+    use crate::exact::exact;
+
+    /// The Lagrangian bound by itself, without the exact method to close it, on 36 instances from
+    /// idle to overloaded.
+    #[test]
+    fn prices_alone_bound_the_optimum_of_small_instances() {
+        let mut excess = Vec::new();
+        for (requests, servers) in [(5, 1), (6, 2), (8, 2), (8, 3)] {
+            for interval in [0.5, 2.0, 8.0] {
+                for seed in 1..=3 {
+                    let instance = super::paper::instance(seed, servers, requests, interval);
+                    let problem = Problem::new(&instance);
+                    let dual = descend(&problem, Timeline::Continuous, 200, |_, _| true);
+                    let go_on = || ControlFlow::Continue(());
+                    let best = exact(&instance, Order::Any, Timeline::Continuous, go_on).unwrap();
+                    let above = dual.bound / requests as f64 - best.value;
+                    assert!(
+                        above >= 0.0,
+                        "{requests} on {servers}, {interval} s, seed {seed}: {above}"
+                    );
+                    excess.push(above);
+                }
+            }
+        }
+        let mean = excess.iter().sum::<f64>() / excess.len() as f64;
+        let most = excess.iter().copied().fold(0.0, f64::max);
+        println!("bound − optimum on {} instances: mean {mean:.4}, most {most:.4}", excess.len());
+        assert!(mean <= 0.05, "{mean}");
+    }
+
+    #[test]
+    fn the_bound_only_falls_and_prices_stay_prices() {
+        let instance = super::paper::instance(5, 3, 60, 1.5);
+        let problem = Problem::new(&instance);
+        let mut bounds = vec![f64::INFINITY];
+        let dual = descend(&problem, Timeline::Continuous, 80, |_, bound| {
+            bounds.push(bound);
+            true
+        });
+        assert!(bounds.is_sorted_by(|a, b| a >= b), "{bounds:?}");
+        assert!(dual.prices.paid.iter().all(|paid| paid[0] == 0.0 && paid.is_sorted()));
+        assert!(dual.rounding > 0.0 && dual.rounding < 1e-6, "{}", dual.rounding);
+    }
 }

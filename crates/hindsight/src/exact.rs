@@ -21,7 +21,7 @@ use scheduling::verify::Order;
 use scheduling::{Instance, Row, Seconds, Steps};
 use thiserror::Error;
 
-use crate::dual::{Dual, descend};
+use crate::dual::{Dual, descend, end_of_prices};
 use crate::outcome::Status;
 use crate::pricing::{Ceilings, ceilings_from, maxima_on};
 use crate::problem::Problem;
@@ -81,6 +81,19 @@ pub enum TooLarge {
     /// A slot that is no span of time.
     #[error("a slot of {0} s is not possible: allowed is more than 0 s")]
     Slot(f64),
+    /// Slots so short that there are too many of them.
+    #[error(
+        "slots of {slot} s make {slots} of them: {possible} are possible; \
+         use longer slots or continuous time"
+    )]
+    Slots {
+        /// Length of a slot in seconds.
+        slot: f64,
+        /// How many there are until everything has surely run.
+        slots: f64,
+        /// What is possible.
+        possible: usize,
+    },
 }
 
 /// What [`exact`] found.
@@ -98,6 +111,8 @@ pub struct Solution {
 
 /// Labels kept at once before giving up: about 2 GB.
 const MOST_LABELS: usize = 30_000_000;
+/// Slots until the end of prices.
+const MOST_SLOTS: usize = 20_000;
 /// Steps of the descent that gives the prices.
 const DESCENT: usize = 1200;
 /// Rounds of the search that gives the first schedule.
@@ -129,6 +144,13 @@ pub fn exact(
         return Err(TooLarge::Slot(slot.seconds()));
     }
     let problem = Problem::new(instance);
+    if let Timeline::Slots(slot) = timeline {
+        let slot = slot.seconds();
+        let slots = ((end_of_prices(&problem) - problem.arrival[0]) / slot).ceil();
+        if slots > MOST_SLOTS as f64 {
+            return Err(TooLarge::Slots { slot, slots, possible: MOST_SLOTS });
+        }
+    }
     let dual = descend(&problem, timeline, DESCENT, |_, _| pulse().is_continue());
     let first = first_schedule(&problem, timeline, &dual);
     Ok(solve(&problem, order, timeline, &dual, first, MOST_LABELS, &mut pulse))
@@ -191,6 +213,9 @@ const NO_REQUEST: u8 = u8::MAX;
 /// Labels by the set of requests that have run, as bits.
 type Labels = BTreeMap<u32, Vec<Label>>;
 
+/// Labels that stay, each with its node.
+type Named = Vec<(u32, Label)>;
+
 struct Solver<'a> {
     problem: &'a Problem<'a>,
     order: Order,
@@ -234,7 +259,9 @@ impl<'a> Solver<'a> {
             price[server] = price[server + 1] + dual.prices.whole(server);
             let mut from = ceilings_from(problem, &dual.prices, server);
             for (bins, most) in from.iter_mut().zip(&here) {
-                bins.iter_mut().for_each(|bin| *bin = bin.min(*most));
+                for bin in bins {
+                    *bin = bin.min(*most);
+                }
             }
             late[server] = from;
         }
@@ -341,7 +368,7 @@ impl<'a> Solver<'a> {
         open: Labels,
         pulse: &mut impl FnMut() -> ControlFlow<()>,
     ) -> Result<Labels, Stopped> {
-        let mut open: BTreeMap<u32, Vec<(u32, Label)>> =
+        let mut open: BTreeMap<u32, Named> =
             self.settle(server, open, 0, pulse)?.into_iter().collect();
         for i in 0..self.problem.requests() {
             let without: Vec<_> = open.iter().filter(|(ran, _)| *ran >> i & 1 == 0).collect();
@@ -440,7 +467,7 @@ impl<'a> Solver<'a> {
         labels: Labels,
         first: usize,
         pulse: &mut impl FnMut() -> ControlFlow<()>,
-    ) -> Result<Vec<(u32, Vec<(u32, Label)>)>, Stopped> {
+    ) -> Result<Vec<(u32, Named)>, Stopped> {
         let kept: Vec<(u32, Vec<Label>)> = (labels.into_par_iter())
             .map(|(ran, mut labels)| {
                 undominated(&mut labels, |label| label);
@@ -492,8 +519,10 @@ impl<'a> Solver<'a> {
         else {
             return;
         };
+        // Where nothing is left nothing can be added: unused time has a price, but no worth.
         let all_ran = ran.count_ones() as usize == self.problem.requests();
-        if all_ran || best.value + self.rest(server, ran, |_| server + 1) > self.cutoff {
+        let rest = if all_ran { 0.0 } else { self.rest(server, ran, |_| server + 1) };
+        if best.value + rest > self.cutoff {
             let last = Run { before: *node, server: 0, request: NO_REQUEST, steps: 0, start: 0.0 };
             let label = Label { free: f64::NEG_INFINITY, value: best.value, last };
             closed.insert(ran, vec![label]);
@@ -526,4 +555,72 @@ fn undominated<T>(labels: &mut Vec<T>, label: impl Fn(&T) -> &Label) {
         best = best.max(label(entry).value);
         keep
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dual::paper;
+
+    /// No prefix of an optimal schedule is ever pruned, whatever the prices.
+    #[test]
+    fn completion_bounds_hold_along_an_optimal_schedule() {
+        for (seed, interval) in [(110, 2.0), (1, 0.5), (2, 1.0), (3, 4.0)] {
+            let instance = paper::instance(seed, 2, 6, interval);
+            let problem = Problem::new(&instance);
+            let (order, timeline) = (Order::FirstComeFirstServed, Timeline::Continuous);
+            let best = exact(&instance, order, timeline, || ControlFlow::Continue(())).unwrap();
+            let total: f64 = best.rows.iter().map(|row| row.reward).sum();
+            for steps in [1, 40, 300] {
+                let dual = descend(&problem, timeline, steps, |_, _| true);
+                let mut solver = Solver::new(&problem, order, timeline, &dual, MOST_LABELS);
+                solver.cutoff = total - 1e-9;
+                let (mut ran, mut value) = (0, 0.0);
+                for server in 0..2 {
+                    for row in best.rows.iter().filter(|row| row.server == server) {
+                        let i = row.request;
+                        ran |= 1 << i;
+                        value += row.reward;
+                        let rest = solver.rest(server, ran, |k| server + usize::from(k < i));
+                        let prices = &dual.prices;
+                        let unused = prices.whole(server) - prices.until(server, row.finish);
+                        let what = format!("seed {seed}, {steps} steps, request {i} on {server}");
+                        assert!(value + rest + unused >= total - 1e-9, "{what}");
+                        let last =
+                            Run { before: NONE, server: 0, request: 0, steps: 0, start: 0.0 };
+                        let label = Label { free: row.finish, value, last };
+                        assert!(solver.hopeful(server, ran, i + 1, &label), "{what}: not hopeful");
+                    }
+                    let closed = value + solver.rest(server, ran, |_| server + 1);
+                    assert!(closed >= total - 1e-9, "seed {seed}, {steps} steps: {server} closed");
+                }
+            }
+        }
+    }
+
+    /// Seed 110: a schedule that ran everything, below the cutoff, once passed for the optimum.
+    #[test]
+    fn an_optimum_is_never_below_the_first_schedule() {
+        for (seed, interval) in [(110, 2.0), (111, 2.0), (112, 0.5), (100, 0.5)] {
+            let instance = paper::instance(seed, 2, 6, interval);
+            let problem = Problem::new(&instance);
+            let mut found = Vec::new();
+            for steps in [40, 300] {
+                let dual = descend(&problem, Timeline::Continuous, steps, |_, _| true);
+                for rounds in [0, 10] {
+                    let start = insert_by_price(&problem, &dual.prices);
+                    let first = improve(&problem, start, rounds, 0, |_, _| true);
+                    let least = first.reward / 6.0;
+                    let (order, timeline) = (Order::FirstComeFirstServed, Timeline::Continuous);
+                    let mut go_on = || ControlFlow::Continue(());
+                    let solution =
+                        solve(&problem, order, timeline, &dual, first, MOST_LABELS, &mut go_on);
+                    assert!(solution.value >= least, "seed {seed}: {} < {least}", solution.value);
+                    found.push(solution.value);
+                }
+            }
+            let spread = found.iter().map(|value| (value - found[0]).abs()).fold(0.0, f64::max);
+            assert!(spread < 1e-9, "seed {seed}: one optimum, but {found:?}");
+        }
+    }
 }

@@ -210,11 +210,9 @@ fn scan(
             {
                 continue;
             }
-            for s in first..first + BLOCK {
+            for (s, &p) in service.iter().enumerate().skip(first).take(BLOCK) {
                 let unpunished = row.values[s];
-                if unpunished > best.value
-                    && unpunished - problem.loss(i, from + service[s]) > best.value
-                {
+                if unpunished > best.value && unpunished - problem.loss(i, from + p) > best.value {
                     let (value, start) = best_start(problem, prices, (i, server, s), (from, to));
                     if value > best.value {
                         best.value = value;
@@ -227,8 +225,8 @@ fn scan(
     // After the last bin time is free of charge: the earliest start there is the best one.
     let start = problem.arrival[i].max(prices.edge(prices.bins));
     if ceilings.at(kind, server, due - start) > best.value {
-        for s in 0..Steps::COUNT {
-            let value = problem.reward(i, s, start + service[s]);
+        for (s, &p) in service.iter().enumerate() {
+            let value = problem.reward(i, s, start + p);
             if value > best.value {
                 best.value = value;
                 found = Some(column(problem, i, server, s, start));
@@ -295,7 +293,7 @@ struct Rows<'a> {
     problem: &'a Problem<'a>,
     server: usize,
     first: usize,
-    rows: Vec<Option<Box<Row>>>,
+    made: Vec<Option<Box<Row>>>,
     /// For each step index: whole bins that p spans, and the rest as a share of a bin.
     span: Vec<(usize, f64)>,
     /// Π at the edges, continued beyond the last.
@@ -319,7 +317,7 @@ impl<'a> Rows<'a> {
             problem,
             server,
             first: prices.bin(earliest),
-            rows: Vec::new(),
+            made: Vec::new(),
             span: problem.service[server].iter().map(split).collect(),
             paid: &prices.paid[server],
         }
@@ -327,13 +325,13 @@ impl<'a> Rows<'a> {
 
     fn get(&mut self, bin: usize) -> &Row {
         let index = bin - self.first;
-        if self.rows.len() <= index {
-            self.rows.resize_with(index + 1, || None);
+        if self.made.len() <= index {
+            self.made.resize_with(index + 1, || None);
         }
-        if self.rows[index].is_none() {
-            self.rows[index] = Some(Box::new(self.row(bin)));
+        if self.made[index].is_none() {
+            self.made[index] = Some(Box::new(self.row(bin)));
         }
-        self.rows[index].as_deref().expect("it was just made")
+        self.made[index].as_deref().expect("it was just made")
     }
 
     /// The price is piecewise linear in the start, with the one breakpoint inside the bin where the

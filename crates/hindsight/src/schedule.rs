@@ -69,7 +69,7 @@ pub(crate) fn queues(assignment: &[usize], servers: usize) -> Vec<Vec<usize>> {
 
 /// The backward value functions of a queue: entry k is the one from its k-th request on.
 pub(crate) fn backward(grid: &Grid<'_>, queue: &[usize]) -> Vec<Arc<Curve>> {
-    let mut curves = vec![Arc::new(grid.nothing_behind())];
+    let mut curves = vec![Arc::new(Grid::nothing_behind())];
     for &i in queue.iter().rev() {
         let curve = grid.backward(i, curves.last().expect("there is at least the last"));
         curves.push(Arc::new(curve));
@@ -80,7 +80,7 @@ pub(crate) fn backward(grid: &Grid<'_>, queue: &[usize]) -> Vec<Arc<Curve>> {
 
 /// The forward value functions of a queue: entry k is the one before its k-th request.
 pub(crate) fn forward(grid: &Grid<'_>, queue: &[usize]) -> Vec<Arc<Curve>> {
-    let mut curves = vec![Arc::new(grid.nothing_ahead())];
+    let mut curves = vec![Arc::new(Grid::nothing_ahead())];
     for &i in queue {
         let curve = grid.forward(i, curves.last().expect("there is at least the first"));
         curves.push(Arc::new(curve));

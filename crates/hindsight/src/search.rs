@@ -127,16 +127,16 @@ impl Line {
     fn gain(&self, grid: &Grid<'_>, i: usize) -> f64 {
         let k = self.queue.partition_point(|&other| other < i);
         let with = grid.forward(i, &self.forward[k]);
-        let without = grid.join(&self.forward[k], &self.backward[k]);
-        grid.join(&with, &self.backward[k]) + with.level - without
+        let without = self.forward[k].join(&self.backward[k]);
+        with.join(&self.backward[k]) + with.level - without
     }
 
     /// What `i` adds as it stands here.
     fn worth(&self, grid: &Grid<'_>, i: usize) -> f64 {
         let k = self.queue.partition_point(|&other| other < i);
         let with = grid.forward(i, &self.forward[k]);
-        let without = grid.join(&self.forward[k], &self.backward[k + 1]);
-        grid.join(&with, &self.backward[k + 1]) + with.level - without
+        let without = self.forward[k].join(&self.backward[k + 1]);
+        with.join(&self.backward[k + 1]) + with.level - without
     }
 
     fn insert(&mut self, grid: &Grid<'_>, i: usize) {

@@ -6,10 +6,15 @@
 //! free again by t. Both live on a grid of a few steps' time, with linear interpolation. They guide
 //! the search; what a schedule is really worth is computed anew, exactly.
 
+// Positions on a grid are far below 2^63.
+#![allow(clippy::cast_possible_wrap)]
+
 use scheduling::{Steps, TardinessPenalty};
 
 use crate::problem::Problem;
 
+/// Points of a curve at most, where servers differ beyond measure.
+const MOST_POINTS: usize = 4096;
 /// Stands for "impossible" among the values.
 const NEVER: f32 = -1e9;
 
@@ -69,6 +74,17 @@ impl Curve {
         }
         values.truncate(count);
         values
+    }
+
+    /// What this forward curve and a backward one earn together at the best time to hand over, level
+    /// of both aside.
+    pub(crate) fn join(&self, backward: &Self) -> f64 {
+        let mut best = NEVER;
+        for (index, &ahead) in self.values.iter().enumerate() {
+            let value = ahead + backward.at(self.first + index as i64, true);
+            best = best.max(value);
+        }
+        f64::from(best)
     }
 
     /// Whether both say the same up to `tolerance`, level aside.
@@ -135,7 +151,7 @@ impl<'a> Grid<'a> {
             origin: problem.arrival[0],
             stride,
             spacing,
-            points: (patience / spacing).ceil() as usize + 2,
+            points: ((patience / spacing).ceil() as usize).min(MOST_POINTS) + 2,
             overhead: (service[last] / spacing - Steps::COUNT as f64 / stride as f64).max(0.0),
             options: options(problem, stride),
         }
@@ -150,12 +166,12 @@ impl<'a> Grid<'a> {
     }
 
     /// Nothing ahead.
-    pub(crate) fn nothing_ahead(&self) -> Curve {
+    pub(crate) fn nothing_ahead() -> Curve {
         Curve { first: -1, values: vec![0.0], level: 0.0 }
     }
 
     /// Nothing behind.
-    pub(crate) fn nothing_behind(&self) -> Curve {
+    pub(crate) fn nothing_behind() -> Curve {
         Curve { first: 0, values: vec![0.0], level: 0.0 }
     }
 
@@ -272,14 +288,36 @@ impl<'a> Grid<'a> {
         let (a, b) = (quality[whole - 1], quality[whole.min(Steps::COUNT - 1)]);
         (a + (steps - whole as f64).clamp(0.0, 1.0) * (b - a)) as f32
     }
+}
 
-    /// What all earn together, level of both aside: the best time to hand over.
-    pub(crate) fn join(&self, forward: &Curve, backward: &Curve) -> f64 {
-        let mut best = NEVER;
-        for (index, &ahead) in forward.values.iter().enumerate() {
-            let value = ahead + backward.at(forward.first + index as i64, true);
-            best = best.max(value);
+#[cfg(test)]
+#[allow(clippy::cast_possible_wrap)]
+mod tests {
+    use super::*;
+    use crate::dual::paper;
+    use crate::schedule::{backward, best_steps, forward};
+
+    /// Cutting a queue anywhere and joining the two halves gives the same worth, and that worth is
+    /// what a schedule with the best steps earns, up to the grid.
+    #[test]
+    fn halves_join_to_what_a_schedule_earns() {
+        for (seed, interval) in [(1, 2.0), (2, 6.0), (3, 20.0)] {
+            let instance = paper::instance(seed, 1, 12, interval);
+            let problem = Problem::new(&instance);
+            let grid = Grid::new(&problem, 0, 1);
+            let queue: Vec<usize> = (0..12).collect();
+            let (ahead, behind) = (forward(&grid, &queue), backward(&grid, &queue));
+            let worth = |cut: usize| {
+                let levels = ahead[..=cut].iter().chain(&behind[cut..]).map(|curve| curve.level);
+                ahead[cut].join(&behind[cut]) + levels.sum::<f64>()
+            };
+            let whole = worth(0);
+            let earned = best_steps(&problem, &[grid], &[0; 12]).reward;
+            assert!((whole - earned).abs() < 0.05, "seed {seed}: {whole} is not {earned}");
+            for cut in 1..=12 {
+                let here = worth(cut);
+                assert!((here - whole).abs() < 0.05, "seed {seed}, cut {cut}: {here}, {whole}");
+            }
         }
-        f64::from(best)
     }
 }

@@ -64,6 +64,7 @@ fn feasible_optimum_and_bound_are_in_order() {
             excess[k] += (outcome.bound - optima[k]) / instances.len() as f64;
         }
     }
+    println!("bound − optimum, in order of arrival and in any order: {excess:?}");
     assert!(excess.iter().all(|&excess| excess <= 0.05), "bound − optimum: {excess:?}");
 }
 
@@ -199,6 +200,9 @@ fn too_large_is_refused_with_what_is_possible() {
     let small = paper::instance(1, 3, 4, 1.0);
     let zero = exact(&small, Order::Any, Timeline::Slots(Seconds::ZERO), go_on).unwrap_err();
     assert_eq!(zero, TooLarge::Slot(0.0));
+    let tiny = Timeline::Slots(Seconds::of(1e-6));
+    let message = exact(&small, Order::Any, tiny, go_on).unwrap_err().to_string();
+    assert!(message.contains("use longer slots"), "{message}");
 }
 
 #[test]
