@@ -15,6 +15,7 @@ mod policy;
 mod queue;
 mod random;
 mod row;
+mod traffic;
 mod units;
 
 pub mod policies;
@@ -29,4 +30,5 @@ pub use policy::{Decision, Observation, Policy};
 pub use queue::{Execution, Queues};
 pub use random::{Generator, Purpose};
 pub use row::{Row, RowError, read_rows, write_rows};
+pub use traffic::Traffic;
 pub use units::{OutOfRange, Seconds, StepRate, Steps, Time};

@@ -27,7 +27,7 @@ fn position_of_least(values: impl Iterator<Item = f64>) -> usize {
 mod tests {
     use crate::{
         Cluster, Decision, Objective, Observation, Policy, Request, Seconds, Server, StepRate,
-        TardinessPenalty, Time,
+        TardinessPenalty, Time, Traffic,
     };
 
     /// The decision of `policy` for a request due in `slack` seconds, with servers given as
@@ -57,6 +57,7 @@ mod tests {
             backlog: &backlog,
             cluster: &cluster,
             objective: &Objective::default(),
+            traffic: &Traffic::default(),
         })
     }
 }
