@@ -25,7 +25,7 @@ pub use cluster::{Cluster, EmptyCluster, Request, Server};
 pub use environment::Environment;
 pub use instance::{Instance, InstanceError};
 pub use objective::{Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty};
-pub use policies::{PolicyName, PolicyNameError};
+pub use policies::{Cap, PolicyName, PolicyNameError};
 pub use policy::{Decision, Observation, Policy};
 pub use queue::{Execution, Queues};
 pub use random::{Generator, Purpose};

@@ -2,14 +2,18 @@
 
 mod fixed;
 mod greedy;
+mod maximum;
 mod myopic;
 mod name;
+mod priced;
 mod random;
 
 pub use fixed::Fixed;
 pub use greedy::{Greedy, Ties};
+pub use maximum::best_decision;
 pub use myopic::Myopic;
-pub use name::{PolicyName, PolicyNameError};
+pub use name::{Cap, PolicyName, PolicyNameError};
+pub use priced::{Price, Priced};
 pub use random::Random;
 
 /// Position of the smallest value, the lowest index winning ties.
