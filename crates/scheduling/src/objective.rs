@@ -22,6 +22,8 @@ pub struct Objective {
     tardiness_weight: f64,
     /// Q(s) for every number of steps.
     quality: [f64; Steps::COUNT],
+    /// The largest Q up to every number of steps.
+    best_quality: [f64; Steps::COUNT],
 }
 
 impl Objective {
@@ -46,7 +48,11 @@ impl Objective {
             }
             quality[steps.index()] = value;
         }
-        Ok(Self { curve, tardiness_weight, quality })
+        let mut best_quality = quality;
+        for index in 1..Steps::COUNT {
+            best_quality[index] = best_quality[index].max(best_quality[index - 1]);
+        }
+        Ok(Self { curve, tardiness_weight, quality, best_quality })
     }
 
     /// The curve that [`Objective::quality`] tabulates.
@@ -67,6 +73,11 @@ impl Objective {
     /// Q(s) for all steps; entry [`Steps::index`] belongs to `steps`.
     pub fn qualities(&self) -> &[f64; Steps::COUNT] {
         &self.quality
+    }
+
+    /// The largest quality of so many steps or fewer; entry [`Steps::index`] belongs to `steps`.
+    pub fn best_qualities(&self) -> &[f64; Steps::COUNT] {
+        &self.best_quality
     }
 
     /// r = Q(s) − w · g(τ), eq. (5), with the tardiness in seconds.

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, Request};
 use crate::objective::Objective;
+use crate::traffic::Traffic;
 use crate::units::{Seconds, Steps, Time};
 
 /// Decides, for each request as it arrives, where it runs and with how many steps.
@@ -55,6 +56,8 @@ pub struct Observation<'a> {
     pub cluster: &'a Cluster,
     /// What the decision will be judged by.
     pub objective: &'a Objective,
+    /// What is known of the arrivals so far, that of the request included.
+    pub traffic: &'a Traffic,
 }
 
 impl Observation<'_> {

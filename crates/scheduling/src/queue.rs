@@ -3,6 +3,7 @@
 use crate::cluster::{Cluster, Request};
 use crate::objective::Objective;
 use crate::policy::{Decision, Observation};
+use crate::traffic::Traffic;
 use crate::units::{Seconds, Time};
 
 /// The queues of a cluster, one per server, first come first served without preemption.
@@ -14,6 +15,7 @@ pub struct Queues {
     free_at: Vec<Time>,
     /// m_j at the time of the last observation.
     backlog: Vec<Seconds>,
+    traffic: Traffic,
 }
 
 /// When a request runs.
@@ -28,7 +30,22 @@ pub struct Execution {
 impl Queues {
     /// Empty queues for `servers` servers.
     pub fn new(servers: usize) -> Self {
-        Self { free_at: vec![Time::ZERO; servers], backlog: vec![Seconds::ZERO; servers] }
+        Self {
+            free_at: vec![Time::ZERO; servers],
+            backlog: vec![Seconds::ZERO; servers],
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Takes note of an arrival, once for each request and before it is decided. Without it,
+    /// policies see [`Traffic`] that is still unknown.
+    pub fn arrive(&mut self, request: &Request) {
+        self.traffic.arrive(request);
+    }
+
+    /// Sets what policies know of the arrivals, where it is kept elsewhere.
+    pub fn set_traffic(&mut self, traffic: Traffic) {
+        self.traffic = traffic;
     }
 
     /// What a policy may know when `request` is to be decided at `now`.
@@ -46,7 +63,14 @@ impl Queues {
         for (backlog, &free_at) in self.backlog.iter_mut().zip(&self.free_at) {
             *backlog = (free_at - now).positive_part();
         }
-        Observation { now, request, backlog: &self.backlog, cluster, objective }
+        Observation {
+            now,
+            request,
+            backlog: &self.backlog,
+            cluster,
+            objective,
+            traffic: &self.traffic,
+        }
     }
 
     /// Appends a request to the chosen server's queue and says when it will run.

@@ -7,8 +7,15 @@ use scheduling::{
     Request, Row, Seconds, Server, StepRate, Steps, TardinessPenalty, Time,
 };
 
-const RULES: [&str; 6] =
-    ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=30]", "fixed[steps=200]", "myopic"];
+const RULES: [&str; 7] = [
+    "random",
+    "greedy",
+    "greedy[ties=fastest]",
+    "fixed[steps=30]",
+    "fixed[steps=200]",
+    "myopic",
+    "priced",
+];
 
 /// A random instance: `interval` is the mean time between arrivals, in seconds.
 fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instance {

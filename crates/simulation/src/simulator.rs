@@ -12,6 +12,7 @@ pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
     (instance.requests().iter().enumerate())
         .map(|(index, request)| {
             let now = request.arrival;
+            queues.arrive(request);
             let decision = policy.decide(&queues.observe(now, request, cluster, objective));
             assert!(
                 decision.server < cluster.len(),

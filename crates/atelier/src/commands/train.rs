@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if arguments.instances > 0 {
         let mut names = evaluate::rules();
-        names.push(PolicyName::Agent { checkpoint: arguments.out.clone() });
+        names.push(PolicyName::Agent { checkpoint: arguments.out.clone(), cap: None });
         let policies = files::load_policies(&names)?;
         evaluate::evaluate(
             &scenario,

@@ -2,14 +2,18 @@
 
 mod fixed;
 mod greedy;
+mod maximum;
 mod myopic;
 mod name;
+mod priced;
 mod random;
 
 pub use fixed::Fixed;
 pub use greedy::{Greedy, Ties};
+pub use maximum::best_decision;
 pub use myopic::Myopic;
-pub use name::{PolicyName, PolicyNameError};
+pub use name::{Cap, PolicyName, PolicyNameError};
+pub use priced::{Price, Priced};
 pub use random::Random;
 
 /// Position of the smallest value, the lowest index winning ties.
@@ -27,7 +31,7 @@ fn position_of_least(values: impl Iterator<Item = f64>) -> usize {
 mod tests {
     use crate::{
         Cluster, Decision, Objective, Observation, Policy, Request, Seconds, Server, StepRate,
-        TardinessPenalty, Time,
+        TardinessPenalty, Time, Traffic,
     };
 
     /// The decision of `policy` for a request due in `slack` seconds, with servers given as
@@ -57,6 +61,7 @@ mod tests {
             backlog: &backlog,
             cluster: &cluster,
             objective: &Objective::default(),
+            traffic: &Traffic::default(),
         })
     }
 }

@@ -7,10 +7,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::policies::{Fixed, Greedy, Myopic, Random, Ties};
+use crate::policies::{Fixed, Greedy, Myopic, Price, Priced, Random, Ties};
 use crate::policy::Policy;
 use crate::random::Generator;
-use crate::units::Steps;
+use crate::units::{Seconds, Steps};
 
 /// Which policy, with its options.
 ///
@@ -39,16 +39,30 @@ pub enum PolicyName {
     },
     /// [`Myopic`]
     Myopic,
+    /// [`Priced`]
+    Priced {
+        /// What server time costs; [`Price::CONTENDED`] unless told.
+        price: Price,
+    },
     /// A trained agent from a checkpoint; built by the `agent` crate.
     Agent {
         /// Folder of the checkpoint.
         checkpoint: PathBuf,
+        /// Longest tardiness that it may plan for, where another decision avoids it.
+        cap: Option<Cap>,
     },
 }
 
+/// A limit on predicted tardiness; never NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cap(pub Seconds);
+
+impl Eq for Cap {}
+
 /// All names, for help texts and errors.
 const VALID: &str = "random, random[steps=1..200], greedy, greedy[ties=lowest|fastest], \
-                     fixed[steps=1..200], myopic, agent[FOLDER OF A CHECKPOINT]";
+                     fixed[steps=1..200], myopic, priced[base=B,slope=S,power=P], \
+                     agent[FOLDER OF A CHECKPOINT], agent[FOLDER,cap=SECONDS]";
 
 impl PolicyName {
     /// Steps of the paper's random policy (§IV-B).
@@ -66,7 +80,8 @@ impl PolicyName {
             Self::Greedy { ties } => Box::new(Greedy { ties: *ties }),
             Self::Fixed { steps } => Box::new(Fixed { steps: *steps }),
             Self::Myopic => Box::new(Myopic),
-            Self::Agent { checkpoint } => return Err(checkpoint),
+            Self::Priced { price } => Box::new(Priced { price: *price }),
+            Self::Agent { checkpoint, .. } => return Err(checkpoint),
         })
     }
 }
@@ -99,8 +114,29 @@ impl FromStr for PolicyName {
             }
             ("myopic", None) => Ok(Self::Myopic),
             ("myopic", Some(other)) => Err(PolicyNameError::option(text, other, "no option")),
-            ("agent", Some(folder)) if !folder.is_empty() => {
-                Ok(Self::Agent { checkpoint: folder.into() })
+            ("priced", None) => Ok(Self::Priced { price: Price::CONTENDED }),
+            ("priced", Some(options)) => {
+                options.parse().map(|price| Self::Priced { price }).map_err(|problem| {
+                    let allowed = "base=B,slope=S,power=P with B, S 0 to 1e6 and P 0 to 8";
+                    PolicyNameError::problem(text, format!("{problem}, allowed is {allowed}"))
+                })
+            }
+            ("agent", Some(options)) => {
+                let (folder, cap) = match options.rsplit_once(",cap=") {
+                    None => (options, None),
+                    Some((folder, seconds)) => {
+                        let cap = seconds.parse().ok().and_then(|s| Seconds::new(s).ok());
+                        let allowed = "cap=SECONDS with 0 to 1e9";
+                        let cap = cap.ok_or_else(|| {
+                            PolicyNameError::option(text, &format!("cap={seconds}"), allowed)
+                        })?;
+                        (folder, Some(Cap(cap)))
+                    }
+                };
+                if folder.is_empty() {
+                    return Err(PolicyNameError::option(text, "", "the folder of a checkpoint"));
+                }
+                Ok(Self::Agent { checkpoint: folder.into(), cap })
             }
             ("agent", _) => Err(PolicyNameError::option(text, "", "the folder of a checkpoint")),
             _ => Err(PolicyNameError::unknown(text)),
@@ -117,7 +153,11 @@ impl fmt::Display for PolicyName {
             Self::Greedy { ties: Ties::Fastest } => f.write_str("greedy[ties=fastest]"),
             Self::Fixed { steps } => write!(f, "fixed[steps={}]", steps.get()),
             Self::Myopic => f.write_str("myopic"),
-            Self::Agent { checkpoint } => write!(f, "agent[{}]", checkpoint.display()),
+            Self::Priced { price } => write!(f, "priced[{price}]"),
+            Self::Agent { checkpoint, cap: None } => write!(f, "agent[{}]", checkpoint.display()),
+            Self::Agent { checkpoint, cap: Some(Cap(cap)) } => {
+                write!(f, "agent[{},cap={}]", checkpoint.display(), cap.seconds())
+            }
         }
     }
 }
@@ -152,6 +192,10 @@ impl PolicyNameError {
         Self { text: text.into(), problem: "the closing ] is missing".into() }
     }
 
+    fn problem(text: &str, problem: String) -> Self {
+        Self { text: text.into(), problem }
+    }
+
     fn option(text: &str, option: &str, allowed: &str) -> Self {
         Self { text: text.into(), problem: format!("\"{option}\" is given, allowed is {allowed}") }
     }
@@ -173,7 +217,10 @@ mod tests {
             ("fixed", "fixed[steps=30]"),
             ("fixed[steps=200]", "fixed[steps=200]"),
             ("myopic", "myopic"),
+            ("priced[slope=0.25,base=1]", "priced[base=1,slope=0.25,power=1]"),
+            ("priced[base=0.1,slope=2,power=0.5]", "priced[base=0.1,slope=2,power=0.5]"),
             ("agent[models/paper]", "agent[models/paper]"),
+            ("agent[a,b,cap=30]", "agent[a,b,cap=30]"),
         ] {
             let name: PolicyName = text.parse().unwrap();
             assert_eq!(name.to_string(), canonical);
@@ -191,6 +238,12 @@ mod tests {
             ("fixed[steps=x]", "steps=x"),
             ("fixed[steps=30", "closing ]"),
             ("myopic[steps=3]", "no option"),
+            ("priced[base=-1]", "-1 is not a base price: allowed is 0 to 1e6"),
+            ("priced[base=1,base=2]", "base=2"),
+            ("priced[price=1]", "allowed is base=B,slope=S,power=P"),
+            ("priced[]", "allowed is base=B"),
+            ("agent[models/paper,cap=soon]", "allowed is cap=SECONDS"),
+            ("agent[,cap=3]", "folder of a checkpoint"),
             ("agent", "folder of a checkpoint"),
             ("agent[]", "folder of a checkpoint"),
         ] {

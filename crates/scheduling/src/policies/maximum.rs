@@ -1,0 +1,186 @@
+//! The exact maximum over all servers and steps of a request's reward minus what it costs others.
+
+use crate::policy::{Decision, Observation};
+use crate::units::{Seconds, Steps};
+
+/// The decision with the largest value `reward − cost(server, service time)`, and that value. The
+/// reward is that of eq. (5); the lowest server and then the fewest steps win ties.
+///
+/// `cost` must be finite and must not fall as the service time grows.
+///
+/// Nothing is approximated: the result is that of a plain loop over all servers and steps, to the
+/// last bit. But most steps are never looked at. Among steps `a..=b` no value exceeds the best
+/// quality up to `b` minus penalty and cost at `a`, since both only grow with the steps; rounding is
+/// monotone, so this holds in floating point too. A range whose bound is below the best value found
+/// so far is skipped whole.
+pub fn best_decision(
+    observation: &Observation<'_>,
+    mut cost: impl FnMut(usize, Seconds) -> f64,
+) -> (Decision, f64) {
+    let mut search = Search {
+        observation,
+        decision: Decision { server: 0, steps: Steps::MIN },
+        value: f64::NEG_INFINITY,
+    };
+    // A coarse look at every server, so that there is something to be better than.
+    for server in 0..observation.cluster.len() {
+        for last in (COARSE - 1..Steps::COUNT).step_by(COARSE) {
+            search.look_at(server, last, &mut cost);
+        }
+    }
+    for server in 0..observation.cluster.len() {
+        for first in (0..Steps::COUNT).step_by(COARSE) {
+            if !search.may_win(server, first, COARSE, &mut cost) {
+                continue;
+            }
+            for first in (first..first + COARSE).step_by(FINE) {
+                if search.may_win(server, first, FINE, &mut cost) {
+                    (first..first + FINE)
+                        .for_each(|index| search.look_at(server, index, &mut cost));
+                }
+            }
+        }
+    }
+    (search.decision, search.value)
+}
+
+/// Steps that are bounded at once, first in large ranges, then in small ones.
+const COARSE: usize = 40;
+const FINE: usize = 8;
+const _: () = assert!(Steps::COUNT.is_multiple_of(COARSE) && COARSE.is_multiple_of(FINE));
+
+struct Search<'a> {
+    observation: &'a Observation<'a>,
+    decision: Decision,
+    value: f64,
+}
+
+impl Search<'_> {
+    /// Evaluates one decision.
+    fn look_at(
+        &mut self,
+        server: usize,
+        index: usize,
+        cost: &mut impl FnMut(usize, Seconds) -> f64,
+    ) {
+        let decision = Decision { server, steps: Steps::from_index(index) };
+        let quality = self.observation.objective.qualities()[index];
+        let value = self.value_of(decision, quality, cost);
+        let position = |decision: Decision| (decision.server, decision.steps);
+        let first = value == self.value && position(decision) < position(self.decision);
+        if value > self.value || first {
+            (self.decision, self.value) = (decision, value);
+        }
+    }
+
+    /// Whether one of the `count` steps from index `first` on may be as good as the best so far.
+    fn may_win(
+        &self,
+        server: usize,
+        first: usize,
+        count: usize,
+        cost: &mut impl FnMut(usize, Seconds) -> f64,
+    ) -> bool {
+        let decision = Decision { server, steps: Steps::from_index(first) };
+        let best_quality = self.observation.objective.best_qualities()[first + count - 1];
+        self.value_of(decision, best_quality, cost) >= self.value
+    }
+
+    /// The value of a decision if its quality were `quality`.
+    fn value_of(
+        &self,
+        decision: Decision,
+        quality: f64,
+        cost: &mut impl FnMut(usize, Seconds) -> f64,
+    ) -> f64 {
+        let Observation { cluster, backlog, objective, request, .. } = *self.observation;
+        let service = cluster[decision.server].service_time(decision.steps);
+        let tardiness = backlog[decision.server] + service - self.observation.time_to_due();
+        let penalty = objective.tardiness_weight() * request.penalty.at(tardiness);
+        quality - penalty - cost(decision.server, service)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Cluster, Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, Server, StepRate,
+        TardinessPenalty, Time, Traffic,
+    };
+    use proptest::prelude::*;
+
+    fn plain_loop(
+        observation: &Observation<'_>,
+        cost: impl Fn(usize, Seconds) -> f64,
+    ) -> (Decision, f64) {
+        let mut best = (Decision { server: 0, steps: Steps::MIN }, f64::NEG_INFINITY);
+        for server in 0..observation.cluster.len() {
+            for steps in Steps::all() {
+                let decision = Decision { server, steps };
+                let service = observation.cluster[server].service_time(steps);
+                let value = observation.reward(decision) - cost(server, service);
+                if value > best.1 {
+                    best = (decision, value);
+                }
+            }
+        }
+        best
+    }
+
+    fn curve(kind: usize, draw: &mut Generator) -> QualityCurve {
+        match kind {
+            0 => QualityCurve::PAPER,
+            1 => QualityCurve::PowerLaw(PowerLaw { best: 60.0, scale: 50.0, exponent: 0.7 }),
+            // Neither monotone nor concave.
+            _ => QualityCurve::Table(
+                (1..=20)
+                    .map(|i| (Steps::from_index(10 * i - 1), draw.between(0.0, 60.0)))
+                    .collect(),
+            ),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_maximum_is_that_of_a_plain_loop(
+            seed in any::<u64>(), servers in 1usize..12, kind in 0usize..3, weight in 0.0..4.0,
+            slack in 0.0..30.0, longest in 0.0..40.0, largest_price in 0.0..6.0, convexity in 0.0..0.3,
+        ) {
+            let mut draw = Generator::new(seed, Purpose::Search, 0);
+            // Whole numbers now and then, so that there are ties.
+            let mut drawn = |high: f64| {
+                let value = draw.between(0.0, high);
+                if draw.below(2) == 0 { value.floor() } else { value }
+            };
+            let backlog: Vec<_> = (0..servers).map(|_| Seconds::of(drawn(longest))).collect();
+            let prices: Vec<_> = (0..servers).map(|_| drawn(largest_price)).collect();
+            let servers = (0..servers).map(|j| Server {
+                name: format!("s{j}"),
+                step_rate: StepRate::new(1.0 + drawn(30.0)).unwrap(),
+                overhead: Seconds::of(drawn(2.0)),
+            });
+            let cluster = Cluster::new(servers.collect()).unwrap();
+            let objective = Objective::new(curve(kind, &mut draw), weight).unwrap();
+            let now = Time::new(17.3).unwrap();
+            for penalty in TardinessPenalty::ALL {
+                let request = Request { arrival: now, due: now + Seconds::of(slack), penalty };
+                let observation = Observation {
+                    now,
+                    request: &request,
+                    backlog: &backlog,
+                    cluster: &cluster,
+                    objective: &objective,
+                    traffic: &Traffic::default(),
+                };
+                let cost = |server: usize, service: Seconds| {
+                    let t = service.seconds();
+                    prices[server] * t + convexity * t * t
+                };
+                prop_assert_eq!(
+                    best_decision(&observation, cost), plain_loop(&observation, cost), "seed {}", seed
+                );
+            }
+        }
+    }
+}

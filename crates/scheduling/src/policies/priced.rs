@@ -1,0 +1,130 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::policies::maximum::best_decision;
+use crate::policy::{Decision, Observation, Policy};
+use crate::units::OutOfRange;
+
+/// The exact maximum of this request's reward, eq. (5), minus a price for the server time that it
+/// takes from the requests still to come.
+///
+/// A second on a server whose queue is m seconds long costs `base + slope · m^power`: the longer the
+/// queue, the more requests wait behind this one. At price 0 this is [`super::Myopic`]. The price
+/// that is best depends on cluster and load: `atelier tune` finds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Priced {
+    /// What server time costs.
+    pub price: Price,
+}
+
+/// Reward per second of server time, as a function of the backlog.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    base: f64,
+    slope: f64,
+    power: f64,
+}
+
+// None of the numbers is NaN.
+impl Eq for Price {}
+
+impl Price {
+    /// Tuned for one request per second on ten servers of the paper (`scenarios/contended.toml`).
+    pub const CONTENDED: Self = Self { base: 1.0, slope: 0.2, power: 1.0 };
+
+    /// A price `base + slope · m^power`, with m in seconds.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] unless `base` and `slope` are in `0..=1e6` and `power` is in `0..=8`.
+    pub fn new(base: f64, slope: f64, power: f64) -> Result<Self, OutOfRange> {
+        let per_second = "0 to 1e6 per second";
+        for (what, value, highest, allowed) in [
+            ("a base price", base, 1e6, per_second),
+            ("a slope of the price", slope, 1e6, per_second),
+            ("a power of the backlog", power, 8.0, "0 to 8"),
+        ] {
+            if !(0.0..=highest).contains(&value) {
+                return Err(OutOfRange { what, value, allowed });
+            }
+        }
+        Ok(Self { base, slope, power })
+    }
+
+    /// Price of one second on a server with this backlog.
+    pub fn at(&self, backlog: f64) -> f64 {
+        // A backlog of nothing costs nothing, whatever the power.
+        let growth = if backlog > 0.0 { libm::pow(backlog, self.power) } else { 0.0 };
+        self.base + self.slope * growth
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "base={},slope={},power={}", self.base, self.slope, self.power)
+    }
+}
+
+impl FromStr for Price {
+    type Err = String;
+    /// Reads `base=1,slope=0.2,power=1` in any order; what is not given is 0, but for the power,
+    /// which is 1.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut given = [None; 3];
+        for option in text.split(',') {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            let position = ["base", "slope", "power"].iter().position(|&known| known == name);
+            let value: Option<f64> = value.parse().ok();
+            match (position, value) {
+                (Some(position), Some(value)) if given[position].is_none() => {
+                    given[position] = Some(value);
+                }
+                _ => return Err(format!("{option:?} is given")),
+            }
+        }
+        let [base, slope, power] = given;
+        Self::new(base.unwrap_or(0.0), slope.unwrap_or(0.0), power.unwrap_or(1.0))
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl Policy for Priced {
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        let mut last = (usize::MAX, 0.0);
+        let cost = |server: usize, service: crate::Seconds| {
+            if server != last.0 {
+                last = (server, self.price.at(observation.backlog[server].seconds()));
+            }
+            last.1 * service.seconds()
+        };
+        best_decision(observation, cost).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TardinessPenalty::Linear;
+    use crate::policies::Myopic;
+    use crate::policies::tests::decide;
+
+    fn priced(base: f64, slope: f64, power: f64) -> Priced {
+        Priced { price: Price::new(base, slope, power).unwrap() }
+    }
+
+    #[test]
+    fn server_time_is_dear() {
+        let steps = |base| decide(&mut priced(base, 0.0, 1.0), &[(10.0, 0.0)], 20.0, Linear).steps;
+        // Q'(s) = 3.5 q (1 − q) with q the sigmoid: a step of 0.1 s is taken while Q' is above a
+        // tenth of the price. At price 1 this ends where q = 0.9705: 0.1 s − 9 = 3.49.
+        assert_eq!([0.0, 1.0, 100.0].map(|base| steps(base).get()), [200, 125, 1]);
+    }
+
+    #[test]
+    fn a_long_queue_costs_more() {
+        let servers = [(10.0, 4.0), (10.0, 3.0)];
+        assert_eq!(decide(&mut Myopic, &servers, 60.0, Linear).server, 0);
+        assert_eq!(decide(&mut priced(0.0, 0.1, 2.0), &servers, 60.0, Linear).server, 1);
+        assert_eq!(priced(2.0, 3.0, 2.0).price.at(4.0), 50.0);
+        assert_eq!(priced(2.0, 3.0, 0.0).price.at(0.0), 2.0);
+    }
+}
