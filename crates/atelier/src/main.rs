@@ -3,6 +3,7 @@
 mod commands;
 mod failure;
 mod files;
+mod interruption;
 mod progress;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Command {
     Simulate(commands::simulate::Arguments),
     Evaluate(commands::evaluate::Arguments),
     Train(commands::train::Arguments),
+    Reproduce(commands::reproduce::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -55,5 +57,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Simulate(arguments) => commands::simulate::run(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Train(arguments) => commands::train::run(&arguments),
+        Command::Reproduce(arguments) => commands::reproduce::run(&arguments),
     }
 }

@@ -10,3 +10,10 @@ pub(crate) fn bar(what: &'static str, length: u64) -> ProgressBar {
     .expect("the template is right");
     ProgressBar::new(length).with_style(style).with_prefix(what)
 }
+
+/// A bar over work whose unit says nothing to a person: only the share that is done.
+pub(crate) fn share(work: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_bar} {percent} %  {elapsed} gone, {eta} left")
+        .expect("the template is right");
+    ProgressBar::new(work).with_style(style)
+}

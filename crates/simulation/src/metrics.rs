@@ -101,7 +101,12 @@ pub fn difference(ours: &[Metrics], theirs: &[Metrics], seed: u64) -> Summary {
     summarise(&ours.iter().zip(theirs).map(minus).collect::<Vec<_>>(), seed)
 }
 
-fn estimate(values: &[f64], seed: u64) -> Estimate {
+/// The mean of values of different instances with its confidence interval, for figures that
+/// [`Metrics`] does not have. The same seed resamples the same instances.
+///
+/// # Panics
+/// If there is no value.
+pub fn estimate(values: &[f64], seed: u64) -> Estimate {
     assert!(!values.is_empty(), "an estimate needs at least one instance");
     let ci95 = (values.len() > 1).then(|| {
         // All figures of a study resample the same instances.

@@ -10,7 +10,7 @@ use simulation::{BatchedEnvironment, Scenario};
 
 use crate::commands::evaluate;
 use crate::failure::Failure;
-use crate::{files, progress};
+use crate::{files, interruption, progress};
 
 /// Train the paper's actor-critic on a scenario and compare it with the rules.
 ///
@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let scenario = files::read_scenario(&arguments.scenario)?;
     let hyperparameters = arguments.choices.hyperparameters()?;
     let mut checkpoint = start(arguments, &scenario, hyperparameters)?;
-    let interrupted = interruption()?;
+    let interrupted = interruption::flag()?;
     train(&mut checkpoint, &scenario, &arguments.out, interrupted)?;
     if interrupted.load(Ordering::Relaxed) {
         eprintln!(
@@ -173,18 +173,6 @@ fn report(bar: &ProgressBar, curve: &[CurvePoint], decisions_per_second: f64) {
     let reward = last.iter().map(|point| point.reward).sum::<f64>() / last.len() as f64;
     bar.set_position(curve[curve.len() - 1].episode);
     bar.set_message(format!("reward {reward:.2}  {:.2} M decisions/s", decisions_per_second / 1e6));
-}
-
-/// A flag that Ctrl-C and SIGTERM raise; a second Ctrl-C ends the program at once.
-fn interruption() -> anyhow::Result<&'static AtomicBool> {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")?;
-    Ok(&INTERRUPTED)
 }
 
 /// The command as it would be typed.
