@@ -49,13 +49,13 @@ struct Choices {
     /// Widths of the hidden layers [default: 128,128]
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=4096))]
     hidden: Option<Vec<u16>>,
-    /// Adam's learning rate at the start [default: 0.001]
+    /// Adam's learning rate at the start [default: 0.002]
     #[arg(long)]
     learning_rate: Option<f64>,
     /// γ of eq. (6) [default: 0.9]
     #[arg(long)]
     discount: Option<f64>,
-    /// Weight of the entropy bonus [default: 0.01]
+    /// Weight of the entropy bonus [default: 0.1]
     #[arg(long)]
     entropy_bonus: Option<f64>,
     /// Reward that the agent takes for zero [default: 50]
