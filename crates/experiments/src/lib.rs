@@ -3,15 +3,20 @@
 //! This is the one room where the simulator, the agents and the baselines meet. A [`Study`] is a
 //! file; a [`Plan`] is the work that studies ask for; [`run()`] does it and leaves rows.
 
+mod claims;
 mod evaluation;
+mod figures;
 mod plan;
+mod report;
 mod results;
 mod run;
+mod statistics;
 mod study;
 mod table;
 
 pub use evaluation::{Evaluation, PolicyResult, evaluate};
 pub use plan::{Measure, Plan, Source, Training, Unit};
+pub use report::report;
 pub use results::{
     Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv,
 };

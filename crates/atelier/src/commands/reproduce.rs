@@ -39,5 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         eprintln!("interrupted; {} keeps what is done, and the same command goes on", out.display());
         return Err(Failure::Interrupted);
     }
+    experiments::report(&plan.studies, effort, out).map_err(anyhow::Error::from)?;
+    println!("{}", out.join("index.html").display());
     Ok(())
 }
