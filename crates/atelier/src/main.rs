@@ -36,6 +36,7 @@ enum Command {
     Evaluate(commands::evaluate::Arguments),
     Train(commands::train::Arguments),
     Bound(commands::bound::Arguments),
+    Reproduce(commands::reproduce::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -58,5 +59,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Bound(arguments) => commands::bound::run(&arguments),
+        Command::Reproduce(arguments) => commands::reproduce::run(&arguments),
     }
 }

@@ -1,11 +1,30 @@
-//! Comparing policies: the same instances for all of them, statistics, and tables to read.
+//! Comparing policies: the same instances for all of them, statistics, tables, figures, reports.
 //!
-//! This is the one room where the simulator, the agents and the baselines meet.
+//! This is the one room where the simulator, the agents and the baselines meet. A [`Study`] is a
+//! file; a [`Plan`] is the work that studies ask for; [`run()`] does it and leaves rows.
 
+mod claims;
 mod evaluation;
+mod figures;
+mod plan;
+mod report;
+mod results;
+mod run;
+mod statistics;
+mod study;
 mod table;
 
 pub use evaluation::{
     AgainstClairvoyant, Clairvoyant, Evaluation, Hindsight, PolicyResult, Possible, evaluate,
+};
+pub use plan::{Measure, Plan, Source, Training, Unit};
+pub use report::report;
+pub use results::{
+    Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv,
+};
+pub use run::{Outcome, RunError, run};
+pub use study::{
+    Effort, FigureKind, Learned, Panel, PanelFile, Quick, Study, StudyError, StudyFile, Sweep,
+    TrainedIn,
 };
 pub use table::table;

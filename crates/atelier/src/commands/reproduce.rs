@@ -1,0 +1,45 @@
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use experiments::{Effort, Outcome, Plan, Study};
+
+use crate::failure::Failure;
+use crate::{interruption, progress};
+
+/// Repeat the paper's evaluation, and what it did not ask, and write one report.
+///
+/// Ctrl-C keeps everything so far; the same command goes on from there.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The same report from shorter training and fewer instances.
+    #[arg(long)]
+    quick: bool,
+    /// Folder for the report, its rows, figures and trained agents.
+    #[arg(long, default_value = "report")]
+    out: PathBuf,
+    /// Folder with the study files (TOML); each is a section of the report.
+    #[arg(long, default_value = "studies")]
+    studies: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let out = &arguments.out;
+    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
+    let studies = Study::load_folder(&arguments.studies, effort)
+        .map_err(|error| Failure::Refused(error.into()))?;
+    let plan = Plan::new(studies).map_err(|error| Failure::Refused(error.into()))?;
+    let interrupted = interruption::flag()?;
+    let bar = progress::share(plan.work_left(out));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let outcome = experiments::run(&plan, out, interrupted, &|work| bar.inc(work))
+        .map_err(anyhow::Error::from)?;
+    bar.finish_and_clear();
+    if outcome == Outcome::Interrupted || interrupted.load(Ordering::Relaxed) {
+        eprintln!("interrupted; {} keeps what is done, and the same command goes on", out.display());
+        return Err(Failure::Interrupted);
+    }
+    experiments::report(&plan.studies, effort, out).map_err(anyhow::Error::from)?;
+    println!("{}", out.join("index.html").display());
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! Figures, drawn from rows alone.
+
+mod axes;
+mod distribution;
+mod learning_curve;
+mod scale;
+mod strips;
+mod style;
+mod sweep;
+
+pub(crate) mod svg;
+
+pub(crate) use distribution::distribution;
+pub(crate) use learning_curve::learning_curve;
+pub(crate) use scale::label;
+pub(crate) use strips::{gain, instances};
+pub(crate) use style::SHEET;
+pub(crate) use sweep::sweep;
+
+/// Width of every figure of the report; heights follow from what is in it.
+const WIDTH: f64 = 980.0;
+/// Room on the right for the labels of curves.
+const LABELS: f64 = 158.0;

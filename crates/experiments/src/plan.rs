@@ -1,0 +1,270 @@
+//! From studies to the work that they ask for: trainings and evaluations, none of them twice.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use agent::{Checkpoint, Hyperparameters, PolicyError, Recipe};
+use scheduling::PolicyName;
+use serde_json::json;
+use simulation::Scenario;
+
+use crate::results::{Cache, Key};
+use crate::study::{FigureKind, Learned, Study, TrainedIn};
+
+/// Everything that a set of studies needs, in the order of their files.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The studies themselves.
+    pub studies: Vec<Study>,
+    /// All trainings; studies share those that are alike.
+    pub trainings: Vec<Training>,
+    /// All evaluations; those of equal keys are run once.
+    pub units: Vec<Unit>,
+}
+
+/// One training of one agent.
+#[derive(Clone, Debug)]
+pub struct Training {
+    /// What it is trained in.
+    pub scenario: Scenario,
+    /// Seed of instances, weights and exploration.
+    pub seed: u64,
+    /// The episodes among them.
+    pub hyperparameters: Hyperparameters,
+    /// Decides whether a checkpoint is this training's.
+    pub key: Key,
+    /// Folder of its checkpoint within the report's.
+    pub folder: PathBuf,
+}
+
+/// One policy at one point of one study.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Index of the study.
+    pub study: usize,
+    /// Name of the panel.
+    pub panel: String,
+    /// Value of what is swept.
+    pub x: Option<f64>,
+    /// The scenario of this point.
+    pub scenario: Scenario,
+    /// What figures call the policy.
+    pub policy: String,
+    /// Seed of its training, if it has one.
+    pub training_seed: Option<u64>,
+    /// Where the policy comes from.
+    pub source: Source,
+    /// Evaluation instances.
+    pub instances: u64,
+    /// Seed of the instances.
+    pub seed: u64,
+    /// What is kept.
+    pub measure: Measure,
+    /// Decides whether a result is this unit's.
+    pub key: Key,
+}
+
+/// Where a policy comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A rule, or a checkpoint that somebody else made.
+    Given(Recipe),
+    /// Index of a training of the plan.
+    Trained(usize),
+}
+
+/// What is kept of a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// One row per instance.
+    Instances,
+    /// One row per request.
+    Requests,
+}
+
+impl Plan {
+    /// The work of the studies.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if a checkpoint that a study names cannot be used, or does not fit.
+    pub fn new(studies: Vec<Study>) -> Result<Self, PolicyError> {
+        let mut plan = Self { studies: Vec::new(), trainings: Vec::new(), units: Vec::new() };
+        for (index, study) in studies.iter().enumerate() {
+            plan.add(index, study)?;
+        }
+        plan.studies = studies;
+        Ok(plan)
+    }
+
+    fn add(&mut self, index: usize, study: &Study) -> Result<(), PolicyError> {
+        let given = (study.file.policies.iter())
+            .map(|name| Ok((Recipe::load(name)?, identity(name))))
+            .collect::<Result<Vec<_>, PolicyError>>()?;
+        for (panel, file) in study.panels.iter().zip(&study.file.panels) {
+            for (x, scenario) in &panel.points {
+                let mut unit = |policy: String, seed, source, identity: &serde_json::Value| {
+                    let unit = Unit {
+                        study: index,
+                        panel: file.name.clone(),
+                        x: *x,
+                        scenario: scenario.clone(),
+                        policy,
+                        training_seed: seed,
+                        source,
+                        instances: study.file.instances,
+                        seed: study.file.seed,
+                        measure: measure(study.file.figure),
+                        key: unit_key(study, scenario, identity),
+                    };
+                    self.units.push(unit);
+                };
+                for (recipe, identity) in &given {
+                    // Fails now and not after an hour if the checkpoint does not fit the cluster.
+                    let generator =
+                        scheduling::Generator::new(0, scheduling::Purpose::Policy, 0);
+                    let cluster = scenario.cluster(0, simulation::Episode::Evaluation(0));
+                    recipe.policy(&cluster, generator)?;
+                    let source = Source::Given(recipe.clone());
+                    unit(recipe.name().to_string(), None, source, identity);
+                }
+                for (learned, school) in study.file.learned.iter().zip(&study.schools) {
+                    if learned.panels.as_ref().is_some_and(|names| !names.contains(&file.name)) {
+                        continue;
+                    }
+                    let school = match (&learned.trained_in, school) {
+                        (TrainedIn::Point, _) => scenario,
+                        (_, Some(school)) => school,
+                        (_, None) => &panel.scenario,
+                    };
+                    for &seed in &learned.seeds {
+                        let training = training(&mut self.trainings, learned, school, seed);
+                        let identity = json!({ "trained": self.trainings[training].key.text() });
+                        let source = Source::Trained(training);
+                        unit(learned.name.clone(), Some(seed), source, &identity);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Work that is not yet done, in requests that have to be decided; training weighs more.
+    pub fn work_left(&self, out: &Path) -> u64 {
+        let cache = Cache::new(out.join("cache"));
+        let trainings = self.trainings.iter().map(|training| {
+            let done = training.checkpoint(out).map_or(0, |found| found.training.episodes);
+            let episodes = training.hyperparameters.episodes.saturating_sub(done);
+            TRAINING_WORK * episodes * training.scenario.settings().requests as u64
+        });
+        let missing = self.distinct_units().filter(|unit| !cache.has(&unit.key));
+        trainings.chain(missing.map(Unit::work)).sum()
+    }
+
+    /// The units without those whose result another one gives as well.
+    pub fn distinct_units(&self) -> impl Iterator<Item = &Unit> {
+        let mut seen = HashMap::new();
+        self.units.iter().filter(move |unit| seen.insert(&unit.key, ()).is_none())
+    }
+}
+
+/// How much longer a request takes in training than under a rule.
+pub(crate) const TRAINING_WORK: u64 = 6;
+/// How much longer a request takes under an agent than under a rule.
+const AGENT_WORK: u64 = 3;
+
+impl Unit {
+    /// Requests to be decided, weighted by how long they take.
+    pub(crate) fn work(&self) -> u64 {
+        let weight = match self.source {
+            Source::Given(Recipe::Rule(_)) => 1,
+            _ => AGENT_WORK,
+        };
+        weight * self.instances * self.scenario.settings().requests as u64
+    }
+}
+
+impl Training {
+    /// The checkpoint in the report's folder, finished or not, if it is this training's.
+    pub(crate) fn checkpoint(&self, out: &Path) -> Option<Checkpoint> {
+        let folder = out.join(&self.folder);
+        let checkpoint = Checkpoint::exists(&folder).then(|| Checkpoint::load(&folder).ok())??;
+        // The folder's name holds but a hash of the key.
+        (checkpoint.origin.version == crate::results::VERSION
+            && checkpoint.training.seed == self.seed
+            && checkpoint.training.hyperparameters == self.hyperparameters
+            && checkpoint.origin.scenario == json!(self.scenario.settings()))
+        .then_some(checkpoint)
+    }
+}
+
+fn training(
+    trainings: &mut Vec<Training>,
+    learned: &Learned,
+    scenario: &Scenario,
+    seed: u64,
+) -> usize {
+    let hyperparameters = Hyperparameters { episodes: learned.episodes, ..Default::default() };
+    let key = Key::new(&json!({
+        "training": scenario.settings(), "seed": seed, "hyperparameters": hyperparameters,
+    }));
+    if let Some(index) = trainings.iter().position(|training| training.key == key) {
+        return index;
+    }
+    let name = &scenario.settings().name;
+    let folder = PathBuf::from("models").join(format!("{name}-{}-seed-{seed}", key.hash()));
+    trainings.push(Training { scenario: scenario.clone(), seed, hyperparameters, key, folder });
+    trainings.len() - 1
+}
+
+fn measure(figure: FigureKind) -> Measure {
+    match figure {
+        FigureKind::Distribution => Measure::Requests,
+        FigureKind::LearningCurve
+        | FigureKind::Instances
+        | FigureKind::Sweep
+        | FigureKind::Gain => Measure::Instances,
+    }
+}
+
+fn unit_key(study: &Study, scenario: &Scenario, policy: &serde_json::Value) -> Key {
+    Key::new(&json!({
+        "measure": format!("{:?}", measure(study.file.figure)),
+        "scenario": scenario.settings(),
+        "instances": study.file.instances,
+        "seed": study.file.seed,
+        "policy": policy,
+    }))
+}
+
+/// What determines a given policy: its name, and the bytes of its checkpoint.
+fn identity(name: &PolicyName) -> serde_json::Value {
+    let PolicyName::Agent { checkpoint } = name else { return json!(name.to_string()) };
+    let mut files: Vec<_> = fs::read_dir(checkpoint)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|file| file.is_file())
+        .collect();
+    files.sort();
+    let contents: Vec<_> = files.iter().map(|file| fs::read(file).unwrap_or_default()).collect();
+    json!({ "checkpoint": Key::new(&json!(contents)).hash() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::Effort;
+
+    #[test]
+    fn equal_trainings_and_units_are_shared_between_studies() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../studies"));
+        let studies = Study::load_folder(folder, Effort::Quick).unwrap();
+        let twice = [studies.clone(), studies.clone()].concat();
+        let (once, twice) = (Plan::new(studies).unwrap(), Plan::new(twice).unwrap());
+        assert_eq!(twice.units.len(), 2 * once.units.len());
+        assert_eq!(twice.trainings.len(), once.trainings.len());
+        assert_eq!(twice.distinct_units().count(), once.distinct_units().count());
+        assert!(once.distinct_units().count() < once.units.len());
+    }
+}

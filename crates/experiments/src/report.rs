@@ -1,0 +1,327 @@
+//! The report: one page that opens offline, drawn from the rows of the studies alone.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use simulation::Metrics;
+
+use crate::claims::{Claim, Evidence, Verdict, beyond, claims, plain};
+use crate::figures::svg::{Svg, escape};
+use crate::figures::{SHEET, distribution, gain, instances, label, learning_curve, sweep};
+use crate::results::{
+    CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, read_csv, write,
+};
+use crate::statistics::{Figure, Series, series};
+use crate::study::{Effort, FigureKind, Study};
+
+/// Writes `out/index.html` and `out/figures/*.svg` from `out/rows`.
+///
+/// # Errors
+/// [`ResultsError`] if rows cannot be read or a file cannot be written.
+pub fn report(studies: &[Study], effort: Effort, out: &Path) -> Result<(), ResultsError> {
+    let mut evidence = Evidence { quick: effort == Effort::Quick, ..Default::default() };
+    let mut sections = String::new();
+    for study in studies {
+        let rows = Rows::read(study, out)?;
+        let figure = rows.figure(study);
+        write(&out.join("figures").join(format!("{}.svg", study.name)), &figure.file())?;
+        section(&mut sections, study, &rows, &figure);
+        evidence.take(study, rows);
+    }
+    write(&out.join("index.html"), &page(studies, effort, &evidence, &sections))
+}
+
+/// The rows of a study, of the kind that its figure needs.
+#[derive(Default)]
+struct Rows {
+    instances: Vec<InstanceRow>,
+    requests: Vec<RequestRow>,
+    curves: Vec<CurveRow>,
+}
+
+impl Rows {
+    fn read(study: &Study, out: &Path) -> Result<Self, ResultsError> {
+        let file = |what: &str| out.join("rows").join(format!("{}{what}.csv", study.name));
+        let mut rows = Self::default();
+        match study.file.figure {
+            FigureKind::Distribution => rows.requests = read_csv(&file(""))?,
+            FigureKind::LearningCurve => {
+                rows.instances = read_csv(&file(""))?;
+                rows.curves = read_csv(&file("-curves"))?;
+            }
+            FigureKind::Instances | FigureKind::Sweep | FigureKind::Gain => {
+                rows.instances = read_csv(&file(""))?;
+            }
+        }
+        Ok(rows)
+    }
+
+    fn figure(&self, study: &Study) -> Svg {
+        match study.file.figure {
+            FigureKind::LearningCurve => learning_curve(study, &self.instances, &self.curves),
+            FigureKind::Instances => instances(study, &self.instances),
+            FigureKind::Distribution => distribution(study, &self.requests),
+            FigureKind::Sweep => sweep(study, &self.instances),
+            FigureKind::Gain => gain(study, &self.instances),
+        }
+    }
+}
+
+impl Evidence {
+    /// Claims are about the committed studies, known by their names.
+    fn take(&mut self, study: &Study, rows: Rows) {
+        match study.name.as_str() {
+            "1-learning" => self.curves = rows.curves,
+            "2-instances" => self.instances = rows.instances,
+            "4-arrivals" => self.arrivals = rows.instances,
+            "5-clusters" => self.clusters = rows.instances,
+            "6-any-cluster" => self.any_cluster = rows.instances,
+            _ => {}
+        }
+    }
+}
+
+fn page(studies: &[Study], effort: Effort, evidence: &Evidence, sections: &str) -> String {
+    let mut page = String::new();
+    let quick = match effort {
+        Effort::Full => String::new(),
+        Effort::Quick => "<p class=\"warning\"><strong>Quick run.</strong> Trainings were cut short \
+             and instances are few: agents are far from what they can do, and no verdict about them \
+             should be quoted. <code>atelier reproduce</code> gives the full report.</p>\n"
+            .to_owned(),
+    };
+    let _ = write!(
+        page,
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>Online AIGC request scheduling, reproduced</title>\n\
+         <style>{SHEET}{PAGE_STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <h1>Online AIGC request scheduling, reproduced</h1>\n\
+         <p class=\"lead\">The evaluation of <cite>Online AI-Generated Content Request Scheduling \
+         with Deep Reinforcement Learning</cite> (Feng, Zheng, Xu), repeated in simulation, checked \
+         claim by claim, and continued where it stops: under contention, on other clusters, and \
+         against stronger rules.</p>\n{quick}"
+    );
+    page.push_str("<h2 id=\"claims\">The paper’s claims</h2>\n");
+    table_of_claims(&mut page, &claims(evidence));
+    page.push_str(
+        "<p class=\"small\">In brackets: the 95 % bootstrap interval over instances, for differences \
+         paired on common instances; then the lowest and the highest training seed. A claim counts \
+         as reproduced only if it holds in the paper’s setting for the interval and for every seed; \
+         <em>depends</em> means that another reading or setting says otherwise.</p>\n",
+    );
+    page.push_str("<h2 id=\"beyond\">What the paper did not ask</h2>\n");
+    table_of_claims(&mut page, &beyond(evidence));
+    assumptions(&mut page, evidence);
+    page.push_str(sections);
+    let files: Vec<_> = studies
+        .iter()
+        .map(|study| format!("<a href=\"rows/{0}.csv\">{0}.csv</a>", escape(&study.name)))
+        .collect();
+    let _ = write!(
+        page,
+        "<h2 id=\"rows\">Rows</h2>\n<p>Every figure and number above comes from these files, each \
+         line of which names its scenario, seed and version: {}. Version {VERSION}; the same seeds \
+         and version give the same rows on any number of threads.</p>\n</main>\n</body>\n</html>\n",
+        files.join(", ")
+    );
+    page
+}
+
+fn table_of_claims(page: &mut String, claims: &[Claim]) {
+    page.push_str(
+        "<table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>Verdict</th></tr>\
+         </thead>\n<tbody>\n",
+    );
+    for Claim { claim, measured, verdict } in claims {
+        let class = match verdict {
+            Verdict::Reproduced => "yes",
+            Verdict::NotReproduced => "no",
+            Verdict::Depends | Verdict::NotMeasured => "maybe",
+        };
+        let _ = writeln!(
+            page,
+            "<tr><td>{}</td><td>{}</td><td class=\"verdict {class}\">{}</td></tr>",
+            escape(claim),
+            escape(measured),
+            verdict.text()
+        );
+    }
+    page.push_str("</tbody>\n</table>\n");
+}
+
+/// Where the paper is silent or contradicts itself: what was assumed, what the other reading gives.
+fn assumptions(page: &mut String, evidence: &Evidence) {
+    let mean = |rows: &[InstanceRow], panel: &str, policy: &str, figure: Figure| {
+        let found = series(rows, panel).into_iter().find(|s| s.policy == policy && s.x.is_none());
+        found.map_or("–".to_owned(), |series| plain(&series.mean(figure, 1), 2, ""))
+    };
+    let reward: Figure = |m| m.reward;
+    let (own, any) = (&evidence.instances, &evidence.any_cluster);
+    let lines = [
+        (
+            "How often the cluster is drawn (“each server is initialized with a random GPU compute \
+             capability”)",
+            "Once, for training and evaluation alike: the paper’s state has no speeds, so its agent \
+             can know a server only by its place",
+            format!(
+                "Anew for every instance: greedy {}, myopic {}, an agent trained that way {}",
+                mean(any, "paper", "greedy", reward),
+                mean(any, "paper", "myopic", reward),
+                mean(any, "paper", "agent, trained there", reward)
+            ),
+        ),
+        (
+            "Which of several idle servers greedy takes",
+            "The first. With few requests that is server 0 nearly always, so greedy’s reward hangs \
+             on the speed of one server",
+            format!(
+                "The fastest: {} in place of {}",
+                mean(own, "paper", "greedy[ties=fastest]", reward),
+                mean(own, "paper", "greedy", reward)
+            ),
+        ),
+        (
+            "λ = 1/15",
+            "Literally: one request every 15 s. At 120 steps per request the cluster is then loaded \
+             to 0.07, and queues are nearly always empty",
+            format!(
+                "One request every second, a load of about 1: greedy {}, myopic {}, agent {}",
+                mean(own, "contended", "greedy", reward),
+                mean(own, "contended", "myopic", reward),
+                mean(own, "contended", "agent", reward)
+            ),
+        ),
+        (
+            "Whether figures 4 and 5 train anew at every point",
+            "No: “we then test our trained AC agent on different server clusters”",
+            "Yes: the hollow marks of figure 5. Without it the agent sends requests where its own \
+             fast servers stood"
+                .to_owned(),
+        ),
+        (
+            "The unit of c: eq. (1) has seconds per step, §IV steps per second",
+            "Steps per second, 12 to 18 and 6 to 10",
+            "Seconds per step would make a picture of 50 steps take 10 minutes".to_owned(),
+        ),
+        (
+            "What greedy does when not even one step fits before the due time",
+            "One step, late",
+            "Refusing the request is not an action of the paper’s".to_owned(),
+        ),
+    ];
+    page.push_str(
+        "<h2 id=\"assumptions\">Where the paper is silent or contradicts itself</h2>\n<table>\n\
+         <thead><tr><th>Open</th><th>Assumed here</th><th>The other reading (reward per request)\
+         </th></tr></thead>\n<tbody>\n",
+    );
+    for (open, assumed, other) in lines {
+        let [open, assumed, other] = [open, assumed, &other].map(escape);
+        let _ = writeln!(page, "<tr><td>{open}</td><td>{assumed}</td><td>{other}</td></tr>");
+    }
+    page.push_str("</tbody>\n</table>\n");
+}
+
+fn section(page: &mut String, study: &Study, rows: &Rows, figure: &Svg) {
+    let file = &study.file;
+    let repeats = file.repeats.as_ref().map_or(String::new(), |figure| {
+        format!(" <span class=\"repeats\">the paper’s {}</span>", escape(figure))
+    });
+    let _ = write!(
+        page,
+        "<section id=\"{}\">\n<h2>{}{repeats}</h2>\n<div class=\"picture\">\n{}</div>\n<p>{}</p>\n",
+        escape(&study.name),
+        escape(&file.title),
+        figure.inline(),
+        escape(&file.note)
+    );
+    for (panel, described) in file.panels.iter().zip(&study.panels) {
+        let all = series(&rows.instances, &panel.name);
+        if !all.is_empty() && file.figure != FigureKind::LearningCurve {
+            let requests = described.scenario.settings().requests;
+            numbers(page, study, &panel.title, requests, &all);
+        }
+    }
+    page.push_str("</section>\n");
+}
+
+type Column = (&'static str, Figure, usize);
+
+const COLUMNS: [Column; 5] = [
+    ("reward", |m: &Metrics| m.reward, 2),
+    ("quality", |m| m.quality, 2),
+    ("tardiness, s", |m| m.tardiness, 2),
+    ("late, %", |m| 100.0 * m.late_fraction, 1),
+    ("p99 tardiness, s", |m| m.tardiness_p99, 2),
+];
+
+/// The numbers behind a figure, folded away.
+fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: &[Series]) {
+    let swept = all.iter().any(|series| series.x.is_some());
+    let x = if swept { "<th>at</th>" } else { "" };
+    let heads: String = COLUMNS.iter().map(|(name, ..)| format!("<th>{name}</th>")).collect();
+    let open = if swept { "" } else { " open" };
+    let _ = write!(
+        page,
+        "<details{open}><summary>{}: means per request</summary>\n<table class=\"numbers\">\n\
+         <thead><tr><th>policy</th>{x}{heads}</tr></thead>\n<tbody>\n",
+        escape(title)
+    );
+    for series in all {
+        let at = series.x.map_or(String::new(), |x| format!("<td>{x}</td>"));
+        let cells: String = COLUMNS.iter().map(|column| cell(series, column, study.file.seed)).collect();
+        let _ = writeln!(page, "<tr><td>{}</td>{at}{cells}</tr>", escape(&series.policy));
+    }
+    let _ = write!(
+        page,
+        "</tbody>\n</table>\n<p class=\"small\">{} instances of {requests} requests, seed {}; ± half \
+         of the 95 % interval over instances, and below it the range of the training \
+         seeds.</p>\n</details>\n",
+        study.file.instances, study.file.seed
+    );
+}
+
+fn cell(series: &Series, (_, figure, digits): &Column, seed: u64) -> String {
+    let finding = series.mean(*figure, seed);
+    let half = finding.estimate.ci95.map_or(String::new(), |[low, high]| {
+        format!(" <span class=\"half\">± {}</span>", label((high - low) / 2.0, *digits))
+    });
+    let seeds = finding.seeds.map_or(String::new(), |[low, high]| {
+        let [low, high] = [low, high].map(|value| label(value, *digits));
+        format!("<br><span class=\"half\">{low} … {high}</span>")
+    });
+    format!("<td>{}{half}{seeds}</td>", label(finding.estimate.mean, *digits))
+}
+
+const PAGE_STYLE: &str = "
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
+  font-family: system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; font-size: 16px; }
+main { max-width: 1020px; margin: 0 auto; padding: 2rem 20px 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .8rem; }
+h2 { font-size: 1.3rem; margin: 2.8rem 0 .8rem; line-height: 1.3; }
+p { max-width: 46rem; }
+.lead { font-size: 1.08rem; color: var(--muted); }
+.small, .half, .repeats { color: var(--muted); font-size: .85rem; }
+.repeats { font-weight: 400; margin-left: .4rem; }
+.half { white-space: nowrap; }
+.warning { border-left: 4px solid var(--late-2); padding: .5rem 1rem; background: var(--grid); }
+a { color: var(--blue); }
+.picture { overflow-x: auto; }
+svg.figure { display: block; width: 100%; height: auto; min-width: 640px; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+th { text-align: left; font-weight: 600; border-bottom: 1.5px solid var(--line); }
+th, td { padding: .4rem .7rem .4rem 0; vertical-align: top; }
+tbody tr { border-bottom: 1px solid var(--grid); }
+.claims td:first-child { width: 30%; font-weight: 500; }
+.verdict { white-space: nowrap; font-weight: 600; }
+.verdict::before { display: inline-block; width: 1.3em; }
+.verdict.yes { color: var(--green); } .verdict.yes::before { content: '✓'; }
+.verdict.no { color: var(--vermillion); } .verdict.no::before { content: '✗'; }
+.verdict.maybe { color: var(--orange); } .verdict.maybe::before { content: '◐'; }
+.numbers { font-variant-numeric: tabular-nums; font-size: .86rem; }
+.numbers th, .numbers td { text-align: right; } .numbers th:first-child, .numbers td:first-child { text-align: left; }
+details { margin: .6rem 0; } summary { cursor: pointer; font-size: .92rem; }
+@media print { main { padding: 0; max-width: none; } body { font-size: 10.5pt; }
+  section, tr { break-inside: avoid; } .picture { overflow: visible; } svg.figure { min-width: 0; } }
+";

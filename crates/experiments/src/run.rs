@@ -1,0 +1,385 @@
+//! Running a plan: on all threads, from wherever an earlier run stopped.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use agent::{ActorCritic, Checkpoint, CheckpointError, Origin, PolicyError, Recipe};
+use scheduling::verify::{Order, Violation, verify};
+use scheduling::{Generator, PolicyName, Purpose, Row};
+use serde_json::json;
+use simulation::{BatchedEnvironment, Episode, Metrics, simulate};
+use thiserror::Error;
+
+use crate::plan::{Measure, Plan, Source, TRAINING_WORK, Training, Unit};
+use crate::results::{
+    Cache, CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, to_csv, write,
+};
+use crate::study::FigureKind;
+
+/// Runs what is missing and writes the rows of every study into `out/rows`.
+///
+/// Works on as many threads as the current rayon pool has, each on a training or an evaluation of
+/// its own, as that wastes least; the result does not depend on their number. `worked` is told from
+/// those threads how much of [`Plan::work_left`] is done. Once `interrupted` is raised, everything
+/// so far is kept and the run ends: called again, it goes on from there.
+///
+/// # Errors
+/// [`RunError`]; what was finished before is kept.
+pub fn run(
+    plan: &Plan,
+    out: &Path,
+    interrupted: &AtomicBool,
+    worked: &(dyn Fn(u64) + Sync),
+) -> Result<Outcome, RunError> {
+    let world = World { out, cache: Cache::new(out.join("cache")), interrupted, worked };
+    let missing = || plan.distinct_units().filter(|unit| !world.cache.has(&unit.key));
+    // Trainings first, as they take longest; rules fill the gap at their end.
+    let trainings = plan.trainings.iter().map(Job::Train);
+    let given = missing().filter_map(|unit| match &unit.source {
+        Source::Given(recipe) => Some(Job::Evaluate(unit, recipe.clone())),
+        Source::Trained(_) => None,
+    });
+    world.work(&trainings.chain(given).collect::<Vec<_>>())?;
+    if world.stopped() {
+        return Ok(Outcome::Interrupted);
+    }
+    let trained = missing().filter_map(|unit| match &unit.source {
+        Source::Given(_) => None,
+        Source::Trained(index) => {
+            let checkpoint = out.join(&plan.trainings[*index].folder);
+            Some(Recipe::load(&PolicyName::Agent { checkpoint }).map(|r| Job::Evaluate(unit, r)))
+        }
+    });
+    world.work(&trained.collect::<Result<Vec<_>, _>>()?)?;
+    if world.stopped() {
+        return Ok(Outcome::Interrupted);
+    }
+    write_rows(plan, out, &world.cache)?;
+    Ok(Outcome::Finished)
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All rows are written.
+    Finished,
+    /// It can be called again and goes on.
+    Interrupted,
+}
+
+/// A run that cannot go on. What was finished before is kept.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A policy cannot be made.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Rows cannot be read or written.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+    /// A checkpoint cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A schedule breaks the rules: a bug of ours.
+    #[error("the schedule of {policy} breaks the rules; please report this: {violation}")]
+    Violation {
+        /// Name of the policy.
+        policy: String,
+        /// The first of what is wrong.
+        violation: Violation,
+    },
+}
+
+/// Something that one thread does from beginning to end.
+enum Job<'a> {
+    Train(&'a Training),
+    Evaluate(&'a Unit, Recipe),
+}
+
+struct World<'a> {
+    out: &'a Path,
+    cache: Cache,
+    interrupted: &'a AtomicBool,
+    worked: &'a (dyn Fn(u64) + Sync),
+}
+
+impl World<'_> {
+    fn stopped(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Runs the jobs in order, each on one thread, until all are done or one fails.
+    fn work(&self, jobs: &[Job<'_>]) -> Result<(), RunError> {
+        let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
+        let labour = || {
+            // A training would spread over all threads: several at once are faster on one each.
+            let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+            let alone = alone.expect("a thread can be started");
+            while !self.stopped()
+                && failure.lock().is_ok_and(|failure| failure.is_none())
+                && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                let done = alone.install(|| match job {
+                    Job::Train(training) => self.train(training),
+                    Job::Evaluate(unit, recipe) => self.evaluate(unit, recipe),
+                });
+                if let (Err(error), Ok(mut failure)) = (done, failure.lock()) {
+                    failure.get_or_insert(error);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..rayon::current_num_threads().min(jobs.len()) {
+                scope.spawn(labour);
+            }
+        });
+        failure.into_inner().expect("labour does not panic while it holds the lock").map_or(Ok(()), Err)
+    }
+
+    fn train(&self, plan: &Training) -> Result<(), RunError> {
+        let (scenario, folder) = (&plan.scenario, self.out.join(&plan.folder));
+        let fresh = || Checkpoint {
+            training: ActorCritic::new(scenario.servers(), plan.seed, plan.hyperparameters.clone()),
+            curve: Vec::new(),
+            origin: Origin {
+                version: VERSION.into(),
+                command: "atelier reproduce".into(),
+                scenario: json!(scenario.settings()),
+            },
+        };
+        let mut checkpoint = plan.checkpoint(self.out).unwrap_or_else(fresh);
+        let work = TRAINING_WORK * scenario.settings().requests as u64;
+        let mut environment = BatchedEnvironment::new(scenario, plan.seed, plan.hyperparameters.lanes);
+        while checkpoint.training.episodes < plan.hyperparameters.episodes && !self.stopped() {
+            let curve = &mut checkpoint.curve;
+            checkpoint.training.train(&mut environment, |training, point| {
+                curve.push(*point);
+                (self.worked)(work * training.hyperparameters.lanes as u64);
+                let due = training.episodes % CHECKPOINT_EPISODES == 0;
+                if due || self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            checkpoint.save(&folder)?;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, unit: &Unit, recipe: &Recipe) -> Result<(), RunError> {
+        match unit.measure {
+            Measure::Instances => {
+                let row = |instance: u64| {
+                    let rows = schedule(unit, recipe, instance)?;
+                    Ok(instance_row(unit, instance, &Metrics::of(&rows)))
+                };
+                let rows = (0..unit.instances).map(row).collect::<Result<Vec<_>, RunError>>()?;
+                self.cache.put(&unit.key, &rows)?;
+            }
+            Measure::Requests => {
+                let rows = schedule(unit, recipe, 0)?;
+                let rows: Vec<_> = rows.iter().map(|row| request_row(unit, 0, row)).collect();
+                self.cache.put(&unit.key, &rows)?;
+            }
+        }
+        (self.worked)(unit.work());
+        Ok(())
+    }
+}
+
+/// Episodes between two checkpoints: a few seconds are lost when the power fails.
+const CHECKPOINT_EPISODES: u64 = 500;
+
+/// Simulates an instance, and lets the independent verifier judge the schedule.
+fn schedule(unit: &Unit, recipe: &Recipe, instance: u64) -> Result<Vec<Row>, RunError> {
+    let episode = Episode::Evaluation(instance);
+    let instance = unit.scenario.instance(unit.seed, episode);
+    let generator = Generator::new(unit.seed, Purpose::Policy, episode.stream());
+    let rows = simulate(&instance, &mut *recipe.policy(instance.cluster(), generator)?);
+    verify(&instance, &rows, Order::FirstComeFirstServed).map_err(|mut violations| {
+        RunError::Violation { policy: unit.policy.clone(), violation: violations.swap_remove(0) }
+    })?;
+    Ok(rows)
+}
+
+/// Collects the results of every study into one file for each.
+fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), RunError> {
+    for (index, study) in plan.studies.iter().enumerate() {
+        let units = || plan.units.iter().filter(move |unit| unit.study == index);
+        let file = |what: &str| out.join("rows").join(format!("{}{what}.csv", study.name));
+        if study.file.figure == FigureKind::Distribution {
+            let rows: Vec<RequestRow> = units()
+                .flat_map(|unit| {
+                    let rows = cache.get::<RequestRow>(&unit.key).unwrap_or_default();
+                    rows.into_iter().map(|row| RequestRow {
+                        panel: unit.panel.clone(),
+                        policy: unit.policy.clone(),
+                        training_seed: unit.training_seed,
+                        ..row
+                    })
+                })
+                .collect();
+            write(&file(""), &to_csv(&rows))?;
+        } else {
+            let rows: Vec<InstanceRow> = units()
+                .flat_map(|unit| {
+                    let rows = cache.get::<InstanceRow>(&unit.key).unwrap_or_default();
+                    // The same result may stand in several studies, under their own names.
+                    rows.into_iter().map(|row| InstanceRow {
+                        panel: unit.panel.clone(),
+                        x: unit.x,
+                        policy: unit.policy.clone(),
+                        training_seed: unit.training_seed,
+                        ..row
+                    })
+                })
+                .collect();
+            write(&file(""), &to_csv(&rows))?;
+        }
+        if study.file.figure == FigureKind::LearningCurve {
+            let rows: Vec<CurveRow> =
+                units().flat_map(|unit| curve_rows(plan, unit, out)).collect();
+            write(&file("-curves"), &to_csv(&rows))?;
+        }
+    }
+    Ok(())
+}
+
+fn curve_rows(plan: &Plan, unit: &Unit, out: &Path) -> Vec<CurveRow> {
+    let Source::Trained(index) = unit.source else { return Vec::new() };
+    let training = &plan.trainings[index];
+    let points = training.checkpoint(out).map(|checkpoint| checkpoint.curve).unwrap_or_default();
+    let row = |point: &agent::CurvePoint| CurveRow {
+        version: VERSION.into(),
+        generator: Generator::VERSION.into(),
+        scenario: training.scenario.settings().name.clone(),
+        panel: unit.panel.clone(),
+        policy: unit.policy.clone(),
+        training_seed: training.seed,
+        episode: point.episode,
+        reward: point.reward,
+    };
+    points.iter().map(row).collect()
+}
+
+fn instance_row(unit: &Unit, instance: u64, metrics: &Metrics) -> InstanceRow {
+    InstanceRow {
+        version: VERSION.into(),
+        generator: Generator::VERSION.into(),
+        scenario: unit.scenario.settings().name.clone(),
+        seed: unit.seed,
+        panel: unit.panel.clone(),
+        x: unit.x,
+        policy: unit.policy.clone(),
+        training_seed: unit.training_seed,
+        instance,
+        reward: metrics.reward,
+        quality: metrics.quality,
+        tardiness: metrics.tardiness,
+        penalty: metrics.penalty,
+        late_fraction: metrics.late_fraction,
+        tardiness_p99: metrics.tardiness_p99,
+        tardiness_worst: metrics.tardiness_worst,
+    }
+}
+
+fn request_row(unit: &Unit, instance: u64, row: &Row) -> RequestRow {
+    RequestRow {
+        version: VERSION.into(),
+        generator: Generator::VERSION.into(),
+        scenario: unit.scenario.settings().name.clone(),
+        seed: unit.seed,
+        panel: unit.panel.clone(),
+        policy: unit.policy.clone(),
+        training_seed: unit.training_seed,
+        instance,
+        request: row.request,
+        server: row.server,
+        steps: row.steps,
+        tardiness: row.tardiness,
+        quality: row.quality,
+        reward: row.reward,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::study::{Effort, Study};
+    use std::fs;
+
+    /// The committed studies, cut down to a few requests, two seeds and a few episodes.
+    fn plan(folder: &Path) -> Plan {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        for name in ["studies", "scenarios"] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+            for entry in fs::read_dir(root.join(name)).unwrap() {
+                let file = entry.unwrap().path();
+                let text = fs::read_to_string(&file)
+                    .unwrap()
+                    .replace("requests = 2000", "requests = 20")
+                    .replace("episodes = 400", "episodes = 2")
+                    .replace("instances = 10\n", "instances = 3\n")
+                    .replace("[1, 2, 3, 4, 5]", "[1, 2]");
+                fs::write(folder.join(name).join(file.file_name().unwrap()), text).unwrap();
+            }
+        }
+        let studies = Study::load_folder(&folder.join("studies"), Effort::Quick).unwrap();
+        Plan::new(studies).unwrap()
+    }
+
+    fn files(folder: &Path) -> Vec<(String, String)> {
+        let mut files: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|file| (file.display().to_string(), fs::read_to_string(&file).unwrap()))
+            .map(|(file, text)| (file.rsplit('/').next().unwrap().to_owned(), text))
+            .collect();
+        files.sort();
+        files
+    }
+
+    fn run_on(threads: usize, plan: &Plan, out: &Path, stop_after: u64) -> Outcome {
+        let (interrupted, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let worked = |work: u64| {
+            let done = done.fetch_add(work as usize, Ordering::Relaxed) as u64;
+            interrupted.fetch_or(done >= stop_after, Ordering::Relaxed);
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| run(plan, out, &interrupted, &worked)).unwrap()
+    }
+
+    #[test]
+    fn threads_and_interruptions_change_no_row() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(folder.path());
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        let work = plan.work_left(&one);
+        assert_eq!(run_on(1, &plan, &one, u64::MAX), Outcome::Finished);
+        assert_eq!(plan.work_left(&one), 0);
+        let mut runs = 1;
+        while run_on(2, &plan, &two, work / 4) == Outcome::Interrupted {
+            assert!(plan.work_left(&two) < work, "every run gets something done");
+            runs += 1;
+            assert!(runs < 100);
+        }
+        assert!(runs > 2, "{runs}");
+        let rows = files(&one.join("rows"));
+        assert!(rows.len() >= 7 && rows.iter().all(|(_, text)| text.lines().count() > 5));
+        assert!(rows == files(&two.join("rows")));
+    }
+
+    #[test]
+    fn nothing_is_computed_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = plan(folder.path());
+        let out = folder.path().join("out");
+        let count = AtomicUsize::new(0);
+        let worked = |work: u64| {
+            count.fetch_add(work as usize, Ordering::Relaxed);
+        };
+        let work = plan.work_left(&out);
+        run(&plan, &out, &AtomicBool::new(false), &worked).unwrap();
+        assert_eq!(count.load(Ordering::Relaxed) as u64, work);
+        run(&plan, &out, &AtomicBool::new(false), &worked).unwrap();
+        assert_eq!(count.load(Ordering::Relaxed) as u64, work);
+    }
+}
