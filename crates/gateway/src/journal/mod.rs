@@ -6,6 +6,8 @@
 
 mod record;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use scheduling::Time;

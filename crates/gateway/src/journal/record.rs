@@ -45,7 +45,7 @@ pub struct Accepted {
 }
 
 /// A finished picture, checked to be a PNG of the wanted size.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
     /// The PNG.
     pub png: Bytes,

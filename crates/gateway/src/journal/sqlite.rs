@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
-use scheduling::{Request, Seconds, Steps, TardinessPenalty, Time};
+use scheduling::{Request, Seconds, Steps, Time};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
