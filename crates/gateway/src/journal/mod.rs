@@ -14,7 +14,7 @@ use scheduling::Time;
 
 use crate::scheduler::RequestId;
 pub use record::{
-    Accepted, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun, Picture,
+    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun, Picture,
     Record, Spec, Unfinished,
 };
 pub use sqlite::{Reader, Sqlite};
@@ -78,6 +78,12 @@ pub trait Archive: Send + Sync + 'static {
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
     fn unfinished(&self) -> Result<Vec<Unfinished>, JournalError>;
+
+    /// The latest completed runs of a server, the oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the store cannot be read.
+    fn completed_runs(&self, server: &str, most: u32) -> Result<Vec<CompletedRun>, JournalError>;
 
     /// The time of the latest record.
     ///

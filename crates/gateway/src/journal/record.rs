@@ -203,6 +203,8 @@ pub struct Unfinished {
     pub accepted: Accepted,
     /// Runs started.
     pub attempts: u32,
+    /// Runs that failed.
+    pub failures: u32,
     /// The run that was under way.
     pub open: Option<OpenRun>,
 }
@@ -220,4 +222,15 @@ pub struct OpenRun {
     pub service: Seconds,
     /// The backend's name for it.
     pub ticket: Option<String>,
+}
+
+/// A run that completed, for learning speeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CompletedRun {
+    /// Steps.
+    pub steps: Steps,
+    /// Width times height.
+    pub pixels: u32,
+    /// How long it took.
+    pub took: Seconds,
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::record::{
-    Accepted, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun, Record,
+    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun, Record,
     Unfinished,
 };
 use super::{Archive, Fate, Journal, JournalError};
@@ -329,7 +329,8 @@ impl Archive for Reader {
         let c = self.connection();
         let rows = c
             .prepare(&format!(
-                "SELECT {REQUEST}, server, steps, start, service, ticket, failed_at, attempt
+                "SELECT {REQUEST}, server, steps, start, service, ticket, failed_at, attempt,
+                   (SELECT count(failed_at) FROM runs WHERE request = position)
                  FROM requests
                  LEFT JOIN runs ON runs.request = position AND attempt =
                    (SELECT max(attempt) FROM runs WHERE request = position)
@@ -348,10 +349,32 @@ impl Archive for Reader {
                     }),
                     _ => None,
                 };
-                Ok(Unfinished { accepted: accepted(r)?, attempts: attempts.unwrap_or(0), open })
+                let (attempts, failures) = (attempts.unwrap_or(0), r.get(20)?);
+                Ok(Unfinished { accepted: accepted(r)?, attempts, failures, open })
             })?
             .collect::<Result<_, _>>()?;
         Ok(rows)
+    }
+
+    fn completed_runs(&self, server: &str, most: u32) -> Result<Vec<CompletedRun>, JournalError> {
+        let c = self.connection();
+        let mut runs: Vec<_> = c
+            .prepare_cached(
+                "SELECT steps, pixels, ends.at - start FROM ends
+                 JOIN requests ON position = request
+                 WHERE outcome = 'completed' AND server = ?1 AND ends.at >= start
+                 ORDER BY request DESC LIMIT ?2",
+            )?
+            .query_map(params![server, most], |r| {
+                Ok(CompletedRun {
+                    steps: checked(r, 0, Steps::new)?,
+                    pixels: r.get(1)?,
+                    took: checked(r, 2, Seconds::new)?,
+                })
+            })?
+            .collect::<Result<_, _>>()?;
+        runs.reverse();
+        Ok(runs)
     }
 
     fn last(&self) -> Result<Time, JournalError> {

@@ -173,12 +173,19 @@ fn what_had_not_ended_is_found_with_its_run() {
     let found: Vec<_> = (unfinished.iter())
         .map(|u| {
             let ticket = u.open.as_ref().map(|run| run.ticket.clone());
-            (u.accepted.order.id, u.attempts, ticket)
+            (u.accepted.order.id, u.attempts, u.failures, ticket)
         })
         .collect();
+    let completed = CompletedRun { steps: steps(30), pixels: 64 * 64, took: Seconds::of(3.0) };
+    assert_eq!(reader.completed_runs("s0", 9).unwrap(), [completed]);
+    assert_eq!(reader.completed_runs("s1", 9).unwrap(), []);
     assert_eq!(
         found,
-        [(id(2), 0, None), (id(3), 1, None), (id(4), 1, Some(Some("job-9".into())))]
+        [
+            (id(2), 0, 0, None),
+            (id(3), 1, 1, None),
+            (id(4), 1, 0, Some(Some("job-9".into()))),
+        ]
     );
 }
 

@@ -116,6 +116,8 @@ pub enum Cause {
     Drained,
     /// Its run failed.
     Retry,
+    /// Its run was lost in a restart.
+    Restart,
 }
 
 /// A decision that was carried out.

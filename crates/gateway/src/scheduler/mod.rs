@@ -28,7 +28,7 @@ pub use server::{Administration, Health, Occupancy, ServerSpec, ServerState, Spe
 pub struct Limits {
     /// Requests that may wait at once, over all servers; those that run are not counted.
     pub waiting: usize,
-    /// Runs that one request may use up before it is failed.
+    /// Runs of one request that may fail before the request does.
     pub attempts: u32,
     /// Picture size, in pixels, at which the step rates of the servers hold.
     pub reference_pixels: u32,
@@ -74,6 +74,8 @@ struct Live {
     place: Place,
     /// Runs started so far.
     attempts: u32,
+    /// Runs that failed.
+    failures: u32,
     /// The server on which the last run failed: another one is preferred.
     avoid: Option<usize>,
 }
@@ -152,7 +154,7 @@ impl Scheduler {
     pub fn submit(&mut self, now: Time, order: Order) -> Result<(), Rejection> {
         self.admit(now, &order)?;
         let id = order.id;
-        self.insert(order, Acceptance::Pending, 0);
+        self.insert(order, Acceptance::Pending, 0, 0);
         self.place(now, id, Cause::Arrival);
         Ok(())
     }
@@ -186,17 +188,17 @@ impl Scheduler {
 
     /// Takes back a request that was accepted before a restart. It is decided when a server that
     /// can run it comes up.
-    pub fn restore(&mut self, order: Order, attempts: u32) {
+    pub fn restore(&mut self, order: Order, attempts: u32, failures: u32) {
         let id = order.id;
-        let ticket = self.insert(order, Acceptance::Durable, attempts);
+        let ticket = self.insert(order, Acceptance::Durable, attempts, failures);
         self.unplaced.insert(ticket, id);
     }
 
     /// Takes back a request that was running on `server` at the time of a crash, so that it can be
     /// looked up there. A server that is taken leaves the request to be decided anew.
-    pub fn restore_running(&mut self, now: Time, order: Order, server: usize, run: Run) {
-        let id = order.id;
-        let ticket = self.insert(order, Acceptance::Durable, run.id.attempt);
+    pub fn restore_running(&mut self, now: Time, order: Order, run: Run, failures: u32) {
+        let (id, server) = (order.id, run.server);
+        let ticket = self.insert(order, Acceptance::Durable, run.id.attempt, failures);
         match self.servers.get_mut(server) {
             Some(state) if state.occupancy == Occupancy::Idle => {
                 state.occupy(now, run);
@@ -225,21 +227,33 @@ impl Scheduler {
         self.start_next(now, server);
     }
 
-    /// The run failed. The request is decided again unless its runs are used up.
+    /// The run failed. The request is decided again unless it has used up its budget.
     pub fn failed(&mut self, now: Time, run: RunId, reason: &str) {
         let Some((server, occupancy)) = self.vacate(run) else { return };
         if let Occupancy::Running { run, .. } = occupancy {
             let id = run.id.request;
-            let attempts = self.limits.attempts;
+            let budget = self.limits.attempts;
             let live = self.live.get_mut(&id).expect("what runs is live");
             live.avoid = Some(server);
+            live.failures += 1;
             live.place = Place::Unplaced;
-            if live.attempts >= attempts {
+            if live.failures >= budget {
                 let reason = reason.to_string();
                 self.end(now, id, Outcome::Failed { reason }, Some(run));
             } else {
                 self.place(now, id, Cause::Retry);
             }
+        }
+        self.start_next(now, server);
+    }
+
+    /// The run cannot be found any more after a restart, which is not the request's fault: it is
+    /// decided again without counting as failed.
+    pub fn lost(&mut self, now: Time, run: RunId) {
+        let Some((server, occupancy)) = self.vacate(run) else { return };
+        if let Occupancy::Running { run, .. } = occupancy {
+            self.live.get_mut(&run.id.request).expect("what runs is live").place = Place::Unplaced;
+            self.place(now, run.id.request, Cause::Restart);
         }
         self.start_next(now, server);
     }
@@ -375,12 +389,18 @@ impl Scheduler {
         self.unplaced.len() + self.servers.iter().map(|s| s.waiting.len()).sum::<usize>()
     }
 
-    fn insert(&mut self, order: Order, record: Acceptance, attempts: u32) -> Ticket {
+    fn insert(
+        &mut self,
+        order: Order,
+        record: Acceptance,
+        attempts: u32,
+        failures: u32,
+    ) -> Ticket {
         let ticket = self.tickets;
         self.tickets += 1;
         *self.held.entry(order.owner.clone()).or_default() += 1;
-        let live =
-            Live { ticket, record, place: Place::Unplaced, attempts, avoid: None, order };
+        let place = Place::Unplaced;
+        let live = Live { ticket, record, place, attempts, failures, avoid: None, order };
         let previous = self.live.insert(live.order.id, live);
         debug_assert!(previous.is_none(), "identifiers are unique");
         ticket

@@ -239,9 +239,9 @@ fn a_restored_run_is_looked_up_where_it_ran() {
         start: at(0.0),
         service: Seconds::of(3.0),
     };
-    s.restore_running(at(5.0), order(0, 0.0, 9.0), 0, run);
+    s.restore_running(at(5.0), order(0, 0.0, 9.0), run, 0);
     assert_eq!(s.take_effects(), [Effect::LookUp(run)]);
-    s.restore(order(1, 0.0, 9.0), 0);
+    s.restore(order(1, 0.0, 9.0), 0, 0);
     s.server_up(at(5.0), 0);
     s.completed(at(6.0), run.id);
     assert_eq!(ends(&s.take_effects()), [(id(0), Outcome::Completed)]);
