@@ -202,6 +202,66 @@ pub enum BackendConfig {
         #[serde(default = "default_method")]
         method: Method,
     },
+    /// AUTOMATIC1111's web UI, started with `--api`.
+    Automatic1111 {
+        /// `http://HOST:PORT`
+        url: String,
+        /// `USER:PASSWORD`, if it was started with `--api-auth`.
+        login: Option<String>,
+        /// Name of a sampler; the server's default otherwise.
+        sampler: Option<String>,
+        /// Classifier-free guidance.
+        #[serde(default = "default_cfg_scale")]
+        cfg_scale: f64,
+        /// Name of a checkpoint; whatever is loaded otherwise.
+        checkpoint: Option<String>,
+    },
+    /// stable-diffusion.cpp's `sd-server`.
+    Sdcpp {
+        /// `http://HOST:PORT`
+        url: String,
+        /// Name of a sampling method; the server's default otherwise.
+        sampler: Option<String>,
+        /// Classifier-free guidance.
+        #[serde(default = "default_cfg_scale")]
+        cfg_scale: f64,
+    },
+    /// A server that speaks OpenAI's Images API and takes `num_inference_steps` and `seed`.
+    Openai {
+        /// `http://HOST:PORT`, without `/v1`.
+        url: String,
+        /// API key.
+        key: Option<String>,
+        /// Name of the model.
+        model: Option<String>,
+    },
+    /// ComfyUI.
+    Comfyui {
+        /// `http://HOST:PORT`
+        url: String,
+        /// File of the workflow in API format.
+        workflow: PathBuf,
+        /// Where the workflow takes its inputs.
+        inputs: WorkflowInputs,
+    },
+}
+
+/// Inputs of a workflow, each as `NODE.INPUT`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkflowInputs {
+    /// What the picture should show.
+    pub prompt: String,
+    /// What it should not show.
+    pub negative_prompt: Option<String>,
+    /// Of the initial noise.
+    pub seed: String,
+    /// Denoising steps.
+    pub steps: String,
+    /// In pixels.
+    pub width: String,
+    /// In pixels.
+    pub height: String,
 }
 
 /// An API key.
@@ -313,6 +373,10 @@ fn default_max_pixels() -> u32 {
 
 fn default_method() -> Method {
     Method::Ddim
+}
+
+fn default_cfg_scale() -> f64 {
+    7.0
 }
 
 fn default_requests_per_minute() -> u32 {

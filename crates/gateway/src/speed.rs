@@ -108,7 +108,7 @@ mod tests {
     proptest! {
         #[test]
         fn finds_the_speed_in_spite_of_model_loads_and_hiccups(
-            seed in 0..1000u64, overhead in 0.0..2.0, rate in 1.0..40.0,
+            seed in 0..1000u64, overhead in 0.0..2.0f64, rate in 1.0..40.0f64,
         ) {
             let mut g = Generator::new(seed, Purpose::Search, 0);
             let runs: Vec<_> = (0..48).map(|i| {
@@ -119,9 +119,9 @@ mod tests {
                 (steps, size, ideal + load)
             }).collect();
             let found = estimate(&runs).unwrap();
-            let error = found.rate.steps_per_second() / rate - 1.0;
+            let error: f64 = found.rate.steps_per_second() / rate - 1.0;
             prop_assert!(error.abs() < 0.15, "{found:?}");
-            let off = (found.overhead.seconds() - overhead).abs();
+            let off: f64 = (found.overhead.seconds() - overhead).abs();
             prop_assert!(off < 0.2 + 10.0 / rate, "{found:?}");
         }
 

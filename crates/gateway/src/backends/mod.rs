@@ -1,17 +1,29 @@
 //! Diffusion servers behind one trait.
 
+mod automatic1111;
+mod client;
+mod comfyui;
 pub mod demo;
+mod openai;
 pub mod picture;
+mod sdcpp;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use scheduling::Steps;
 use thiserror::Error;
 
-use crate::config::{BackendConfig, Config, ServerConfig};
+use self::client::Client;
+use self::comfyui::{Input, Workflow};
+
+use crate::config::{BackendConfig, Config, ServerConfig, WorkflowInputs};
 use crate::journal::Spec;
 use crate::scheduler::RunId;
 
@@ -95,7 +107,46 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
             reference_pixels: config.reference_pixels(),
             method: *method,
         }),
+        BackendConfig::Automatic1111 { url, login, sampler, cfg_scale, checkpoint } => {
+            let login = login.as_ref().map(|login| format!("Basic {}", BASE64.encode(login)));
+            Arc::new(automatic1111::Automatic1111 {
+                client: Client::new(url, login)?,
+                sampler: sampler.clone(),
+                cfg_scale: *cfg_scale,
+                checkpoint: checkpoint.clone(),
+            })
+        }
+        BackendConfig::Sdcpp { url, sampler, cfg_scale } => Arc::new(sdcpp::SdCpp {
+            client: Client::new(url, None)?,
+            sampler: sampler.clone(),
+            cfg_scale: *cfg_scale,
+        }),
+        BackendConfig::Openai { url, key, model } => Arc::new(openai::OpenAi {
+            client: Client::new(url, key.as_ref().map(|key| format!("Bearer {key}")))?,
+            model: model.clone(),
+        }),
+        BackendConfig::Comfyui { url, workflow, inputs } => {
+            let json = std::fs::read_to_string(workflow)
+                .map_err(|e| format!("workflow {}: {e}", workflow.display()))?;
+            let workflow = Workflow::new(&json, &inputs.places())
+                .map_err(|e| format!("workflow {}: {e}", workflow.display()))?;
+            Arc::new(comfyui::ComfyUi { client: Client::new(url, None)?, workflow })
+        }
     })
+}
+
+impl WorkflowInputs {
+    fn places(&self) -> Vec<(Input, &str)> {
+        let negative = self.negative_prompt.as_deref().map(|place| (Input::NegativePrompt, place));
+        let always = [
+            (Input::Prompt, self.prompt.as_str()),
+            (Input::Seed, &self.seed),
+            (Input::Steps, &self.steps),
+            (Input::Width, &self.width),
+            (Input::Height, &self.height),
+        ];
+        always.into_iter().chain(negative).collect()
+    }
 }
 
 /// Why a backend did not deliver. Nothing is known about the job then.

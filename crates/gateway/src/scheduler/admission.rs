@@ -10,7 +10,7 @@ impl Scheduler {
     /// Whether the request may be accepted.
     ///
     /// The queue is bounded. From half full on it counts as contended, and no owner may hold more
-    /// than an equal share of it among those who hold anything.
+    /// than an equal share of all places, waiting or running, among those who hold anything.
     pub(super) fn admit(&self, now: Time, order: &Order) -> Result<(), Rejection> {
         if self.gate == Gate::Closing {
             return Err(Rejection::Closing);
@@ -30,7 +30,8 @@ impl Scheduler {
         if 2 * waiting >= self.limits.waiting {
             let held = self.held.get(&order.owner).copied().unwrap_or(0);
             let owners = self.held.len() + usize::from(held == 0);
-            let share = (self.limits.waiting / owners).max(1);
+            let places = self.limits.waiting + self.servers.len();
+            let share = (places / owners).max(1);
             if held >= share {
                 let retry_after = self.next_place(now);
                 return Err(Rejection::ShareUsedUp { held, share, retry_after });
