@@ -6,13 +6,17 @@
 //! writer of the [`journal`].
 
 pub mod backends;
+pub mod calibrate;
 pub mod config;
 mod engine;
+pub mod export;
 pub mod gateway;
 mod health;
 pub mod http;
 pub mod journal;
 mod metrics;
+#[cfg(test)]
+mod parity;
 pub mod scheduler;
 mod speed;
 pub mod status;

@@ -80,6 +80,14 @@ struct Test {
 }
 
 async fn start_in(folder: tempfile::TempDir, extra: &str) -> Test {
+    start_with(folder, extra, |_| ()).await
+}
+
+async fn start_with(
+    folder: tempfile::TempDir,
+    extra: &str,
+    change: impl FnOnce(&mut World),
+) -> Test {
     let servers = ["a", "b"].map(|name| {
         format!(
             "[[server]]\nname = \"{name}\"\nsteps_per_second = 10.0\nmax_pixels = 65536\n\
@@ -101,6 +109,7 @@ async fn start_in(folder: tempfile::TempDir, extra: &str) -> Test {
         let index = usize::from(server.name.get_ref() == "b");
         Ok(Arc::new(backends[index].clone()))
     });
+    change(&mut world);
     let gateway = Gateway::start(config, world).await.unwrap();
     let router = router(gateway.handle.clone());
     let test = Test { router, gateway, scripts, folder, key: None };
@@ -559,4 +568,73 @@ async fn every_route_is_documented_and_every_documented_route_exists() {
     }
     let routes = include_str!("mod.rs").matches(".route(\"").count();
     assert_eq!(routes, documented.len());
+}
+
+#[tokio::test]
+async fn the_journal_becomes_an_instance() {
+    let t = start("").await;
+    for due in [5.0, 20.0, 60.0] {
+        t.finish(&json!({ "prompt": "x", "due_in_seconds": due, "penalty": "quadratic" })).await;
+    }
+    t.finish(&json!({ "prompt": "x", "width": 32 })).await;
+    let journal = t.folder.path().join("journal.db");
+    let exported = crate::export::export(&journal, &t.gateway.handle.config).unwrap();
+    assert_eq!(exported.other_sizes, 1);
+    let requests = exported.instance.requests();
+    assert_eq!((requests.len(), requests[0].arrival.seconds()), (4, 0.0));
+    for (request, due) in requests.iter().zip([5.0, 20.0, 60.0, 30.0]) {
+        assert!((request.slack().seconds() - due).abs() < 1e-6);
+    }
+    assert_eq!(requests[1].penalty, scheduling::TardinessPenalty::Quadratic);
+    // What commands read back.
+    let json = exported.instance.to_json();
+    assert_eq!(scheduling::Instance::from_json(&json).unwrap(), exported.instance);
+    let empty = tempfile::tempdir().unwrap();
+    let missing = crate::export::export(&empty.path().join("none.db"), &t.gateway.handle.config);
+    assert!(missing.unwrap_err().to_string().contains("none.db"));
+}
+
+/// A disk that fills up and is made room on again.
+struct Disk {
+    journal: crate::journal::Sqlite,
+    full: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl crate::journal::Journal for Disk {
+    fn append(
+        &mut self,
+        batch: &[crate::journal::Record],
+    ) -> Result<Vec<crate::journal::Fate>, crate::journal::JournalError> {
+        let full = self.full.load(std::sync::atomic::Ordering::SeqCst);
+        self.journal.limit_pages(if full { 1 } else { 1_000_000 })?;
+        self.journal.append(batch)
+    }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_is_promised_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let disk = full.clone();
+    let wrap = move |world: &mut World| {
+        world.journal = Box::new(move |journal| Box::new(Disk { journal, full: disk }));
+    };
+    let t = start_with(folder, "", wrap).await;
+    t.scripts[0].0.lock().unwrap().push_back(Act::Deliver(0.2));
+    let accepted = t.post("/v1/requests", &red()).await.json();
+    let path = format!("/v1/requests/{}", accepted["id"].as_str().unwrap());
+    full.store(true, std::sync::atomic::Ordering::SeqCst);
+    // The prompt is large enough to need another page.
+    let large = json!({ "prompt": "x".repeat(8000) });
+    let refused = t.post("/v1/requests", &large).await;
+    assert_eq!((refused.status, &refused.json()["reason"]), (503, &json!("journal_unavailable")));
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let state = t.get(&path).await.json()["state"].clone();
+    assert_eq!(state, "running", "its end is not durable, so it is not told");
+    let list = t.get("/v1/requests").await.json();
+    assert_eq!(list["requests"].as_array().unwrap().len(), 1, "what was refused left no trace");
+    full.store(false, std::sync::atomic::Ordering::SeqCst);
+    let done = t.send(Method::GET, &path, &[("prefer", "wait=10")], &Value::Null).await.json();
+    assert_eq!(done["state"], "completed");
+    assert_eq!(t.finish(&red()).await["state"], "completed", "business as usual");
 }

@@ -230,6 +230,26 @@ impl Reader {
         connections.map(|connections| Self { connections })
     }
 
+    /// Every request ever accepted, with its pixels, in order of acceptance.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the store cannot be read.
+    pub fn traffic(&self) -> Result<Vec<(Request, u32)>, JournalError> {
+        let c = self.connection();
+        let requests = c
+            .prepare("SELECT arrival, due, penalty, pixels FROM requests ORDER BY position")?
+            .query_map([], |r| {
+                let request = Request {
+                    arrival: checked(r, 0, Time::new)?,
+                    due: checked(r, 1, Time::new)?,
+                    penalty: spoken(r, 2)?,
+                };
+                Ok((request, r.get(3)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(requests)
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         let free = self.connections.iter().find_map(|c| c.try_lock().ok());
         // A panic while reading leaves nothing half done: the connection stays good.
