@@ -112,7 +112,8 @@ impl Watcher for Silent {
 /// # Errors
 /// A message, if the text is not TOML.
 pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
-    let mut document: DocumentMut = text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
+    let mut document: DocumentMut =
+        text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
     let servers = document.get_mut("server").and_then(|item| item.as_array_of_tables_mut());
     for table in servers.into_iter().flat_map(|tables| tables.iter_mut()) {
         let name = table.get("name").and_then(|name| name.as_str()).unwrap_or("");

@@ -5,9 +5,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use scheduling::{
-    Objective, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty,
-};
+use scheduling::{Objective, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 use toml::Spanned;
@@ -65,10 +63,7 @@ pub struct ObjectiveConfig {
 
 impl Default for ObjectiveConfig {
     fn default() -> Self {
-        Self {
-            tardiness_weight: Objective::PAPER_TARDINESS_WEIGHT,
-            quality: QualityCurve::PAPER,
-        }
+        Self { tardiness_weight: Objective::PAPER_TARDINESS_WEIGHT, quality: QualityCurve::PAPER }
     }
 }
 
@@ -162,12 +157,7 @@ pub struct HealthConfig {
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self {
-            interval_seconds: Span(5.0),
-            timeout_seconds: Span(3.0),
-            failures: 3,
-            successes: 2,
-        }
+        Self { interval_seconds: Span(5.0), timeout_seconds: Span(3.0), failures: 3, successes: 2 }
     }
 }
 
@@ -432,17 +422,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with file, line and key.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let before = |span: &Range<usize>| &text[..span.start.min(text.len())];
         let at = |span: Range<usize>, problem: String| ConfigError::Line {
             file: file.into(),
-            line: 1 + text.as_bytes()[..span.start.min(text.len())]
-                .iter()
-                .filter(|&&b| b == b'\n')
-                .count(),
+            line: 1 + before(&span).matches('\n').count(),
             problem,
         };
         let config: Self = toml::from_str(text).map_err(|error| {
             let span = error.span().unwrap_or(0..0);
-            let line = text[..span.start.min(text.len())].rfind('\n').map_or(0, |i| i + 1);
+            let line = before(&span).rfind('\n').map_or(0, |i| i + 1);
             let key = text[line..].lines().next().unwrap_or("").trim();
             let shown = if key.is_empty() { String::new() } else { format!("`{key}`: ") };
             at(span, format!("{shown}{}", error.message().trim_end()))
@@ -465,6 +453,14 @@ impl Config {
                 self.listen.get_ref()
             );
             return Err((self.listen.span(), message));
+        }
+        let (width, height) = (self.defaults.width, self.defaults.height);
+        if width.max(height) > self.limits.side {
+            let (side, most) = (width.max(height).get(), self.limits.side.get());
+            let problem = format!(
+                "[defaults]: a side of {side} pixels is above `limits.side`, which is {most}"
+            );
+            return Err((0..0, problem));
         }
         let objective = &self.objective;
         Objective::new(objective.quality.clone(), objective.tardiness_weight)
@@ -544,6 +540,18 @@ mod tests {
     }
 
     #[test]
+    fn the_example_configurations_are_sound() {
+        for (file, text) in [
+            ("automatic1111.toml", include_str!("../configurations/automatic1111.toml")),
+            ("comfyui.toml", include_str!("../configurations/comfyui.toml")),
+            ("openai.toml", include_str!("../configurations/openai.toml")),
+            ("sdcpp.toml", include_str!("../configurations/sdcpp.toml")),
+        ] {
+            Config::parse(file, text).unwrap();
+        }
+    }
+
+    #[test]
     fn wrong_files_are_refused_with_line_key_and_remedy() {
         let check = |text: &str, line: usize, parts: &[&str]| {
             let message = Config::parse("x.toml", text).unwrap_err().to_string();
@@ -564,6 +572,7 @@ mod tests {
         check(&format!("seed = 1\nlisten = \"0.0.0.0:80\"\n{SERVER}"), 2, &["loopback", "[[key]]"]);
         check(&format!("listen = 80\n{SERVER}"), 1, &["listen"]);
         check(&with("[limits]\nside = 100\n"), 6, &["side", "100", "multiple of 8"]);
+        check(&with("[limits]\nside = 256\n"), 1, &["512", "limits.side", "256"]);
         check(&with("[limits]\nkeep_seconds = -1\n"), 6, &["keep_seconds", "0.001"]);
         check(&with("[limits]\nwaiting = 0\n"), 1, &["limits.waiting", "1 to"]);
         check(&with("[defaults]\npenalty = \"cubic\"\n"), 6, &["cubic", "square_root"]);

@@ -33,7 +33,7 @@ use crate::worker::{Assignment, Notice, Task};
 /// What requesters and operators ask.
 pub(crate) enum Message {
     Submit { accepted: Arc<Accepted>, reply: oneshot::Sender<Result<Status, Refusal>> },
-    Quote { order: Order, reply: oneshot::Sender<Result<Quote, Rejection>> },
+    Quote { order: Order, reply: oneshot::Sender<Result<(Quote, Arc<str>), Rejection>> },
     Status { id: RequestId, reply: oneshot::Sender<Option<Status>> },
     Watch { id: RequestId, reply: oneshot::Sender<Option<watch::Receiver<Status>>> },
     Cancel { id: RequestId, reply: oneshot::Sender<bool> },
@@ -132,9 +132,9 @@ impl Engine {
         for Unfinished { accepted, attempts, failures, open } in unfinished {
             let order = accepted.order.clone();
             self.track(Arc::new(accepted), None);
-            let server = open.as_ref().and_then(|run| {
-                self.servers.iter().position(|server| server.name == run.server)
-            });
+            let server = open
+                .as_ref()
+                .and_then(|run| self.servers.iter().position(|server| server.name == run.server));
             let (Some(open), Some(server)) = (open, server) else {
                 self.scheduler.restore(order, attempts, failures);
                 continue;
@@ -205,7 +205,8 @@ impl Engine {
         match message {
             Message::Submit { accepted, reply } => self.submit(now, accepted, reply),
             Message::Quote { order, reply } => {
-                let _ = reply.send(self.scheduler.quote(now, &order));
+                let quote = self.scheduler.quote(now, &order);
+                let _ = reply.send(quote.map(|quote| (quote, self.policy.clone())));
             }
             Message::Status { id, reply } => {
                 let _ = reply.send(self.status(id));
@@ -221,7 +222,9 @@ impl Engine {
             }
             Message::Administer { server, state, reply } => {
                 let index = self.servers.iter().position(|s| *s.name == *server);
-                index.into_iter().for_each(|j| self.scheduler.administer(now, j, state));
+                if let Some(index) = index {
+                    self.scheduler.administer(now, index, state);
+                }
                 let _ = reply.send(index.is_some());
             }
             Message::Policy { name, policy, reply } => {
@@ -255,14 +258,11 @@ impl Engine {
             let _ = reply.send(Err(Refusal::KeyTaken(Some((id, fingerprint)))));
             return;
         }
-        match self.scheduler.submit(now, order) {
-            Err(rejection) => {
-                let _ = reply.send(Err(Refusal::Rejected(rejection)));
-            }
-            Ok(()) => {
-                self.writer.append(Record::Accepted(accepted.clone()));
-                self.track(accepted, Some(reply));
-            }
+        if let Err(rejection) = self.scheduler.submit(now, order) {
+            let _ = reply.send(Err(Refusal::Rejected(rejection)));
+        } else {
+            self.writer.append(Record::Accepted(accepted.clone()));
+            self.track(accepted, Some(reply));
         }
     }
 

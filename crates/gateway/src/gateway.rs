@@ -107,7 +107,10 @@ impl Gateway {
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
-    pub async fn start(config: Config, world: World) -> Result<Self, StartError> {
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn start(config: Config, world: World) -> Result<Self, StartError> {
         let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
         let archive = Arc::new(Reader::open(&config.journal)?);
         let origin = sqlite.origin();
@@ -187,7 +190,7 @@ impl Gateway {
         let (messages, message_inbox) = mpsc::channel(Self::INBOX);
         let engine = tokio::spawn(engine.run(message_inbox, event_inbox));
         let config = Arc::new(config);
-        let handle = Handle { messages, archive, timeline, metrics, policies, config };
+        let handle = Handle { messages, archive, policies, timeline, metrics, config };
         Ok(Self { handle, engine, writer: written, others })
     }
 
@@ -263,15 +266,13 @@ impl Handle {
         answer.await.unwrap_or(Err(Refusal::Rejected(Rejection::Closing)))
     }
 
-    /// What would be decided.
+    /// What would be decided, and by which policy.
     ///
     /// # Errors
     /// [`Refusal`] as for a submission.
-    pub async fn quote(&self, order: Order) -> Result<Quote, Refusal> {
+    pub async fn quote(&self, order: Order) -> Result<(Quote, Arc<str>), Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.messages
-            .try_send(Message::Quote { order, reply })
-            .map_err(|_| Refusal::Busy)?;
+        self.messages.try_send(Message::Quote { order, reply }).map_err(|_| Refusal::Busy)?;
         let quote = answer.await.unwrap_or(Err(Rejection::Closing));
         quote.map_err(Refusal::Rejected)
     }

@@ -2,7 +2,7 @@
 
 /// Consecutive outcomes of one server, against thresholds.
 #[derive(Clone, Copy, Debug)]
-pub struct HealthCounter {
+pub(crate) struct HealthCounter {
     failures: u32,
     successes: u32,
     state: State,
@@ -17,7 +17,7 @@ enum State {
 
 /// A change that the scheduler must hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     /// It became healthy.
     Up,
     /// It became unhealthy.
@@ -26,12 +26,12 @@ pub enum Turn {
 
 impl HealthCounter {
     /// A server never asked; its first answer is believed at once.
-    pub fn new(failures: u32, successes: u32) -> Self {
+    pub(crate) fn new(failures: u32, successes: u32) -> Self {
         Self { failures, successes, state: State::Unknown }
     }
 
     /// It answered.
-    pub fn succeeded(&mut self) -> Option<Turn> {
+    pub(crate) fn succeeded(&mut self) -> Option<Turn> {
         match &mut self.state {
             State::Up { failed } => *failed = 0,
             State::Down { succeeded } if *succeeded + 1 < self.successes => *succeeded += 1,
@@ -44,7 +44,7 @@ impl HealthCounter {
     }
 
     /// It failed; `certainly` if there is no doubt that it is down.
-    pub fn failed(&mut self, certainly: bool) -> Option<Turn> {
+    pub(crate) fn failed(&mut self, certainly: bool) -> Option<Turn> {
         match &mut self.state {
             State::Down { succeeded } => *succeeded = 0,
             State::Up { failed } if !certainly && *failed + 1 < self.failures => *failed += 1,

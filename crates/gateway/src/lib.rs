@@ -42,7 +42,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let limits = config.limits.clone();
-    let gateway = Gateway::start(config, world).await?;
+    let gateway = Gateway::start(config, world)?;
     let router = http::router(gateway.handle.clone());
     tracing::info!(address = %listener.local_addr()?, "serving");
     http::serve(listener, router, &limits, shutdown).await;

@@ -87,7 +87,7 @@ async fn serve(trace: &[Request], config: Config) -> Vec<(usize, u32, f64, f64)>
         let steps_per_second = server.steps_per_second.steps_per_second();
         Ok(Arc::new(Ideal { steps_per_second }))
     });
-    let gateway = Gateway::start(config.clone(), world).await.unwrap();
+    let gateway = Gateway::start(config.clone(), world).unwrap();
     let handle = gateway.handle.clone();
     let mut ids = Vec::new();
     for request in trace {
@@ -137,9 +137,9 @@ async fn the_gateway_decides_what_the_simulator_decides() {
             )
         });
         let text = format!(
-            "policy = \"{policy}\"\njournal = {:?}\n[defaults]\nwidth = 8\nheight = 8\n\
+            "policy = \"{policy}\"\njournal = \"{}\"\n[defaults]\nwidth = 8\nheight = 8\n\
              [limits]\nrun_seconds = 1000\n{}",
-            folder.path().join("journal.db"),
+            folder.path().join("journal.db").display(),
             servers.collect::<String>()
         );
         let config = Config::parse("parity.toml", &text).unwrap();

@@ -12,7 +12,7 @@ use crate::scheduler::Speed;
 /// runs, the overhead the median of what remains. Up to 29 % of the runs may be arbitrary outliers,
 /// such as those that had to load a model first, without any effect worth naming.
 #[derive(Clone, Debug)]
-pub struct SpeedEstimator {
+pub(crate) struct SpeedEstimator {
     /// What to fall back on.
     prior: Speed,
     /// Work in steps at the reference size, and seconds.
@@ -28,13 +28,13 @@ impl SpeedEstimator {
     const APART: f64 = 0.15;
 
     /// Starts from the configured speed.
-    pub fn new(prior: Speed) -> Self {
+    pub(crate) fn new(prior: Speed) -> Self {
         Self { prior, runs: VecDeque::new() }
     }
 
     /// A run of `steps` at `size` times the reference size took so long. Returns the new estimate,
     /// if there is one.
-    pub fn observe(&mut self, steps: Steps, size: f64, took: Seconds) -> Option<Speed> {
+    pub(crate) fn observe(&mut self, steps: Steps, size: f64, took: Seconds) -> Option<Speed> {
         if self.runs.len() == Self::WINDOW {
             self.runs.pop_front();
         }
@@ -43,7 +43,7 @@ impl SpeedEstimator {
     }
 
     /// The estimate from the runs so far.
-    pub fn estimate(&self) -> Option<Speed> {
+    pub(crate) fn estimate(&self) -> Option<Speed> {
         if self.runs.len() < Self::FEWEST {
             return None;
         }

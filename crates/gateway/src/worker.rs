@@ -1,9 +1,11 @@
 //! One task per server: runs one job after the other and reports.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +50,9 @@ pub(crate) async fn work<N>(
 {
     while let Some(assignment) = inbox.recv().await {
         let run = assignment.job.run;
-        let result = run_one(&*backend, assignment, &notify).await;
+        // A panic in an adapter costs its run, not the server.
+        let result = AssertUnwindSafe(run_one(&*backend, assignment, &notify)).catch_unwind().await;
+        let result = result.unwrap_or_else(|_| Err(BackendError::JobFailed("panic".into())));
         notify(Notice::Finished { server, run, result });
     }
 }

@@ -1,5 +1,6 @@
 //! ComfyUI, with the operator's own workflow.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -46,9 +47,9 @@ impl Workflow {
             .map_err(|e| format!("not a workflow in API format (Export (API) writes one): {e}"))?;
         let mut inputs = Vec::new();
         for (input, place) in places {
-            let (node, name) = place
-                .split_once('.')
-                .ok_or_else(|| format!("{input:?} = {place:?}: write NODE.INPUT, such as 3.steps"))?;
+            let (node, name) = place.split_once('.').ok_or_else(|| {
+                format!("{input:?} = {place:?}: write NODE.INPUT, such as 3.steps")
+            })?;
             let found = graph.get(node).and_then(|n| n.get("inputs")).and_then(Value::as_object);
             let found = found.ok_or_else(|| {
                 let nodes: Vec<_> = graph.keys().map(String::as_str).collect();
@@ -157,7 +158,8 @@ impl ComfyUi {
         let images = past.outputs.values().filter_map(|output| output.get("images")?.as_array());
         let kept = |image: &&Value| image.get("type").and_then(Value::as_str) == Some("output");
         let image = images.flatten().find(kept);
-        let image = image.ok_or_else(|| BackendError::Garbage("there is no output image".into()))?;
+        let image =
+            image.ok_or_else(|| BackendError::Garbage("there is no output image".into()))?;
         let text = |key: &str| image.get(key).and_then(Value::as_str).unwrap_or("");
         let path = format!(
             "/view?filename={}&subfolder={}&type=output",
@@ -175,7 +177,7 @@ fn escape(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
             escaped.push(byte.into());
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
     escaped

@@ -131,7 +131,7 @@ mod tests {
 
     fn door(per_minute: u32) -> Door {
         let digest = Sha256::digest("secret");
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let text = format!(
             "[[server]]\nname = \"a\"\nsteps_per_second = 1.0\nbackend = {{ kind = \"demo\" }}\n\
              [[key]]\nname = \"ann\"\nsha256 = \"{hex}\"\nrequests_per_minute = {per_minute}\n"

@@ -184,9 +184,8 @@ pub(crate) fn idempotency_key(
     body: &[u8],
 ) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let wrong = || {
-        Problem::field("Idempotency-Key", "allowed are 1 to 255 visible ASCII characters")
-    };
+    let wrong =
+        || Problem::field("Idempotency-Key", "allowed are 1 to 255 visible ASCII characters");
     let key = value.to_str().map_err(|_| wrong())?.trim_matches('"');
     if key.is_empty() || key.len() > 255 {
         return Err(wrong());
@@ -197,12 +196,11 @@ pub(crate) fn idempotency_key(
 /// `Prefer: wait=n` (RFC 7240), in seconds, at most ten minutes.
 pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<std::time::Duration> {
     let values = headers.get_all("prefer");
-    let preferences = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-    let wait = preferences.filter_map(|p| p.trim().strip_prefix("wait=")).next()?;
+    let mut preferences = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let wait = preferences.find_map(|p| p.trim().strip_prefix("wait="))?;
     let seconds: u64 = wait.trim().trim_matches('"').parse().ok()?;
     Some(std::time::Duration::from_secs(seconds.min(600)))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -70,7 +70,8 @@ struct Generation {
     n: Option<u32>,
     size: Option<String>,
     response_format: Option<ResponseFormat>,
-    output_format: Option<OutputFormat>,
+    #[serde(rename = "output_format")]
+    _output_format: Option<OutputFormat>,
     stream: Option<bool>,
     // Of other servers of this kind.
     negative_prompt: Option<String>,
@@ -135,8 +136,7 @@ pub(crate) async fn generate(
         server.door.count(&visitor, &handle.timeline)?;
         let seed = new.seed.map(|seed| seed.wrapping_add(index));
         let one = NewRequest { seed, ..new.clone() };
-        let accepted =
-            compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)?;
+        let accepted = compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)?;
         let id = accepted.order.id;
         handle.submit(Arc::new(accepted)).await.map_err(Problem::from)?;
         leaving.ids.push(id);
@@ -177,9 +177,10 @@ fn to_native(generation: &Generation, headers: &HeaderMap) -> Result<NewRequest,
         (Some(penalty), _) => Some(penalty),
         (None, Some(text)) => {
             let word = Value::String(text.trim().into());
-            Some(serde_json::from_value(word).map_err(|e| {
-                Problem::field("x-atelier-penalty", e.to_string())
-            })?)
+            Some(
+                serde_json::from_value(word)
+                    .map_err(|e| Problem::field("x-atelier-penalty", e.to_string()))?,
+            )
         }
         (None, None) => None,
     };

@@ -34,18 +34,13 @@ struct Document<'a> {
 }
 
 impl Problem {
-    pub(crate) fn new(
-        status: StatusCode,
-        reason: &'static str,
-        detail: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
         Self { status, reason, detail: detail.into(), field: None, retry_after: None }
     }
 
     /// A field whose value is not allowed.
     pub(crate) fn field(field: impl Into<String>, detail: impl Into<String>) -> Self {
-        let problem =
-            Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", detail);
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_field", detail);
         Self { field: Some(field.into()), ..problem }
     }
 

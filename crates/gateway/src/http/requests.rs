@@ -99,12 +99,10 @@ pub(crate) async fn quote(
     let visitor = server.door.enter(&headers)?;
     let handle = &server.handle;
     server.door.count(&visitor, &handle.timeline)?;
-    let accepted =
-        compose(parse(&body)?, visitor.owner, &handle.config, &handle.timeline, None)?;
-    let quote = handle.quote(accepted.order.clone()).await?;
-    let status =
-        Status { accepted: Arc::new(accepted), decision: None, phase: Phase::Unplaced };
-    Ok(Json(DecisionView::quoted(&quote, &status, handle)).into_response())
+    let accepted = compose(parse(&body)?, visitor.owner, &handle.config, &handle.timeline, None)?;
+    let (quote, policy) = handle.quote(accepted.order.clone()).await?;
+    let status = Status { accepted: Arc::new(accepted), decision: None, phase: Phase::Unplaced };
+    Ok(Json(DecisionView::quoted(&quote, policy, &status, handle)).into_response())
 }
 
 /// The request of this name, if it is the visitor's.
@@ -211,13 +209,12 @@ struct Follow {
 impl Follow {
     fn stream(self) -> impl Stream<Item = Result<Event, Infallible>> {
         stream::unfold(self, |mut follow| async move {
-            let status = match follow.next.take() {
-                Some(status) => status,
-                None => {
-                    let watch = follow.watch.as_mut()?;
-                    watch.changed().await.ok()?;
-                    watch.borrow_and_update().clone()
-                }
+            let status = if let Some(first) = follow.next.take() {
+                first
+            } else {
+                let watch = follow.watch.as_mut()?;
+                watch.changed().await.ok()?;
+                watch.borrow_and_update().clone()
             };
             if matches!(status.phase, Phase::Ended(_)) {
                 follow.watch = None;

@@ -79,10 +79,14 @@ pub(crate) async fn healthz() -> &'static str {
 /// `GET /readyz`: requests would be taken in.
 pub(crate) async fn readyz(State(server): State<Server>) -> Answer {
     let servers = server.handle.servers().await?;
-    let ready = servers.iter().any(|s| {
-        s.health == Health::Healthy && s.administration == Administration::Enabled
-    });
-    if ready { Ok("ready\n".into_response()) } else { Err(crate::scheduler::Rejection::NoServer.into()) }
+    let ready = servers
+        .iter()
+        .any(|s| s.health == Health::Healthy && s.administration == Administration::Enabled);
+    if ready {
+        Ok("ready\n".into_response())
+    } else {
+        Err(crate::scheduler::Rejection::NoServer.into())
+    }
 }
 
 /// `GET /metrics`

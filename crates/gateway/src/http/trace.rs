@@ -5,7 +5,7 @@ use std::fmt;
 /// A trace and our part in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trace {
-    trace: u128,
+    id: u128,
     span: u64,
     flags: u8,
 }
@@ -16,14 +16,14 @@ impl Trace {
         let random = uuid::Uuid::new_v4().as_u128();
         let span = (random >> 64) as u64 | 1;
         match traceparent.and_then(parse) {
-            Some((trace, flags)) => Self { trace, span, flags },
-            None => Self { trace: uuid::Uuid::new_v4().as_u128(), span, flags: 0 },
+            Some((id, flags)) => Self { id, span, flags },
+            None => Self { id: uuid::Uuid::new_v4().as_u128(), span, flags: 0 },
         }
     }
 
     /// The trace in hexadecimal.
     pub(crate) fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace)
+        format!("{:032x}", self.id)
     }
 }
 
@@ -43,7 +43,7 @@ fn parse(text: &str) -> Option<(u128, u8)> {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.span, self.flags)
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.id, self.span, self.flags)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What requests and servers look like in JSON.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use scheduling::{Seconds, Time};
 use serde::Serialize;
@@ -153,7 +155,12 @@ impl DecisionView {
     }
 
     /// What would be decided, as `POST /v1/quotes` answers it.
-    pub(crate) fn quoted(quote: &Quote, status: &Status, handle: &Handle) -> Self {
+    pub(crate) fn quoted(
+        quote: &Quote,
+        policy: Arc<str>,
+        status: &Status,
+        handle: &Handle,
+    ) -> Self {
         let entry = DecisionEntry {
             at: handle.timeline.now(),
             cause: Cause::Arrival,
@@ -161,7 +168,7 @@ impl DecisionView {
             steps: quote.decision.steps,
             start: quote.execution.start,
             finish: quote.execution.finish,
-            policy: handle.config.policy.to_string().into(),
+            policy,
             unbounded: quote.unbounded,
         };
         Self::new(&entry, status, handle)

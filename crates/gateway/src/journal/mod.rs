@@ -14,8 +14,8 @@ use scheduling::Time;
 
 use crate::scheduler::RequestId;
 pub use record::{
-    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun, Picture,
-    Record, Spec, Unfinished,
+    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
+    Picture, Record, Spec, Unfinished,
 };
 pub use sqlite::{Reader, Sqlite};
 pub use writer::{Report, Writer};
@@ -67,11 +67,8 @@ pub trait Archive: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    fn by_key(
-        &self,
-        owner: &str,
-        key: &str,
-    ) -> Result<Option<(RequestId, [u8; 32])>, JournalError>;
+    fn by_key(&self, owner: &str, key: &str)
+    -> Result<Option<(RequestId, [u8; 32])>, JournalError>;
 
     /// Accepted requests in order of acceptance that have not ended.
     ///

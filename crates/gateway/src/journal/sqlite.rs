@@ -1,7 +1,7 @@
 //! The journal in SQLite: one writer in WAL mode with full synchronisation, many readers.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rusqlite::types::Type;
@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::record::{
-    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun, Record,
-    Unfinished,
+    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
+    Record, Unfinished,
 };
 use super::{Archive, Fate, Journal, JournalError};
 use crate::scheduler::{Order, Outcome, RequestId, StepBounds};
@@ -47,10 +47,10 @@ impl Sqlite {
         }
         connection.execute_batch(include_str!("schema.sql"))?;
         connection.pragma_update(None, "user_version", VERSION)?;
-        connection
-            .execute("INSERT OR IGNORE INTO gateway VALUES ('origin', ?1)", params![now])?;
-        let origin = connection
-            .query_row("SELECT value FROM gateway WHERE key = 'origin'", [], |r| r.get(0))?;
+        connection.execute("INSERT OR IGNORE INTO gateway VALUES ('origin', ?1)", params![now])?;
+        let origin =
+            connection
+                .query_row("SELECT value FROM gateway WHERE key = 'origin'", [], |r| r.get(0))?;
         Ok(Self { connection, origin })
     }
 
@@ -253,7 +253,7 @@ impl Reader {
     fn connection(&self) -> MutexGuard<'_, Connection> {
         let free = self.connections.iter().find_map(|c| c.try_lock().ok());
         // A panic while reading leaves nothing half done: the connection stays good.
-        free.unwrap_or_else(|| self.connections[0].lock().unwrap_or_else(|e| e.into_inner()))
+        free.unwrap_or_else(|| self.connections[0].lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn complete(c: &Connection, position: i64, a: Accepted) -> Result<Entry, JournalError> {
@@ -424,10 +424,7 @@ fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
             },
             expires: checked(r, 5, Time::new)?,
             pixels: r.get(7)?,
-            bounds: StepBounds {
-                min: checked(r, 8, Steps::new)?,
-                max: checked(r, 9, Steps::new)?,
-            },
+            bounds: StepBounds { min: checked(r, 8, Steps::new)?, max: checked(r, 9, Steps::new)? },
         },
         spec: serde_json::from_str(&spec).map_err(|e| broken(10, e))?,
         key: key.zip(fingerprint).map(|(key, fingerprint)| IdempotencyKey { key, fingerprint }),
@@ -483,10 +480,7 @@ fn checked<N: rusqlite::types::FromSql, T, E: std::error::Error + Send + Sync + 
     new(r.get(column)?).map_err(|e| broken(column, e))
 }
 
-fn broken(
-    column: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
+fn broken(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
@@ -508,4 +502,3 @@ impl From<rusqlite::Error> for JournalError {
         Self(error.to_string())
     }
 }
-

@@ -181,11 +181,7 @@ fn what_had_not_ended_is_found_with_its_run() {
     assert_eq!(reader.completed_runs("s1", 9).unwrap(), []);
     assert_eq!(
         found,
-        [
-            (id(2), 0, 0, None),
-            (id(3), 1, 1, None),
-            (id(4), 1, 0, Some(Some("job-9".into()))),
-        ]
+        [(id(2), 0, 0, None), (id(3), 1, 1, None), (id(4), 1, 0, Some(Some("job-9".into()))),]
     );
 }
 

@@ -389,13 +389,7 @@ impl Scheduler {
         self.unplaced.len() + self.servers.iter().map(|s| s.waiting.len()).sum::<usize>()
     }
 
-    fn insert(
-        &mut self,
-        order: Order,
-        record: Acceptance,
-        attempts: u32,
-        failures: u32,
-    ) -> Ticket {
+    fn insert(&mut self, order: Order, record: Acceptance, attempts: u32, failures: u32) -> Ticket {
         let ticket = self.tickets;
         self.tickets += 1;
         *self.held.entry(order.owner.clone()).or_default() += 1;

@@ -101,8 +101,10 @@ fn waiting_requests_move_when_their_server_goes_down_and_back_when_it_returns() 
     s.take_effects();
     s.server_down(at(1.0), 0);
     let moved = s.take_effects();
-    assert!(matches!(&moved[..], [Effect::Decided(Decided { request, cause: Cause::ServerDown, quote, .. })]
-        if *request == id(2) && quote.decision.server == 1));
+    assert!(
+        matches!(&moved[..], [Effect::Decided(Decided { request, cause: Cause::ServerDown, quote, .. })]
+        if *request == id(2) && quote.decision.server == 1)
+    );
     s.failed(at(1.0), run_of(&s, 0), "connection refused");
     assert_eq!(s.servers()[1].queue_length(), 3);
     s.server_up(at(2.0), 0);
@@ -175,10 +177,7 @@ fn the_queue_is_bounded_and_shared() {
     // Half full: contended. Ann is alone, so she may go on.
     by_ann(&mut s, 6).unwrap();
     s.submit(at(0.0), order(1, 0.0, 30.0)).unwrap();
-    assert!(matches!(
-        by_ann(&mut s, 7),
-        Err(Rejection::ShareUsedUp { held: 7, share: 6, .. })
-    ));
+    assert!(matches!(by_ann(&mut s, 7), Err(Rejection::ShareUsedUp { held: 7, share: 6, .. })));
     for n in 1..5 {
         s.submit(at(0.0), order(2 * n + 1, 0.0, 30.0)).unwrap();
     }
@@ -316,9 +315,8 @@ impl Watch {
             }
         }
         assert_eq!(s.live(), self.accepted.len() - self.ended.len(), "lost or invented");
-        let running = s.servers().iter().filter(|j| {
-            matches!(j.occupancy, Occupancy::Running { .. })
-        });
+        let running =
+            s.servers().iter().filter(|j| matches!(j.occupancy, Occupancy::Running { .. }));
         assert_eq!(s.live(), s.waiting() + running.count(), "every request is somewhere");
         assert!(s.waiting() <= LIMITS.waiting + 3, "bounded");
         for server in s.servers() {
@@ -341,10 +339,7 @@ fn policy(which: u8) -> Box<dyn Policy> {
     match which {
         0 => Box::new(Greedy { ties: Ties::Lowest }),
         1 => Box::new(Myopic),
-        2 => Box::new(Random::new(
-            Steps::new(120).unwrap(),
-            Generator::new(1, Purpose::Policy, 0),
-        )),
+        2 => Box::new(Random::new(Steps::new(120).unwrap(), Generator::new(1, Purpose::Policy, 0))),
         _ => fixed(30),
     }
 }
@@ -387,7 +382,7 @@ proptest! {
                 Event::Complete { server } => run(&s, server).into_iter().for_each(|r| s.completed(t, r)),
                 Event::Fail { server } => run(&s, server).into_iter().for_each(|r| s.failed(t, r, "x")),
                 Event::Progress { server, share } => {
-                    run(&s, server).into_iter().for_each(|r| s.progressed(t, r, share));
+                    if let Some(r) = run(&s, server) { s.progressed(t, r, share); }
                 }
                 Event::Cancel { back } => { s.cancel(t, id(next.saturating_sub(back))); }
                 Event::Up { server } => s.server_up(t, server),

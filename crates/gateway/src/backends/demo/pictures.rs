@@ -62,7 +62,8 @@ impl PictureSet {
     /// # Panics
     /// If a side is not a positive multiple of 8.
     pub fn of_prompt(prompt: &str, width: usize, height: usize) -> Self {
-        assert!(width > 0 && width % TILE == 0 && height > 0 && height % TILE == 0);
+        assert!(width > 0 && width.is_multiple_of(TILE));
+        assert!(height > 0 && height.is_multiple_of(TILE));
         let wish = Wish::read(prompt);
         let mut generator = Generator::new(0, Purpose::Picture, 0);
         let drawings = (0..DRAWINGS).map(|_| wish.draw(width, height, &mut generator)).collect();
@@ -144,7 +145,8 @@ impl PictureSet {
                 light[row * TILE + column] = r[0] + r[1] + r[2];
             }
         }
-        let dot = |texture: &[f32; TILE * TILE]| texture.iter().zip(&light).map(|(a, b)| a * b).sum();
+        let dot =
+            |texture: &[f32; TILE * TILE]| texture.iter().zip(&light).map(|(a, b)| a * b).sum();
         (square, self.textures.each_ref().map(dot))
     }
 
@@ -244,9 +246,8 @@ impl Wish {
     /// Reads any text: colours ahead of the word "on" belong to the shape, those after it to the
     /// background; the first one counts, and words that are not known are passed over.
     fn read(prompt: &str) -> Self {
-        let words: Vec<_> = (prompt.split(|c: char| !c.is_alphanumeric()))
-            .map(str::to_lowercase)
-            .collect();
+        let words: Vec<_> =
+            (prompt.split(|c: char| !c.is_alphanumeric())).map(str::to_lowercase).collect();
         let split = words.iter().position(|w| w == "on").unwrap_or(words.len());
         let (front, back) = words.split_at(split);
         let colour = |words: &[String]| words.iter().find_map(|w| named(&COLOURS, w));
@@ -316,11 +317,8 @@ mod tests {
     fn prompts_select_shape_and_colours() {
         let colour = |name: &str| named(&COLOURS, name);
         let check = |prompt: &str, shape, front: Option<&str>, back: Option<&str>| {
-            let wish = Wish {
-                shape,
-                colour: front.and_then(colour),
-                background: back.and_then(colour),
-            };
+            let wish =
+                Wish { shape, colour: front.and_then(colour), background: back.and_then(colour) };
             assert_eq!(Wish::read(prompt), wish, "{prompt}");
         };
         check("a red circle on blue", Some(Shape::Circle), Some("red"), Some("blue"));
@@ -342,8 +340,8 @@ mod tests {
                     for (tile, texture) in set.tiles().zip([left, right]) {
                         for place in 0..TILE * TILE {
                             let start = 3 * (tile.pixel(place / TILE) + place % TILE);
-                            for channel in start..start + 3 {
-                                member[channel] += tile.contrast() * set.textures[texture][place];
+                            for value in &mut member[start..start + 3] {
+                                *value += tile.contrast() * set.textures[texture][place];
                             }
                         }
                     }
@@ -355,7 +353,9 @@ mod tests {
         for alpha_bar in [0.01f32, 0.2, 0.5, 0.9, 0.99] {
             let truth = &members[generator.below(members.len())];
             let noisy: Vec<f32> = (truth.iter())
-                .map(|v| alpha_bar.sqrt() * v + (1.0 - alpha_bar).sqrt() * generator.normal() as f32)
+                .map(|v| {
+                    alpha_bar.sqrt() * v + (1.0 - alpha_bar).sqrt() * generator.normal() as f32
+                })
                 .collect();
             let log = |member: &Vec<f32>| -> f64 {
                 let square: f64 = (noisy.iter().zip(member))

@@ -74,9 +74,11 @@ impl Sampling {
         }
     }
 
-    /// Root of the mean square difference to the nearest picture of the set.
+    /// Root of the mean square difference of what would be delivered, eight bits deep, to the
+    /// nearest picture of the set. Values range over 2.
     pub fn distance(&self) -> f64 {
-        self.set.distance(&self.picture)
+        let delivered: Vec<f32> = self.rgb().iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect();
+        self.set.distance(&delivered)
     }
 
     /// Three bytes per pixel, row by row.
