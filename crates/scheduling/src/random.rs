@@ -36,6 +36,8 @@ pub enum Purpose {
     Bootstrap = 7,
     /// Random moves of a search.
     Search = 8,
+    /// Noise that pictures are sampled from.
+    Picture = 9,
 }
 
 impl Generator {

@@ -1,0 +1,110 @@
+//! AUTOMATIC1111's web UI, `/sdapi/v1`.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::client::{Client, unpack};
+use super::{Backend, BackendError, Cancelled, Job, Watcher};
+
+/// One web UI, which the gateway must have for itself: its interrupt stops whatever runs.
+pub(super) struct Automatic1111 {
+    pub(super) client: Client,
+    pub(super) sampler: Option<String>,
+    pub(super) cfg_scale: f64,
+    pub(super) checkpoint: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Generated {
+    images: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct TaskProgress {
+    #[serde(default)]
+    active: bool,
+    #[serde(default)]
+    progress: Option<f64>,
+}
+
+impl Automatic1111 {
+    const POLL: Duration = Duration::from_millis(500);
+
+    fn task(job: &Job) -> String {
+        format!("task(atelier-{})", job.uuid())
+    }
+
+    async fn progress(&self, job: &Job) -> Result<TaskProgress, BackendError> {
+        let question = json!({ "id_task": Self::task(job), "id_live_preview": -1 });
+        self.client.post("/internal/progress", &question).await
+    }
+}
+
+#[async_trait]
+impl Backend for Automatic1111 {
+    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Bytes, BackendError> {
+        let spec = &job.spec;
+        let mut body = json!({
+            "prompt": spec.prompt,
+            "negative_prompt": spec.negative_prompt,
+            "width": spec.width,
+            "height": spec.height,
+            "seed": spec.seed,
+            "steps": job.steps.get(),
+            "cfg_scale": self.cfg_scale,
+            "batch_size": 1,
+            "n_iter": 1,
+            "send_images": true,
+            "save_images": false,
+            "force_task_id": Self::task(job),
+        });
+        if let Some(sampler) = &self.sampler {
+            body["sampler_name"] = json!(sampler);
+        }
+        if let Some(checkpoint) = &self.checkpoint {
+            body["override_settings"] = json!({ "sd_model_checkpoint": checkpoint });
+        }
+        let call = self.client.post::<Generated>("/sdapi/v1/txt2img", &body);
+        tokio::pin!(call);
+        let mut poll = tokio::time::interval(Self::POLL);
+        let generated = loop {
+            tokio::select! {
+                generated = &mut call => break generated?,
+                _ = poll.tick() => {
+                    // Progress is a courtesy: without it the run goes on.
+                    let asked = tokio::time::timeout(Self::POLL, self.progress(job)).await;
+                    if let Ok(Ok(TaskProgress { active: true, progress: Some(share) })) = asked {
+                        watcher.progress(share.clamp(0.0, 1.0));
+                    }
+                }
+            }
+        };
+        let first = generated.images.first();
+        let first = first.ok_or_else(|| BackendError::Garbage("there is no image".into()))?;
+        unpack(first)
+    }
+
+    async fn cancel(&self, job: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {
+        // The interrupt names no task, so it is sent only while ours is the one that runs.
+        if self.progress(job).await?.active {
+            let nothing = json!({});
+            let call = self.client.call(
+                Method::POST,
+                "/sdapi/v1/interrupt",
+                Some(&nothing),
+                Client::SMALL,
+            );
+            call.await?;
+        }
+        Ok(Cancelled::Stopping)
+    }
+
+    async fn probe(&self) -> Result<(), BackendError> {
+        self.client.get::<Value>("/sdapi/v1/memory").await.map(drop)
+    }
+}

@@ -1,0 +1,146 @@
+//! HTTP towards servers that are not trusted: answers are limited in size and checked in form.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use reqwest::{Method, Response, header};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::BackendError;
+
+/// Where a backend listens. Not to be printed: it holds credentials.
+pub(super) struct Client {
+    base: String,
+    authorization: Option<String>,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// Largest answer: a picture of 8192 × 8192 pixels in base64 with room to spare.
+    const LARGEST: usize = 256 * 1024 * 1024;
+    /// Largest answer that holds no picture.
+    pub(super) const SMALL: usize = 4 * 1024 * 1024;
+    /// How much of an error message is kept.
+    const MESSAGE: usize = 300;
+    /// Time to connect; the rest is limited by the caller.
+    const CONNECT: Duration = Duration::from_secs(3);
+
+    /// For `url` such as `http://10.0.0.7:7860`, with the value of an `Authorization` header.
+    ///
+    /// # Errors
+    /// A message, if it is not a plain HTTP address.
+    pub(super) fn new(url: &str, authorization: Option<String>) -> Result<Self, String> {
+        let parsed = reqwest::Url::parse(url).map_err(|e| format!("url {url:?}: {e}"))?;
+        if parsed.scheme() != "http" || parsed.host().is_none() {
+            return Err(format!("url {url:?}: write http://HOST:PORT"));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(Self::CONNECT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|e| e.to_string())?;
+        Ok(Self { base: url.trim_end_matches('/').into(), authorization, http })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, BackendError> {
+        understand(&self.call(Method::GET, path, None, Self::SMALL).await?)
+    }
+
+    /// As [`Client::get`], where the answer holds a picture.
+    pub(super) async fn get_large<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<T, BackendError> {
+        understand(&self.call(Method::GET, path, None, Self::LARGEST).await?)
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<T, BackendError> {
+        understand(&self.call(Method::POST, path, Some(body), Self::LARGEST).await?)
+    }
+
+    /// The body of an answer, read up to `limit` bytes.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: usize,
+    ) -> Result<Bytes, BackendError> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(body) = body {
+            let json = header::HeaderValue::from_static("application/json");
+            request = request.header(header::CONTENT_TYPE, json).body(body.to_string());
+        }
+        let response = request.send().await.map_err(|error| {
+            if error.is_connect() || error.is_timeout() {
+                BackendError::Unreachable(root(&error))
+            } else {
+                BackendError::CutOff(root(&error))
+            }
+        })?;
+        let status = response.status().as_u16();
+        if (200..300).contains(&status) {
+            return read(response, limit).await;
+        }
+        let text = read(response, 64 * 1024).await.unwrap_or_default();
+        let message = String::from_utf8_lossy(&text).chars().take(Self::MESSAGE).collect();
+        Err(BackendError::Status { status, message })
+    }
+
+    /// Bytes of any kind, such as a picture.
+    pub(super) async fn download(&self, path: &str) -> Result<Bytes, BackendError> {
+        self.call(Method::GET, path, None, Self::LARGEST).await
+    }
+}
+
+async fn read(mut response: Response, limit: usize) -> Result<Bytes, BackendError> {
+    let too_long = || BackendError::TooLong { limit };
+    if response.content_length().is_some_and(|length| length > limit as u64) {
+        return Err(too_long());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| BackendError::CutOff(root(&error)))?
+    {
+        if body.len() + chunk.len() > limit {
+            return Err(too_long());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.into())
+}
+
+/// The innermost error, which says most.
+fn root(error: &reqwest::Error) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// Reads an answer as JSON of the promised form.
+pub(super) fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BackendError> {
+    serde_json::from_slice(bytes).map_err(|e| BackendError::Garbage(e.to_string()))
+}
+
+/// A picture in base64, with or without a data URL around it.
+pub(super) fn unpack(text: &str) -> Result<Bytes, BackendError> {
+    let text = match text.split_once("base64,") {
+        Some((head, rest)) if head.starts_with("data:") => rest,
+        _ => text,
+    };
+    let decoded = BASE64.decode(text.trim());
+    decoded.map(Bytes::from).map_err(|e| BackendError::Garbage(format!("base64: {e}")))
+}

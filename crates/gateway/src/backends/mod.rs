@@ -1,0 +1,209 @@
+//! Diffusion servers behind one trait.
+
+mod automatic1111;
+mod client;
+mod comfyui;
+pub mod demo;
+mod openai;
+pub mod picture;
+mod sdcpp;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use scheduling::Steps;
+use thiserror::Error;
+
+use self::client::Client;
+use self::comfyui::{Input, Workflow};
+
+use crate::config::{BackendConfig, Config, ServerConfig, WorkflowInputs};
+use crate::journal::Spec;
+use crate::scheduler::RunId;
+
+/// A run as a backend is asked for it.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Which run.
+    pub run: RunId,
+    /// The picture.
+    pub spec: Spec,
+    /// Denoising steps.
+    pub steps: Steps,
+}
+
+impl Job {
+    /// A UUID of the run, the same after a restart and different for every attempt.
+    pub fn uuid(&self) -> uuid::Uuid {
+        let mut bytes = self.run.request.0.into_bytes();
+        for (byte, attempt) in bytes[10..14].iter_mut().zip(self.run.attempt.to_be_bytes()) {
+            *byte ^= attempt;
+        }
+        uuid::Uuid::from_bytes(bytes)
+    }
+}
+
+/// Where a backend tells how a run goes on.
+pub trait Watcher: Send + Sync {
+    /// It has come so far, as a share of 0 to 1.
+    fn progress(&self, share: f64);
+    /// The backend has a name of its own for it, by which it can be looked up after a restart.
+    fn ticket(&self, ticket: &str);
+}
+
+/// What a cancelled run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It has stopped, or stops when the call that runs it is dropped.
+    Stopped,
+    /// It will stop soon, and the call that runs it will return then.
+    Stopping,
+}
+
+/// A diffusion server, which runs one job at a time.
+///
+/// The caller limits the time of every call by dropping it, so implementations need no time limits
+/// of their own. Answers are untrusted: implementations limit their size and check their form; that
+/// the bytes are a whole PNG of the wanted size is checked by the caller.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Runs a job and returns the PNG.
+    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Bytes, BackendError>;
+
+    /// Waits for a job that was started before a restart.
+    ///
+    /// # Errors
+    /// [`BackendError::Unknown`] if it cannot be found, which most backends cannot tell.
+    async fn look_up(
+        &self,
+        _job: &Job,
+        _ticket: Option<&str>,
+        _watcher: &dyn Watcher,
+    ) -> Result<Bytes, BackendError> {
+        Err(BackendError::Unknown)
+    }
+
+    /// Stops this job and no other.
+    async fn cancel(&self, job: &Job, ticket: Option<&str>) -> Result<Cancelled, BackendError>;
+
+    /// Asks whether the server answers.
+    async fn probe(&self) -> Result<(), BackendError>;
+}
+
+/// Sets up what stands behind a server; nothing is asked of it yet.
+///
+/// # Errors
+/// A message, if the configuration cannot work.
+pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend>, String> {
+    Ok(match &server.backend {
+        BackendConfig::Demo { method } => Arc::new(demo::Demo {
+            rate: server.steps_per_second,
+            reference_pixels: config.reference_pixels(),
+            method: *method,
+        }),
+        BackendConfig::Automatic1111 { url, login, sampler, cfg_scale, checkpoint } => {
+            let login = login.as_ref().map(|login| format!("Basic {}", BASE64.encode(login)));
+            Arc::new(automatic1111::Automatic1111 {
+                client: Client::new(url, login)?,
+                sampler: sampler.clone(),
+                cfg_scale: *cfg_scale,
+                checkpoint: checkpoint.clone(),
+            })
+        }
+        BackendConfig::Sdcpp { url, sampler, cfg_scale } => Arc::new(sdcpp::SdCpp {
+            client: Client::new(url, None)?,
+            sampler: sampler.clone(),
+            cfg_scale: *cfg_scale,
+        }),
+        BackendConfig::Openai { url, key, model } => Arc::new(openai::OpenAi {
+            client: Client::new(url, key.as_ref().map(|key| format!("Bearer {key}")))?,
+            model: model.clone(),
+        }),
+        BackendConfig::Comfyui { url, workflow, inputs } => {
+            let json = std::fs::read_to_string(workflow)
+                .map_err(|e| format!("workflow {}: {e}", workflow.display()))?;
+            let workflow = Workflow::new(&json, &inputs.places())
+                .map_err(|e| format!("workflow {}: {e}", workflow.display()))?;
+            Arc::new(comfyui::ComfyUi { client: Client::new(url, None)?, workflow })
+        }
+    })
+}
+
+impl WorkflowInputs {
+    fn places(&self) -> Vec<(Input, &str)> {
+        let negative = self.negative_prompt.as_deref().map(|place| (Input::NegativePrompt, place));
+        let always = [
+            (Input::Prompt, self.prompt.as_str()),
+            (Input::Seed, &self.seed),
+            (Input::Steps, &self.steps),
+            (Input::Width, &self.width),
+            (Input::Height, &self.height),
+        ];
+        always.into_iter().chain(negative).collect()
+    }
+}
+
+/// Why a backend did not deliver. Nothing is known about the job then.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BackendError {
+    /// No connection.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// No answer in time.
+    #[error("did not answer within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    /// The connection was lost in the middle of the answer.
+    #[error("the answer was cut off: {0}")]
+    CutOff(String),
+    /// An error status.
+    #[error("answered {status}: {message}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// What the server said, shortened.
+        message: String,
+    },
+    /// More than is allowed.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLong {
+        /// Allowed.
+        limit: usize,
+    },
+    /// Not what the protocol promises.
+    #[error("the answer is not understood: {0}")]
+    Garbage(String),
+    /// Not the picture that was asked for.
+    #[error("wrong picture: {0}")]
+    WrongPicture(String),
+    /// The server itself says that the job failed.
+    #[error("the job failed: {0}")]
+    JobFailed(String),
+    /// The server has no such job.
+    #[error("the job is not known there")]
+    Unknown,
+    /// The run was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl BackendError {
+    /// Whether the server is certainly down, at once.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Unreachable(_))
+    }
+
+    /// Whether it speaks against the server's health, rather than against the job.
+    pub fn blames_server(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => *status >= 500,
+            Self::JobFailed(_) | Self::Unknown | Self::Cancelled => false,
+            _ => true,
+        }
+    }
+}

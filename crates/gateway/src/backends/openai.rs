@@ -1,0 +1,58 @@
+//! Servers that speak OpenAI's Images API, such as vLLM-Omni and SGLang-diffusion.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::client::{Client, unpack};
+use super::{Backend, BackendError, Cancelled, Job, Watcher};
+
+/// One such server.
+pub(super) struct OpenAi {
+    pub(super) client: Client,
+    pub(super) model: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Images {
+    data: Vec<Image>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    b64_json: String,
+}
+
+#[async_trait]
+impl Backend for OpenAi {
+    async fn generate(&self, job: &Job, _: &dyn Watcher) -> Result<Bytes, BackendError> {
+        let spec = &job.spec;
+        let mut body = json!({
+            "prompt": spec.prompt,
+            "negative_prompt": spec.negative_prompt,
+            "size": format!("{}x{}", spec.width, spec.height),
+            "n": 1,
+            "response_format": "b64_json",
+            "output_format": "png",
+            "seed": spec.seed,
+            "num_inference_steps": job.steps.get(),
+        });
+        if let Some(model) = &self.model {
+            body["model"] = json!(model);
+        }
+        let images: Images = self.client.post("/v1/images/generations", &body).await?;
+        let none = || BackendError::Garbage("there is no image".into());
+        unpack(&images.data.first().ok_or_else(none)?.b64_json)
+    }
+
+    async fn cancel(&self, _: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {
+        // Closing the connection is all that the protocol offers.
+        Ok(Cancelled::Stopped)
+    }
+
+    async fn probe(&self) -> Result<(), BackendError> {
+        self.client.call(Method::GET, "/health", None, Client::SMALL).await.map(drop)
+    }
+}

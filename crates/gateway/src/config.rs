@@ -1,0 +1,598 @@
+//! The configuration: one TOML file, read whole or refused with file, line, key and what to write.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use scheduling::{Objective, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty};
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+use toml::Spanned;
+
+use crate::backends::demo::Method;
+
+/// What the operator wants.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen. Anything but loopback needs API keys.
+    #[serde(default = "default_listen")]
+    pub listen: Spanned<SocketAddr>,
+    /// File of the journal.
+    #[serde(default = "default_journal")]
+    pub journal: PathBuf,
+    /// Who decides.
+    #[serde(default = "default_policy")]
+    pub policy: PolicyName,
+    /// Whose decisions are written down beside and never carried out.
+    #[serde(default)]
+    pub shadow_policy: Option<PolicyName>,
+    /// Seed of policies that draw random numbers.
+    #[serde(default)]
+    pub seed: u64,
+    /// What decisions are judged by.
+    #[serde(default)]
+    pub objective: ObjectiveConfig,
+    /// For what a request leaves open.
+    #[serde(default)]
+    pub defaults: Defaults,
+    /// What is refused.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// When a server counts as healthy.
+    #[serde(default)]
+    pub health: HealthConfig,
+    /// The servers.
+    #[serde(default, rename = "server")]
+    pub servers: Vec<ServerConfig>,
+    /// Who may use the gateway. Without keys it is whoever reaches the loopback interface.
+    #[serde(default, rename = "key")]
+    pub keys: Vec<KeyConfig>,
+}
+
+/// Objective and quality curve.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObjectiveConfig {
+    /// w of eq. (5).
+    pub tardiness_weight: f64,
+    /// Q(s): `sigmoid`, `power_law` or `table`.
+    pub quality: QualityCurve,
+}
+
+impl Default for ObjectiveConfig {
+    fn default() -> Self {
+        Self { tardiness_weight: Objective::PAPER_TARDINESS_WEIGHT, quality: QualityCurve::PAPER }
+    }
+}
+
+/// Values that a request may leave open.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Defaults {
+    /// Seconds from arrival to due time.
+    pub due_in_seconds: Span,
+    /// g
+    pub penalty: TardinessPenalty,
+    /// In pixels. Step rates hold at this width and height.
+    pub width: Side,
+    /// In pixels.
+    pub height: Side,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self {
+            due_in_seconds: Span(30.0),
+            penalty: TardinessPenalty::Linear,
+            width: Side(512),
+            height: Side(512),
+        }
+    }
+}
+
+/// Bounds on what is taken in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Requests that wait.
+    pub waiting: u32,
+    /// Runs per request.
+    pub attempts: u32,
+    /// Bytes of a request body.
+    pub body_bytes: u32,
+    /// Bytes of a prompt, and of a negative prompt.
+    pub prompt_bytes: u32,
+    /// Largest width and height.
+    pub side: Side,
+    /// Latest due time, in seconds from arrival.
+    pub due_in_seconds: Span,
+    /// Seconds after its due time at which a request that has not started expires.
+    pub expires_after_seconds: Span,
+    /// Open connections.
+    pub connections: u32,
+    /// Seconds a client may take for its headers, its body, and between two reads of an answer.
+    pub client_seconds: Span,
+    /// Seconds a run may take before it is stopped: this much and four times its prediction.
+    pub run_seconds: Span,
+    /// Seconds a picture is kept.
+    pub keep_seconds: Span,
+    /// Seconds that runs may take to finish at shutdown.
+    pub shutdown_seconds: Span,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            waiting: 256,
+            attempts: 3,
+            body_bytes: 64 * 1024,
+            prompt_bytes: 8 * 1024,
+            side: Side(2048),
+            due_in_seconds: Span(86_400.0),
+            expires_after_seconds: Span(3_600.0),
+            connections: 1024,
+            client_seconds: Span(15.0),
+            run_seconds: Span(60.0),
+            keep_seconds: Span(86_400.0),
+            shutdown_seconds: Span(20.0),
+        }
+    }
+}
+
+/// Probing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthConfig {
+    /// Seconds between probes.
+    pub interval_seconds: Span,
+    /// Seconds that a probe may take.
+    pub timeout_seconds: Span,
+    /// Consecutive failures from which on a server is unhealthy.
+    pub failures: u32,
+    /// Consecutive successes from which on it is healthy again.
+    pub successes: u32,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { interval_seconds: Span(5.0), timeout_seconds: Span(3.0), failures: 3, successes: 2 }
+    }
+}
+
+/// One server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Unique.
+    pub name: Spanned<String>,
+    /// Step rate at the default size, to begin with.
+    pub steps_per_second: StepRate,
+    /// Time of a run that does not depend on its steps, to begin with.
+    #[serde(default)]
+    pub overhead_seconds: Seconds,
+    /// Whether the speed is learned while serving.
+    #[serde(default = "yes")]
+    pub learn_speed: bool,
+    /// Largest picture, as width times height.
+    #[serde(default = "default_max_pixels")]
+    pub max_pixels: u32,
+    /// What stands behind it.
+    pub backend: BackendConfig,
+}
+
+/// What stands behind a server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum BackendConfig {
+    /// The built-in painter.
+    Demo {
+        /// `ddim` or `ddpm`.
+        #[serde(default = "default_method")]
+        method: Method,
+    },
+    /// AUTOMATIC1111's web UI, started with `--api`.
+    Automatic1111 {
+        /// `http://HOST:PORT`
+        url: String,
+        /// `USER:PASSWORD`, if it was started with `--api-auth`.
+        login: Option<String>,
+        /// Name of a sampler; the server's default otherwise.
+        sampler: Option<String>,
+        /// Classifier-free guidance.
+        #[serde(default = "default_cfg_scale")]
+        cfg_scale: f64,
+        /// Name of a checkpoint; whatever is loaded otherwise.
+        checkpoint: Option<String>,
+    },
+    /// stable-diffusion.cpp's `sd-server`.
+    Sdcpp {
+        /// `http://HOST:PORT`
+        url: String,
+        /// Name of a sampling method; the server's default otherwise.
+        sampler: Option<String>,
+        /// Classifier-free guidance.
+        #[serde(default = "default_cfg_scale")]
+        cfg_scale: f64,
+    },
+    /// A server that speaks OpenAI's Images API and takes `num_inference_steps` and `seed`.
+    Openai {
+        /// `http://HOST:PORT`, without `/v1`.
+        url: String,
+        /// API key.
+        key: Option<String>,
+        /// Name of the model.
+        model: Option<String>,
+    },
+    /// ComfyUI.
+    Comfyui {
+        /// `http://HOST:PORT`
+        url: String,
+        /// File of the workflow in API format.
+        workflow: PathBuf,
+        /// Where the workflow takes its inputs.
+        inputs: WorkflowInputs,
+    },
+}
+
+/// Inputs of a workflow, each as `NODE.INPUT`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkflowInputs {
+    /// What the picture should show.
+    pub prompt: String,
+    /// What it should not show.
+    pub negative_prompt: Option<String>,
+    /// Of the initial noise.
+    pub seed: String,
+    /// Denoising steps.
+    pub steps: String,
+    /// In pixels.
+    pub width: String,
+    /// In pixels.
+    pub height: String,
+}
+
+/// An API key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// Whose requests these are.
+    pub name: Spanned<String>,
+    /// SHA-256 of the key, in hexadecimal.
+    pub sha256: Digest,
+    /// Requests per minute; a minute's worth may come at once.
+    #[serde(default = "default_requests_per_minute")]
+    pub requests_per_minute: u32,
+    /// Whether it may enable and drain servers and change the policy.
+    #[serde(default)]
+    pub operator: bool,
+}
+
+/// A positive span in seconds, at most a year.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Span(f64);
+
+impl Span {
+    /// As a number of seconds.
+    pub const fn seconds(self) -> f64 {
+        self.0
+    }
+
+    /// As a duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs_f64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        if (1e-3..=31_536_000.0).contains(&seconds) {
+            return Ok(Self(seconds));
+        }
+        Err(de::Error::custom(format!("{seconds} seconds: allowed is 0.001 to 31536000")))
+    }
+}
+
+/// Width or height: a multiple of 8 from 8 to 8192.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Side(u32);
+
+impl Side {
+    /// Checks a side.
+    ///
+    /// # Errors
+    /// A message with the allowed values.
+    pub fn new(pixels: u32) -> Result<Self, String> {
+        if (8..=8192).contains(&pixels) && pixels.is_multiple_of(8) {
+            return Ok(Self(pixels));
+        }
+        Err(format!("{pixels} pixels: allowed is a multiple of 8 from 8 to 8192"))
+    }
+
+    /// In pixels.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Side {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(u32::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let byte = |i: usize| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+        match bytes {
+            Some(bytes) if text.len() == 64 && !text.contains('+') => {
+                Ok(Self(bytes.try_into().expect("32 of them")))
+            }
+            _ => Err(de::Error::custom(
+                "not a SHA-256 digest: 64 hexadecimal digits are needed, as \
+                 `printf %s YOUR_KEY | sha256sum` prints them",
+            )),
+        }
+    }
+}
+
+fn default_listen() -> Spanned<SocketAddr> {
+    Spanned::new(0..0, SocketAddr::from(([127, 0, 0, 1], 8420)))
+}
+
+fn default_journal() -> PathBuf {
+    "atelier.db".into()
+}
+
+fn default_policy() -> PolicyName {
+    PolicyName::Myopic
+}
+
+fn default_max_pixels() -> u32 {
+    2048 * 2048
+}
+
+fn default_method() -> Method {
+    Method::Ddim
+}
+
+fn default_cfg_scale() -> f64 {
+    7.0
+}
+
+fn default_requests_per_minute() -> u32 {
+    60
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A configuration that cannot be used. Nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{file}: {problem}")]
+    File {
+        /// Its path.
+        file: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// A key or its value is wrong.
+    #[error("{file}:{line}: {problem}")]
+    Line {
+        /// Path of the file.
+        file: String,
+        /// Line, from 1.
+        line: usize,
+        /// The key, what is wrong with it and what to write.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// The configuration of `--demo`: three painters of different speed.
+    pub fn demo() -> Self {
+        Self::parse("demo.toml", include_str!("demo.toml")).expect("it is tested")
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line and key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| ConfigError::File { file: file.clone(), problem: e.to_string() })?;
+        Self::parse(&file, &text)
+    }
+
+    /// Reads the text of `file`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line and key.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let before = |span: &Range<usize>| &text[..span.start.min(text.len())];
+        let at = |span: Range<usize>, problem: String| ConfigError::Line {
+            file: file.into(),
+            line: 1 + before(&span).matches('\n').count(),
+            problem,
+        };
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let span = error.span().unwrap_or(0..0);
+            let line = before(&span).rfind('\n').map_or(0, |i| i + 1);
+            let key = text[line..].lines().next().unwrap_or("").trim();
+            let shown = if key.is_empty() { String::new() } else { format!("`{key}`: ") };
+            at(span, format!("{shown}{}", error.message().trim_end()))
+        })?;
+        config.check().map_err(|(span, problem)| at(span, problem))?;
+        Ok(config)
+    }
+
+    /// What no single key can know.
+    fn check(&self) -> Result<(), (Range<usize>, String)> {
+        if self.servers.is_empty() {
+            return Err((0..0, "there is no [[server]]: write at least one".into()));
+        }
+        unique("server", self.servers.iter().map(|s| &s.name))?;
+        unique("key", self.keys.iter().map(|k| &k.name))?;
+        if !self.listen.get_ref().ip().is_loopback() && self.keys.is_empty() {
+            let message = format!(
+                "`listen`: {} is not a loopback address, and without [[key]] anybody could use the \
+                 servers: write a [[key]], or listen = \"127.0.0.1:8420\"",
+                self.listen.get_ref()
+            );
+            return Err((self.listen.span(), message));
+        }
+        let (width, height) = (self.defaults.width, self.defaults.height);
+        if width.max(height) > self.limits.side {
+            let (side, most) = (width.max(height).get(), self.limits.side.get());
+            let problem = format!(
+                "[defaults]: a side of {side} pixels is above `limits.side`, which is {most}"
+            );
+            return Err((0..0, problem));
+        }
+        let objective = &self.objective;
+        Objective::new(objective.quality.clone(), objective.tardiness_weight)
+            .map_err(|e| (0..0, format!("[objective]: {e}")))?;
+        let numbers = [
+            ("limits.waiting", self.limits.waiting, 1_000_000),
+            ("limits.attempts", self.limits.attempts, 100),
+            ("limits.connections", self.limits.connections, 1_000_000),
+            ("limits.body_bytes", self.limits.body_bytes, 16 * 1024 * 1024),
+            ("limits.prompt_bytes", self.limits.prompt_bytes, 1024 * 1024),
+            ("health.failures", self.health.failures, 1000),
+            ("health.successes", self.health.successes, 1000),
+        ];
+        for (key, value, most) in numbers {
+            if !(1..=most).contains(&value) {
+                return Err((0..0, format!("`{key}` is {value}: allowed is 1 to {most}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The objective that the configuration was checked for.
+    ///
+    /// # Panics
+    /// If the configuration was put together by hand and its objective is out of range.
+    pub fn objective(&self) -> Objective {
+        let ObjectiveConfig { quality, tardiness_weight } = self.objective.clone();
+        Objective::new(quality, tardiness_weight).expect("checked when it was read")
+    }
+
+    /// Pixels at which step rates hold.
+    pub fn reference_pixels(&self) -> u32 {
+        self.defaults.width.get() * self.defaults.height.get()
+    }
+
+    /// Any number of steps, for a typical request.
+    pub(crate) fn typical_steps() -> Steps {
+        Steps::saturating(30.0)
+    }
+}
+
+fn unique<'a>(
+    what: &str,
+    names: impl Iterator<Item = &'a Spanned<String>>,
+) -> Result<(), (Range<usize>, String)> {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        let text = name.get_ref();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
+            return Err((
+                name.span(),
+                format!("`name` of a {what} is {text:?}: allowed are 1 to 64 of a-z A-Z 0-9 - _ ."),
+            ));
+        }
+        if !seen.insert(text) {
+            return Err((name.span(), format!("`name`: {text:?} is taken by an earlier {what}")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SERVER: &str = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\n\
+                          backend = { kind = \"demo\" }\n";
+
+    #[test]
+    fn the_demo_has_three_servers_of_different_speed() {
+        let rates: Vec<_> =
+            Config::demo().servers.iter().map(|s| s.steps_per_second.steps_per_second()).collect();
+        assert_eq!(rates.len(), 3);
+        assert!(rates.is_sorted_by(|a, b| a > b));
+    }
+
+    #[test]
+    fn the_example_configurations_are_sound() {
+        for (file, text) in [
+            ("automatic1111.toml", include_str!("../configurations/automatic1111.toml")),
+            ("comfyui.toml", include_str!("../configurations/comfyui.toml")),
+            ("openai.toml", include_str!("../configurations/openai.toml")),
+            ("sdcpp.toml", include_str!("../configurations/sdcpp.toml")),
+        ] {
+            Config::parse(file, text).unwrap();
+        }
+    }
+
+    #[test]
+    fn wrong_files_are_refused_with_line_key_and_remedy() {
+        let check = |text: &str, line: usize, parts: &[&str]| {
+            let message = Config::parse("x.toml", text).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("x.toml:{line}: ")), "{message}");
+            for part in parts {
+                assert!(message.contains(part), "{message:?} does not contain {part:?}");
+            }
+        };
+        let with = |rest: &str| format!("{SERVER}{rest}");
+        check("", 1, &["[[server]]", "at least one"]);
+        check(&with("colour = 1\n"), 5, &["colour", "unknown field", "steps_per_second"]);
+        check(&format!("polcy = \"greedy\"\n{SERVER}"), 1, &["polcy", "expected one of", "policy"]);
+        check(&format!("policy = \"best\"\n{SERVER}"), 1, &["no such policy", "greedy"]);
+        check(&with(SERVER), 6, &["\"a\" is taken"]);
+        check(&SERVER.replace("9.0", "-1"), 3, &["steps_per_second", "-1", "0.001 to 1e6"]);
+        check(&SERVER.replace("demo", "dalle"), 4, &["dalle", "demo"]);
+        check(&SERVER.replace("\"a\"", "\"a b\""), 2, &["a b", "allowed"]);
+        check(&format!("seed = 1\nlisten = \"0.0.0.0:80\"\n{SERVER}"), 2, &["loopback", "[[key]]"]);
+        check(&format!("listen = 80\n{SERVER}"), 1, &["listen"]);
+        check(&with("[limits]\nside = 100\n"), 6, &["side", "100", "multiple of 8"]);
+        check(&with("[limits]\nside = 256\n"), 1, &["512", "limits.side", "256"]);
+        check(&with("[limits]\nkeep_seconds = -1\n"), 6, &["keep_seconds", "0.001"]);
+        check(&with("[limits]\nwaiting = 0\n"), 1, &["limits.waiting", "1 to"]);
+        check(&with("[defaults]\npenalty = \"cubic\"\n"), 6, &["cubic", "square_root"]);
+        check(&with("[[key]]\nname = \"n\"\nsha256 = \"12\"\n"), 7, &["sha256", "64"]);
+        check(&with("[objective]\ntardiness_weight = -2.0\n"), 1, &["tardiness_weight", "-2"]);
+        check("[[server]\n", 1, &["server"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".{0,200}") {
+            prop_assert!(Config::parse("x.toml", &text).is_err());
+        }
+
+        #[test]
+        fn damage_never_panics(place in 0..2000usize, patch in ".{0,6}") {
+            let mut text = include_str!("demo.toml").to_string();
+            let place = (0..=place % text.len()).rev().find(|&i| text.is_char_boundary(i)).unwrap();
+            text.insert_str(place, &patch);
+            let _ = Config::parse("x.toml", &text);
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Putting the parts together: start, the handle that everything asks through, stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use scheduling::{Generator, Policy, PolicyName, Purpose};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::backends::{self, Backend};
+use crate::config::{Config, ServerConfig};
+use crate::engine::{Attached, Engine, Event, Message};
+use crate::health::HealthCounter;
+use crate::journal::{
+    Accepted, Archive, Entry, Filter, Journal, JournalError, Kept, Reader, Sqlite, Writer,
+};
+use crate::metrics::Metrics;
+use crate::scheduler::{
+    Administration, Limits, Order, Quote, Rejection, RequestId, Scheduler, ServerSpec, Speed,
+};
+use crate::speed::SpeedEstimator;
+use crate::status::{Phase, Refusal, ServerView, Status};
+use crate::timeline::{Timeline, WallClock};
+use crate::worker::{self, Notice};
+
+/// Builds a policy of some name; the generator is for those that draw random numbers.
+pub type PolicyFactory =
+    Arc<dyn Fn(&PolicyName, Generator) -> Result<Box<dyn Policy>, String> + Send + Sync>;
+
+/// Connects to what stands behind a server.
+pub type BackendFactory =
+    Arc<dyn Fn(&ServerConfig, &Config) -> Result<Arc<dyn Backend>, String> + Send + Sync>;
+
+/// What surrounds a gateway; tests put other things in place.
+pub struct World {
+    /// Policies by name.
+    pub policies: PolicyFactory,
+    /// Backends by configuration.
+    pub backends: BackendFactory,
+    /// The date.
+    pub wall: WallClock,
+    /// Stands between the gateway and its journal.
+    pub journal: Box<dyn FnOnce(Sqlite) -> Box<dyn Journal> + Send>,
+}
+
+impl World {
+    /// The real world, with these policies.
+    pub fn real(policies: PolicyFactory) -> Self {
+        Self {
+            policies,
+            backends: Arc::new(backends::connect),
+            wall: WallClock::SYSTEM,
+            journal: Box::new(|sqlite| Box::new(sqlite)),
+        }
+    }
+}
+
+/// The policies that need no training.
+///
+/// # Errors
+/// For a trained agent, which is not built here.
+pub fn rules(name: &PolicyName, generator: Generator) -> Result<Box<dyn Policy>, String> {
+    name.rule(generator)
+        .map_err(|path| format!("{name}: no agent is read from {} here", path.display()))
+}
+
+/// The gateway could not be started. Nothing was accepted.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A policy cannot be built.
+    #[error("policy {0}")]
+    Policy(String),
+    /// A backend cannot be set up.
+    #[error("server {server}: {problem}")]
+    Backend {
+        /// Which.
+        server: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The listener does not work.
+    #[error("listening: {0}")]
+    Listen(#[from] std::io::Error),
+}
+
+/// A running gateway without its HTTP side.
+pub struct Gateway {
+    /// To ask it.
+    pub handle: Handle,
+    engine: JoinHandle<()>,
+    writer: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Most messages that wait for the engine.
+    const INBOX: usize = 4096;
+    /// Completed runs that speeds are learned from at the start.
+    const REMEMBERED: u32 = 48;
+
+    /// Opens the journal, connects the servers, asks each once, takes back what had not ended.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn start(config: Config, world: World) -> Result<Self, StartError> {
+        let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
+        let archive = Arc::new(Reader::open(&config.journal)?);
+        let origin = sqlite.origin();
+        let timeline = Timeline::resume(origin, archive.last()?, world.wall);
+        let policies = Policies { factory: world.policies, seed: config.seed };
+        let mut scheduler = Scheduler::new(
+            config.servers.iter().map(spec).collect(),
+            config.objective(),
+            policies.build(&config.policy)?,
+            Limits {
+                waiting: config.limits.waiting as usize,
+                attempts: config.limits.attempts,
+                reference_pixels: config.reference_pixels(),
+            },
+        );
+        let shadow = config.shadow_policy.as_ref().map(|name| policies.build(name));
+        scheduler.set_shadow(shadow.transpose()?);
+
+        let mut connected = Vec::new();
+        for server in &config.servers {
+            let backend = (world.backends)(server, &config).map_err(|problem| {
+                StartError::Backend { server: server.name.get_ref().clone(), problem }
+            })?;
+            connected.push(backend);
+        }
+        let (events, event_inbox) = mpsc::unbounded_channel();
+        let journal_events = events.clone();
+        let (writer, written) = Writer::spawn((world.journal)(sqlite), move |report| {
+            let _ = journal_events.send(Event::Report(report));
+        });
+        let mut others = Vec::new();
+        let mut attached = Vec::new();
+        for (index, (server, backend)) in config.servers.iter().zip(connected).enumerate() {
+            let estimator = server.learn_speed.then(|| SpeedEstimator::new(spec(server).speed));
+            let (worker, inbox) = mpsc::unbounded_channel();
+            let notify = {
+                let events = events.clone();
+                move |notice| {
+                    // An engine that is gone needs no news.
+                    let _ = events.send(Event::Notice(notice));
+                }
+            };
+            others.push(tokio::spawn(worker::work(index, backend.clone(), inbox, notify.clone())));
+            let health = &config.health;
+            let (interval, limit) =
+                (health.interval_seconds.duration(), health.timeout_seconds.duration());
+            others.push(tokio::spawn(async move {
+                let result = worker::probe(&*backend, limit).await;
+                notify(Notice::Probed { server: index, result });
+                worker::keep_probing(index, backend, interval, limit, notify).await;
+            }));
+            attached.push(Attached {
+                name: server.name.get_ref().as_str().into(),
+                worker,
+                health: HealthCounter::new(health.failures, health.successes),
+                estimator,
+                trouble: None,
+            });
+        }
+        let metrics = Arc::new(Metrics::default());
+        let mut engine = Engine::new(
+            &config,
+            scheduler,
+            (timeline.clone(), origin),
+            attached,
+            writer,
+            metrics.clone(),
+        );
+        for (index, server) in config.servers.iter().enumerate() {
+            engine.relearn(index, archive.completed_runs(server.name.get_ref(), Self::REMEMBERED)?);
+        }
+        let unfinished = archive.unfinished()?;
+        if !unfinished.is_empty() {
+            tracing::info!(requests = unfinished.len(), "going on with what had not ended");
+        }
+        engine.restore(unfinished);
+        let (messages, message_inbox) = mpsc::channel(Self::INBOX);
+        let engine = tokio::spawn(engine.run(message_inbox, event_inbox));
+        let config = Arc::new(config);
+        let handle = Handle { messages, archive, policies, timeline, metrics, config };
+        Ok(Self { handle, engine, writer: written, others })
+    }
+
+    /// Takes nothing more in, lets what runs finish within `grace`, and writes everything down.
+    /// What has not ended by then is in the journal and goes on at the next start.
+    pub async fn stop(self, grace: Duration) {
+        let Self { handle, engine, writer, others } = self;
+        let (reply, _closed) = oneshot::channel();
+        let _ = handle.messages.send(Message::Close { reply }).await;
+        let abort = engine.abort_handle();
+        if tokio::time::timeout(grace, engine).await.is_err() {
+            tracing::warn!("some runs did not finish in time: they run again after the next start");
+            abort.abort();
+        }
+        others.iter().for_each(JoinHandle::abort);
+        if tokio::time::timeout(Duration::from_secs(5), writer).await.is_err() {
+            tracing::error!("the journal did not close in time");
+        }
+    }
+}
+
+fn spec(server: &ServerConfig) -> ServerSpec {
+    ServerSpec {
+        name: server.name.get_ref().clone(),
+        speed: Speed { overhead: server.overhead_seconds, rate: server.steps_per_second },
+        max_pixels: server.max_pixels,
+    }
+}
+
+#[derive(Clone)]
+struct Policies {
+    factory: PolicyFactory,
+    seed: u64,
+}
+
+impl Policies {
+    fn build(&self, name: &PolicyName) -> Result<Box<dyn Policy>, StartError> {
+        let generator = Generator::new(self.seed, Purpose::Policy, 0);
+        (self.factory)(name, generator).map_err(StartError::Policy)
+    }
+}
+
+/// The way to ask a running gateway.
+#[derive(Clone)]
+pub struct Handle {
+    messages: mpsc::Sender<Message>,
+    archive: Arc<dyn Archive>,
+    policies: Policies,
+    /// The gateway's time.
+    pub timeline: Timeline,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// What it was started with.
+    pub config: Arc<Config>,
+}
+
+/// The gateway is too busy, shutting down, or its journal cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+impl Handle {
+    /// Accepts a request. Returns once it is durable.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing was accepted then.
+    pub async fn submit(&self, accepted: Arc<Accepted>) -> Result<Status, Refusal> {
+        // The archive answers for what has ended; the engine for what has not; the journal's
+        // index for what ends in between.
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Submit { accepted, reply };
+        self.messages.try_send(message).map_err(|_| Refusal::Busy)?;
+        answer.await.unwrap_or(Err(Refusal::Rejected(Rejection::Closing)))
+    }
+
+    /// What would be decided, and by which policy.
+    ///
+    /// # Errors
+    /// [`Refusal`] as for a submission.
+    pub async fn quote(&self, order: Order) -> Result<(Quote, Arc<str>), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.try_send(Message::Quote { order, reply }).map_err(|_| Refusal::Busy)?;
+        let quote = answer.await.unwrap_or(Err(Rejection::Closing));
+        quote.map_err(Refusal::Rejected)
+    }
+
+    /// How a request stands.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn status(&self, id: RequestId) -> Result<Option<Status>, Unavailable> {
+        if let Some(live) = self.ask(|reply| Message::Status { id, reply }).await? {
+            return Ok(Some(live));
+        }
+        let entry = self.read(move |archive| archive.find(id)).await?;
+        Ok(entry.map(Status::from))
+    }
+
+    /// Follows a request; none if it has ended or never was.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn watch(
+        &self,
+        id: RequestId,
+    ) -> Result<Option<watch::Receiver<Status>>, Unavailable> {
+        self.ask(|reply| Message::Watch { id, reply }).await
+    }
+
+    /// Waits until a request ends, or for so long, and says how it stands then.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn wait(&self, id: RequestId, most: Duration) -> Result<Option<Status>, Unavailable> {
+        if let Some(mut watch) = self.watch(id).await? {
+            let ended = watch.wait_for(|status| matches!(status.phase, Phase::Ended(_)));
+            if let Ok(Ok(status)) = tokio::time::timeout(most, ended).await {
+                return Ok(Some(status.clone()));
+            }
+        }
+        self.status(id).await
+    }
+
+    /// Cancels a request; false if it has ended or never was.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn cancel(&self, id: RequestId) -> Result<bool, Unavailable> {
+        self.ask(|reply| Message::Cancel { id, reply }).await
+    }
+
+    /// The servers.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn servers(&self) -> Result<Vec<ServerView>, Unavailable> {
+        self.ask(|reply| Message::Servers { reply }).await
+    }
+
+    /// Takes a server in or out; false if there is none of that name.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn administer(
+        &self,
+        server: String,
+        state: Administration,
+    ) -> Result<bool, Unavailable> {
+        self.ask(|reply| Message::Administer { server, state, reply }).await
+    }
+
+    /// Builds the policy anew, which reads a checkpoint again, and puts it in place.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; the present policy stays then.
+    pub async fn set_policy(&self, name: PolicyName) -> Result<(), Unavailable> {
+        let policies = self.policies.clone();
+        let text = name.to_string();
+        let built = tokio::task::spawn_blocking(move || policies.build(&name)).await;
+        let policy = built
+            .map_err(|error| Unavailable(error.to_string()))?
+            .map_err(|error| Unavailable(error.to_string()))?;
+        self.ask(|reply| Message::Policy { name: text.into(), policy, reply }).await
+    }
+
+    /// The metrics of the moment.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn metrics(&self) -> Result<String, Unavailable> {
+        self.ask(|reply| Message::Gauges { reply }).await?;
+        Ok(self.metrics.render())
+    }
+
+    /// The picture of a request.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn picture(&self, id: RequestId) -> Result<Kept, Unavailable> {
+        self.read(move |archive| archive.picture(id)).await
+    }
+
+    /// Requests, the latest first.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Entry>, Unavailable> {
+        self.read(move |archive| archive.list(&filter)).await
+    }
+
+    /// The request made with an idempotency key.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn by_key(
+        &self,
+        owner: Arc<str>,
+        key: String,
+    ) -> Result<Option<(RequestId, [u8; 32])>, Unavailable> {
+        self.read(move |archive| archive.by_key(&owner, &key)).await
+    }
+
+    /// The date of a time.
+    pub fn date(&self, time: scheduling::Time) -> Timestamp {
+        self.timeline.date(time)
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Unavailable("the gateway is busy or shutting down".into());
+        self.messages.try_send(message(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Archive) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let archive = self.archive.clone();
+        let result = tokio::task::spawn_blocking(move || read(&*archive)).await;
+        let result = result.map_err(|error| Unavailable(error.to_string()))?;
+        result.map_err(|error| Unavailable(error.to_string()))
+    }
+}

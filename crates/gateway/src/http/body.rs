@@ -1,0 +1,309 @@
+//! Reading what clients send: strict JSON, with the path of what is wrong.
+
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
+use jiff::Timestamp;
+use scheduling::{Seconds, Steps, TardinessPenalty};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+
+use super::Server;
+use super::problem::Problem;
+use crate::config::{Config, Side};
+use crate::journal::{Accepted, IdempotencyKey, Spec};
+use crate::scheduler::{Order, Owner, RequestId, StepBounds};
+use crate::timeline::Timeline;
+
+/// The body of `POST /v1/requests` and `POST /v1/quotes`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRequest {
+    pub(crate) prompt: String,
+    #[serde(default)]
+    pub(crate) negative_prompt: String,
+    pub(crate) width: Option<u32>,
+    pub(crate) height: Option<u32>,
+    pub(crate) seed: Option<u32>,
+    pub(crate) due_in_seconds: Option<f64>,
+    pub(crate) due: Option<String>,
+    pub(crate) penalty: Option<TardinessPenalty>,
+    pub(crate) min_steps: Option<Steps>,
+    pub(crate) max_steps: Option<Steps>,
+}
+
+/// A whole body, limited in size and in time, of a JSON content type.
+pub(crate) struct JsonBytes(pub(crate) Bytes);
+
+impl FromRequest<Server> for JsonBytes {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, server: &Server) -> Result<Self, Problem> {
+        // Web pages of strangers cannot send this type without asking first.
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        if !kind.is_some_and(|kind| kind.trim_start().starts_with("application/json")) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "not_json",
+                "the Content-Type must be application/json",
+            ));
+        }
+        let limits = &server.handle.config.limits;
+        let limit = limits.body_bytes as usize;
+        let read = axum::body::to_bytes(request.into_body(), limit);
+        match tokio::time::timeout(limits.client_seconds.duration(), read).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(_)) => Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the body could not be read whole: allowed are {limit} bytes"),
+            )),
+            Err(_) => Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "body_too_slow",
+                "the body did not arrive in time",
+            )),
+        }
+    }
+}
+
+/// Reads JSON: 400 if it is none, 422 with the path of the field if it is not of this form.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bad = |e: &serde_json::Error| {
+        Problem::new(StatusCode::BAD_REQUEST, "not_json", format!("the body is not JSON: {e}"))
+    };
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => Problem::field(path, inner.to_string()),
+            _ => bad(&inner),
+        }
+    })?;
+    deserializer.end().map_err(|e| bad(&e))?;
+    Ok(value)
+}
+
+/// Turns a body into a request, with what it leaves open taken from the configuration.
+pub(crate) fn compose(
+    new: NewRequest,
+    owner: Owner,
+    config: &Config,
+    timeline: &Timeline,
+    key: Option<IdempotencyKey>,
+) -> Result<Accepted, Problem> {
+    let limits = &config.limits;
+    for (field, text) in [("prompt", &new.prompt), ("negative_prompt", &new.negative_prompt)] {
+        if text.len() > limits.prompt_bytes as usize {
+            let (length, most) = (text.len(), limits.prompt_bytes);
+            return Err(Problem::field(field, format!("{length} bytes: allowed is 0 to {most}")));
+        }
+    }
+    let side = |field: &str, pixels: Option<u32>, default: Side| {
+        let side = pixels.map_or(Ok(default), Side::new).map_err(|e| Problem::field(field, e))?;
+        if side > limits.side {
+            let most = limits.side.get();
+            let message = format!("{} pixels: allowed is 8 to {most}", side.get());
+            return Err(Problem::field(field, message));
+        }
+        Ok(side.get())
+    };
+    let width = side("width", new.width, config.defaults.width)?;
+    let height = side("height", new.height, config.defaults.height)?;
+    let bounds = StepBounds {
+        min: new.min_steps.unwrap_or(Steps::MIN),
+        max: new.max_steps.unwrap_or(Steps::MAX),
+    };
+    if bounds.min > bounds.max {
+        let (min, max) = (bounds.min.get(), bounds.max.get());
+        let message = format!("{min} is above max_steps: allowed is 1 to {max}");
+        return Err(Problem::field("min_steps", message));
+    }
+    let slack = slack(&new, config, timeline)?;
+    let now = timeline.now();
+    let due = now + slack;
+    Ok(Accepted {
+        order: Order {
+            id: RequestId(uuid::Uuid::now_v7()),
+            owner,
+            request: scheduling::Request {
+                arrival: now,
+                due,
+                penalty: new.penalty.unwrap_or(config.defaults.penalty),
+            },
+            pixels: width * height,
+            bounds,
+            expires: due + Seconds::of(limits.expires_after_seconds.seconds()),
+        },
+        spec: Spec {
+            prompt: new.prompt,
+            negative_prompt: new.negative_prompt,
+            width,
+            height,
+            seed: new.seed.map_or_else(|| u64::from(random()), u64::from),
+        },
+        key,
+    })
+}
+
+/// From now to the due time.
+fn slack(new: &NewRequest, config: &Config, timeline: &Timeline) -> Result<Seconds, Problem> {
+    let most = config.limits.due_in_seconds.seconds();
+    let (field, seconds) = match (&new.due_in_seconds, &new.due) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::field("due", "give either due or due_in_seconds, not both"));
+        }
+        (Some(seconds), None) => ("due_in_seconds", *seconds),
+        (None, Some(date)) => {
+            let date: Timestamp = date.parse().map_err(|_| {
+                let example = "a date with time and offset such as 2030-01-31T12:00:00Z";
+                Problem::field("due", format!("{date:?} is not {example}"))
+            })?;
+            ("due", timeline.until(date).seconds())
+        }
+        (None, None) => ("due_in_seconds", config.defaults.due_in_seconds.seconds()),
+    };
+    if !(0.0..=most).contains(&seconds) || seconds == 0.0 {
+        let what = if seconds <= 0.0 { "lies in the past" } else { "is out of range" };
+        let message = format!("{seconds} s from now {what}: allowed is above 0 to {most} s");
+        return Err(Problem::field(field, message));
+    }
+    Ok(Seconds::of(seconds))
+}
+
+/// 32 random bits.
+fn random() -> u32 {
+    uuid::Uuid::new_v4().as_u128() as u32
+}
+
+/// The `Idempotency-Key` header, with the fingerprint of the body it came with.
+pub(crate) fn idempotency_key(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let wrong =
+        || Problem::field("Idempotency-Key", "allowed are 1 to 255 visible ASCII characters");
+    let key = value.to_str().map_err(|_| wrong())?.trim_matches('"');
+    if key.is_empty() || key.len() > 255 {
+        return Err(wrong());
+    }
+    Ok(Some(IdempotencyKey { key: key.into(), fingerprint: Sha256::digest(body).into() }))
+}
+
+/// `Prefer: wait=n` (RFC 7240), in seconds, at most ten minutes.
+pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<std::time::Duration> {
+    let values = headers.get_all("prefer");
+    let mut preferences = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let wait = preferences.find_map(|p| p.trim().strip_prefix("wait="))?;
+    let seconds: u64 = wait.trim().trim_matches('"').parse().ok()?;
+    Some(std::time::Duration::from_secs(seconds.min(600)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::WallClock;
+    use proptest::prelude::*;
+    use scheduling::Time;
+
+    fn intake(json: &str) -> Result<Accepted, Problem> {
+        let timeline = Timeline::resume(0.0, Time::ZERO, WallClock(|| 1_000_000.0));
+        compose(parse(json.as_bytes())?, "ann".into(), &Config::demo(), &timeline, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_open_comes_from_the_configuration() {
+        let accepted = intake(r#"{"prompt":"a red circle"}"#).unwrap();
+        assert_eq!((accepted.spec.width, accepted.spec.height), (128, 128));
+        assert_eq!(accepted.order.request.slack(), Seconds::of(10.0));
+        assert_eq!(accepted.order.request.penalty, TardinessPenalty::Linear);
+        assert_eq!(accepted.order.bounds, StepBounds::ALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_due_date_is_read_against_the_clock() {
+        let due = r#"{"prompt":"","due":"1970-01-12T13:47:10Z"}"#;
+        assert_eq!(intake(due).unwrap().order.request.slack(), Seconds::of(30.0));
+        let offset = due.replace("13:47:10Z", "14:47:10+01:00");
+        assert_eq!(intake(&offset).unwrap().order.request.slack(), Seconds::of(30.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bad_bodies_are_refused_with_field_and_allowed_values() {
+        let check = |json: &str, status: u16, field: Option<&str>, parts: &[&str]| {
+            let problem = intake(json).unwrap_err();
+            assert_eq!(problem.status.as_u16(), status, "{json}: {problem:?}");
+            assert_eq!(problem.field.as_deref(), field, "{json}");
+            for part in parts {
+                assert!(problem.detail.contains(part), "{json}: {}", problem.detail);
+            }
+        };
+        let with = |rest: &str| format!(r#"{{"prompt":"x",{rest}}}"#);
+        check("", 400, None, &["EOF"]);
+        check("{", 400, None, &["line 1"]);
+        check(r#"{"prompt":"x"}{}"#, 400, None, &["trailing"]);
+        check("{}", 422, Some("."), &["missing field `prompt`"]);
+        check(r#"{"prompt":1}"#, 422, Some("prompt"), &["expected a string"]);
+        check(&with(r#""colour":1"#), 422, Some("colour"), &["unknown field", "due_in_seconds"]);
+        check(&with(r#""width":100"#), 422, Some("width"), &["100", "multiple of 8"]);
+        check(&with(r#""height":264"#), 422, Some("height"), &["264", "8 to 256"]);
+        check(&with(r#""width":-8"#), 422, Some("width"), &["-8"]);
+        check(&with(r#""seed":4294967296"#), 422, Some("seed"), &["4294967296"]);
+        check(
+            &with(r#""penalty":"cubic""#),
+            422,
+            Some("penalty"),
+            &["`linear`, `quadratic`, `square_root`"],
+        );
+        check(&with(r#""min_steps":0"#), 422, Some("min_steps"), &["1 to 200"]);
+        check(
+            &with(r#""min_steps":9,"max_steps":8"#),
+            422,
+            Some("min_steps"),
+            &["9 is above", "1 to 8"],
+        );
+        check(&with(r#""due_in_seconds":-3"#), 422, Some("due_in_seconds"), &["past", "86400"]);
+        check(&with(r#""due_in_seconds":0"#), 422, Some("due_in_seconds"), &["past"]);
+        check(&with(r#""due_in_seconds":1e9"#), 422, Some("due_in_seconds"), &["out of range"]);
+        check(&with(r#""due":"1970-01-01T00:00:00Z""#), 422, Some("due"), &["past"]);
+        check(&with(r#""due":"tomorrow""#), 422, Some("due"), &["tomorrow", "2030-01-31"]);
+        check(&with(r#""due":"x","due_in_seconds":1"#), 422, Some("due"), &["not both"]);
+        let long = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(8193));
+        check(&long, 422, Some("prompt"), &["8193", "0 to 8192"]);
+    }
+
+    #[test]
+    fn headers_are_read_leniently_where_that_is_safe() {
+        let headers = |name: &'static str, value: &str| {
+            HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
+        };
+        let wait = |value: &str| prefer_wait(&headers("prefer", value)).map(|d| d.as_secs());
+        assert_eq!(wait("respond-async, wait=10"), Some(10));
+        assert_eq!(wait("wait=9999"), Some(600));
+        assert_eq!(wait("wait=soon"), None);
+        let key = |value: &str| idempotency_key(&headers("idempotency-key", value), b"x");
+        assert_eq!(key("\"k-1\"").unwrap().unwrap().key, "k-1");
+        assert!(key("").is_err() && key(&"k".repeat(256)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(text in ".{0,200}") {
+            let _ = parse::<NewRequest>(text.as_bytes());
+        }
+
+        #[test]
+        fn near_misses_never_panic(
+            field in "prompt|width|height|seed|due|due_in_seconds|penalty|min_steps|max_steps",
+            value in r#"-?[0-9]{1,30}|"[ -~&&[^"\\]]{0,30}"|null|true|\[\]|\{\}|1e[0-9]{1,3}|-0.0"#,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let _ = intake(&format!(r#"{{"prompt":"x","{field}":{value}}}"#));
+            });
+        }
+    }
+}

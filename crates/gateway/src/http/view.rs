@@ -1,0 +1,238 @@
+//! What requests and servers look like in JSON.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use scheduling::{Seconds, Time};
+use serde::Serialize;
+
+use crate::gateway::Handle;
+use crate::journal::DecisionEntry;
+use crate::scheduler::{Administration, Cause, Health, Outcome, Quote};
+use crate::status::{Phase, ServerView, Status};
+
+/// A request, as `GET /v1/requests/{id}` answers it.
+#[derive(Debug, Serialize)]
+pub(crate) struct RequestView {
+    id: String,
+    /// `waiting`, `running`, `completed`, `failed`, `cancelled` or `expired`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    prompt: String,
+    negative_prompt: String,
+    width: u32,
+    height: u32,
+    seed: u64,
+    penalty: scheduling::TardinessPenalty,
+    accepted_at: Timestamp,
+    due: Timestamp,
+    expires: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue_position: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<DecisionView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<ResultView>,
+}
+
+/// What was decided, and what is predicted to come of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct DecisionView {
+    server: String,
+    steps: u32,
+    predicted_start: Timestamp,
+    predicted_finish: Timestamp,
+    predicted_tardiness_seconds: f64,
+    expected_quality: f64,
+    expected_reward: f64,
+    policy: String,
+    cause: Cause,
+    why: String,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ResultView {
+    ended_at: Timestamp,
+    attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run_seconds: Option<f64>,
+    tardiness_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reward: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
+}
+
+impl RequestView {
+    pub(crate) fn new(status: &Status, handle: &Handle) -> Self {
+        let accepted = &status.accepted;
+        let (order, spec) = (&accepted.order, &accepted.spec);
+        let date = |time: Time| handle.date(time);
+        let mut view = Self {
+            id: order.id.to_string(),
+            state: "waiting",
+            reason: None,
+            prompt: spec.prompt.clone(),
+            negative_prompt: spec.negative_prompt.clone(),
+            width: spec.width,
+            height: spec.height,
+            seed: spec.seed,
+            penalty: order.request.penalty,
+            accepted_at: date(order.request.arrival),
+            due: date(order.request.due),
+            expires: date(order.expires),
+            queue_position: None,
+            progress: None,
+            decision: status.decision.as_ref().map(|d| DecisionView::new(d, status, handle)),
+            result: None,
+        };
+        match &status.phase {
+            Phase::Unplaced => view.reason = Some("no server can take it at the moment".into()),
+            Phase::Waiting { ahead } => view.queue_position = Some(*ahead),
+            Phase::Running { progress, .. } => {
+                view.state = "running";
+                view.progress = Some(progress.unwrap_or(0.0));
+            }
+            Phase::Ended(end) => {
+                view.state = match &end.outcome {
+                    Outcome::Completed => "completed",
+                    Outcome::Failed { .. } => "failed",
+                    Outcome::Cancelled => "cancelled",
+                    Outcome::Expired => "expired",
+                };
+                if let Outcome::Failed { reason } = &end.outcome {
+                    view.reason = Some(reason.clone());
+                }
+                let completed = end.outcome == Outcome::Completed;
+                view.result = Some(ResultView {
+                    ended_at: date(end.at),
+                    attempts: end.attempts,
+                    server: end.server.as_ref().map(ToString::to_string),
+                    steps: end.steps.map(scheduling::Steps::get),
+                    started_at: end.start.map(date),
+                    run_seconds: end.start.map(|start| (end.at - start).seconds()),
+                    tardiness_seconds: end.tardiness.seconds(),
+                    quality: end.quality,
+                    reward: end.reward,
+                    image: completed.then(|| format!("/v1/requests/{}/image", order.id)),
+                });
+            }
+        }
+        view
+    }
+}
+
+impl DecisionView {
+    fn new(entry: &DecisionEntry, status: &Status, handle: &Handle) -> Self {
+        let request = &status.accepted.order.request;
+        let objective = handle.config.objective();
+        let tardiness = (entry.finish - request.due).positive_part();
+        let quality = objective.quality(entry.steps);
+        Self {
+            server: entry.server.to_string(),
+            steps: entry.steps.get(),
+            predicted_start: handle.date(entry.start),
+            predicted_finish: handle.date(entry.finish),
+            predicted_tardiness_seconds: tardiness.seconds(),
+            expected_quality: quality,
+            expected_reward: objective.reward(entry.steps, request.penalty, tardiness),
+            policy: entry.policy.to_string(),
+            cause: entry.cause,
+            why: why(entry, quality, tardiness),
+        }
+    }
+
+    /// What would be decided, as `POST /v1/quotes` answers it.
+    pub(crate) fn quoted(
+        quote: &Quote,
+        policy: Arc<str>,
+        status: &Status,
+        handle: &Handle,
+    ) -> Self {
+        let entry = DecisionEntry {
+            at: handle.timeline.now(),
+            cause: Cause::Arrival,
+            server: handle.config.servers[quote.decision.server].name.get_ref().as_str().into(),
+            steps: quote.decision.steps,
+            start: quote.execution.start,
+            finish: quote.execution.finish,
+            policy,
+            unbounded: quote.unbounded,
+        };
+        Self::new(&entry, status, handle)
+    }
+}
+
+/// One sentence for people.
+fn why(entry: &DecisionEntry, quality: f64, tardiness: Seconds) -> String {
+    let occasion = match entry.cause {
+        Cause::Arrival => "on arrival",
+        Cause::ServerUp => "again, as a server came back",
+        Cause::ServerDown => "again, as its server stopped answering",
+        Cause::ServerSlower => "again, as its server turned out slower",
+        Cause::Drained => "again, as its server is being drained",
+        Cause::Retry => "again, as its run failed",
+        Cause::Restart => "again, as its run was lost in a restart",
+    };
+    let wait = (entry.start - entry.at).positive_part().seconds();
+    let late = match tardiness.seconds() {
+        0.0 => "on time".to_string(),
+        seconds => format!("{seconds:.1} s late"),
+    };
+    let bounds = match entry.unbounded {
+        Some(steps) => format!("; the policy asked for {} steps, outside your bounds", steps.get()),
+        None => String::new(),
+    };
+    format!(
+        "decided by {} {occasion}: {} steps on {} after {wait:.1} s of waiting are worth quality \
+         {quality:.1}, {late}{bounds}",
+        entry.policy,
+        entry.steps.get(),
+        entry.server
+    )
+}
+
+/// A server, as `GET /v1/servers` answers it.
+#[derive(Debug, Serialize)]
+pub(crate) struct ServerJson {
+    name: String,
+    healthy: bool,
+    enabled: bool,
+    steps_per_second: f64,
+    overhead_seconds: f64,
+    max_pixels: u32,
+    running: Option<String>,
+    waiting: usize,
+    backlog_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trouble: Option<String>,
+}
+
+impl From<ServerView> for ServerJson {
+    fn from(view: ServerView) -> Self {
+        Self {
+            name: view.name.to_string(),
+            healthy: view.health == Health::Healthy,
+            enabled: view.administration == Administration::Enabled,
+            steps_per_second: view.speed.rate.steps_per_second(),
+            overhead_seconds: view.speed.overhead.seconds(),
+            max_pixels: view.max_pixels,
+            running: view.running.map(|run| run.id.request.to_string()),
+            waiting: view.waiting,
+            backlog_seconds: view.backlog.seconds(),
+            trouble: view.trouble,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What is written down, and the form in which it is read back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use scheduling::{Seconds, Steps, TardinessPenalty, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::scheduler::{Cause, Decided, End, Order, Outcome, RequestId, Run, RunId};
+
+/// The picture that is wanted: what a backend must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// What it should show.
+    pub prompt: String,
+    /// What it should not show.
+    pub negative_prompt: String,
+    /// In pixels.
+    pub width: u32,
+    /// In pixels.
+    pub height: u32,
+    /// Of the initial noise.
+    pub seed: u64,
+}
+
+/// A key under which the requester may repeat a request without making a second one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// As sent.
+    pub key: String,
+    /// SHA-256 of the body it was sent with.
+    pub fingerprint: [u8; 32],
+}
+
+/// A request as accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Accepted {
+    /// For the scheduler.
+    pub order: Order,
+    /// For the backend.
+    pub spec: Spec,
+    /// For repetition.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A finished picture, checked to be a PNG of the wanted size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    /// The PNG.
+    pub png: Bytes,
+    /// Until when it is kept.
+    pub kept_until: Time,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// A request came in.
+    Accepted(Arc<Accepted>),
+    /// It could not be acknowledged after all: forget it.
+    Withdrawn(RequestId),
+    /// It was decided.
+    Decided {
+        /// What and why.
+        decided: Decided,
+        /// Name of the server.
+        server: Arc<str>,
+        /// Name of the policy.
+        policy: Arc<str>,
+        /// What the shadow policy would have decided: name of the server, and steps.
+        shadow: Option<(Arc<str>, Steps)>,
+    },
+    /// A run was dispatched.
+    Started {
+        /// The run.
+        run: Run,
+        /// Name of the server.
+        server: Arc<str>,
+    },
+    /// The backend gave the run a name of its own, by which it can be looked up.
+    Ticket {
+        /// The run.
+        run: RunId,
+        /// The backend's name for it.
+        ticket: String,
+    },
+    /// A run failed.
+    RunFailed {
+        /// The run.
+        run: RunId,
+        /// When.
+        at: Time,
+        /// Why.
+        reason: String,
+    },
+    /// A request ended.
+    Ended {
+        /// How.
+        end: End,
+        /// Name of the server of the last run.
+        server: Option<Arc<str>>,
+        /// Its picture, if completed.
+        picture: Option<Picture>,
+    },
+    /// Pictures whose time is over are deleted.
+    Forget {
+        /// The present.
+        now: Time,
+    },
+}
+
+/// A request read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Position in the order of acceptance.
+    pub position: i64,
+    /// As accepted.
+    pub accepted: Accepted,
+    /// The latest decision.
+    pub decision: Option<DecisionEntry>,
+    /// The end, if it has ended.
+    pub end: Option<EndEntry>,
+}
+
+/// A decision read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecisionEntry {
+    /// When it was taken.
+    pub at: Time,
+    /// Why.
+    pub cause: Cause,
+    /// Name of the server.
+    pub server: Arc<str>,
+    /// Steps.
+    pub steps: Steps,
+    /// Predicted start.
+    pub start: Time,
+    /// Predicted finish.
+    pub finish: Time,
+    /// Name of the policy.
+    pub policy: Arc<str>,
+    /// Steps the policy asked for, where the bounds changed them.
+    pub unbounded: Option<Steps>,
+}
+
+/// An end read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndEntry {
+    /// When.
+    pub at: Time,
+    /// How.
+    pub outcome: Outcome,
+    /// Name of the server of the last run.
+    pub server: Option<Arc<str>>,
+    /// Steps of the last run.
+    pub steps: Option<Steps>,
+    /// Start of the last run.
+    pub start: Option<Time>,
+    /// Runs it took.
+    pub attempts: u32,
+    /// τ_i
+    pub tardiness: Seconds,
+    /// Q(s_i), if completed.
+    pub quality: Option<f64>,
+    /// Eq. (5), if completed.
+    pub reward: Option<f64>,
+}
+
+/// Whether a picture can still be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Here it is.
+    Here(Bytes),
+    /// Its time is over.
+    Gone,
+    /// There never was one.
+    Never,
+}
+
+/// Which requests to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only this owner's.
+    pub owner: Option<String>,
+    /// Only those that ended so: `completed`, `failed`, `cancelled`, `expired`, or `live` for
+    /// those that have not ended.
+    pub state: Option<String>,
+    /// Only those that were decided for this server.
+    pub server: Option<String>,
+    /// Only those with this penalty.
+    pub penalty: Option<TardinessPenalty>,
+    /// Only those accepted before this position.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A request that had not ended when the journal was last written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unfinished {
+    /// As accepted.
+    pub accepted: Accepted,
+    /// Runs started.
+    pub attempts: u32,
+    /// Runs that failed.
+    pub failures: u32,
+    /// The run that was under way.
+    pub open: Option<OpenRun>,
+}
+
+/// A run that was under way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenRun {
+    /// Name of the server.
+    pub server: Arc<str>,
+    /// Steps.
+    pub steps: Steps,
+    /// Start.
+    pub start: Time,
+    /// Predicted duration.
+    pub service: Seconds,
+    /// The backend's name for it.
+    pub ticket: Option<String>,
+}
+
+/// A run that completed, for learning speeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CompletedRun {
+    /// Steps.
+    pub steps: Steps,
+    /// Width times height.
+    pub pixels: u32,
+    /// How long it took.
+    pub took: Seconds,
+}

@@ -1,0 +1,250 @@
+//! What goes into the scheduler and what comes out.
+
+use std::fmt;
+use std::sync::Arc;
+
+use scheduling::{Decision, Execution, Objective, Request, Seconds, Steps, Time};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Name of a request for as long as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub uuid::Uuid);
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+/// Whose request it is: the name of an API key, or `local` where there are none.
+pub type Owner = Arc<str>;
+
+/// What the scheduler must know about a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// Its name.
+    pub id: RequestId,
+    /// Whose it is.
+    pub owner: Owner,
+    /// Arrival, due time, penalty.
+    pub request: Request,
+    /// Width times height.
+    pub pixels: u32,
+    /// Steps the requester accepts.
+    pub bounds: StepBounds,
+    /// From when on it is not worth starting any more.
+    pub expires: Time,
+}
+
+/// Fewest and most steps that the requester accepts; the fewest are not above the most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepBounds {
+    /// Fewest.
+    pub min: Steps,
+    /// Most.
+    pub max: Steps,
+}
+
+impl StepBounds {
+    /// Everything.
+    pub const ALL: Self = Self { min: Steps::MIN, max: Steps::MAX };
+
+    /// The nearest number of steps within the bounds.
+    pub fn clamp(self, steps: Steps) -> Steps {
+        steps.clamp(self.min, self.max)
+    }
+}
+
+/// One attempt to run a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId {
+    /// The request.
+    pub request: RequestId,
+    /// 1 for the first run.
+    pub attempt: u32,
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.request, self.attempt)
+    }
+}
+
+/// A run as it was started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Run {
+    /// Which.
+    pub id: RunId,
+    /// Index of the server.
+    pub server: usize,
+    /// s_i
+    pub steps: Steps,
+    /// When it started.
+    pub start: Time,
+    /// How long it was predicted to take.
+    pub service: Seconds,
+}
+
+/// What a policy would decide now, after the requester's bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quote {
+    /// Server and steps.
+    pub decision: Decision,
+    /// Predicted start and finish.
+    pub execution: Execution,
+    /// Steps the policy asked for, where the requester's bounds changed them.
+    pub unbounded: Option<Steps>,
+    /// What the shadow policy would decide.
+    pub shadow: Option<Decision>,
+}
+
+/// Why a request was decided, or decided again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It arrived.
+    Arrival,
+    /// A server came back.
+    ServerUp,
+    /// Its server stopped answering.
+    ServerDown,
+    /// Its server turned out slower than thought.
+    ServerSlower,
+    /// Its server is being drained.
+    Drained,
+    /// Its run failed.
+    Retry,
+    /// Its run was lost in a restart.
+    Restart,
+}
+
+/// A decision that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decided {
+    /// The request.
+    pub request: RequestId,
+    /// When.
+    pub at: Time,
+    /// Why.
+    pub cause: Cause,
+    /// What.
+    pub quote: Quote,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// There is a picture.
+    Completed,
+    /// There is none, and why.
+    Failed {
+        /// What the last run said.
+        reason: String,
+    },
+    /// The requester gave up.
+    Cancelled,
+    /// It was not started before it expired.
+    Expired,
+}
+
+/// The end of a request, with what it was worth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct End {
+    /// The request.
+    pub request: RequestId,
+    /// When it ended.
+    pub at: Time,
+    /// How.
+    pub outcome: Outcome,
+    /// The run it ended with, if one had started.
+    pub run: Option<Run>,
+    /// Runs it took.
+    pub attempts: u32,
+    /// τ_i at the end, whatever the outcome.
+    pub tardiness: Seconds,
+    /// Q(s_i), if completed.
+    pub quality: Option<f64>,
+    /// Eq. (5), if completed.
+    pub reward: Option<f64>,
+}
+
+impl End {
+    pub(super) fn new(
+        at: Time,
+        order: &Order,
+        attempts: u32,
+        outcome: Outcome,
+        run: Option<Run>,
+        objective: &Objective,
+    ) -> Self {
+        let tardiness = (at - order.request.due).positive_part();
+        let steps = (outcome == Outcome::Completed).then(|| run.expect("a run completed").steps);
+        Self {
+            request: order.id,
+            at,
+            outcome,
+            run,
+            attempts,
+            tardiness,
+            quality: steps.map(|s| objective.quality(s)),
+            reward: steps.map(|s| objective.reward(s, order.request.penalty, tardiness)),
+        }
+    }
+}
+
+/// Something to be done outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write down and tell a decision.
+    Decided(Decided),
+    /// Tell that no available server can take the request now.
+    Unplaced(RequestId),
+    /// Dispatch a run to its server.
+    Start(Run),
+    /// Ask the server for a run that was dispatched before a restart.
+    LookUp(Run),
+    /// Stop a run; its server stays taken until the run reports its end.
+    Abort(Run),
+    /// Write down and tell the end of a request.
+    Ended(End),
+}
+
+/// Why a request is not accepted. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
+pub enum Rejection {
+    /// The bounded queue is full.
+    #[error("{waiting} requests are waiting, which is the most that may")]
+    QueueFull {
+        /// How many wait.
+        waiting: usize,
+        /// Until a place is expected to come free.
+        retry_after: Seconds,
+    },
+    /// The queue is contended and this owner holds its share of it.
+    #[error("{held} of your requests have not ended: while others wait, {share} are allowed")]
+    ShareUsedUp {
+        /// How many the owner holds.
+        held: usize,
+        /// How many it may hold now.
+        share: usize,
+        /// Until a place is expected to come free.
+        retry_after: Seconds,
+    },
+    /// No server is healthy and enabled.
+    #[error("no server is available at the moment")]
+    NoServer,
+    /// No server, available or not, takes a picture of this size.
+    #[error("no server takes {pixels} pixels: the most is {most}")]
+    TooLarge {
+        /// Asked for.
+        pixels: u32,
+        /// Largest picture of any server.
+        most: u32,
+    },
+    /// The gateway is shutting down.
+    #[error("the gateway is shutting down")]
+    Closing,
+}

@@ -1,0 +1,469 @@
+//! The deterministic heart: who waits where, what runs, and how each request ends.
+//!
+//! [`Scheduler`] is fed events, each with the present as an argument, and answers with
+//! [`Effect`]s for others to carry out: dispatch a run, abort one, write down a decision or an end.
+//! It reads no clock and does no I/O, so any history of a gateway can be replayed through it.
+//!
+//! Invariant: a request that was accepted leaves through exactly one [`Effect::Ended`].
+
+mod admission;
+mod decide;
+mod event;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use scheduling::{Objective, Policy, Steps, Time};
+
+pub use event::{
+    Cause, Decided, Effect, End, Order, Outcome, Owner, Quote, Rejection, RequestId, Run, RunId,
+    StepBounds,
+};
+pub use server::{Administration, Health, Occupancy, ServerSpec, ServerState, Speed};
+
+/// What bounds the scheduler.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests that may wait at once, over all servers; those that run are not counted.
+    pub waiting: usize,
+    /// Runs of one request that may fail before the request does.
+    pub attempts: u32,
+    /// Picture size, in pixels, at which the step rates of the servers hold.
+    pub reference_pixels: u32,
+}
+
+/// Queue state of all servers and the life of all requests that have not ended.
+pub struct Scheduler {
+    servers: Vec<ServerState>,
+    live: HashMap<RequestId, Live>,
+    /// Requests that no available server can take at the moment, in order of arrival.
+    unplaced: BTreeMap<Ticket, RequestId>,
+    /// Requests of each owner that have not ended.
+    held: HashMap<Owner, usize>,
+    objective: Objective,
+    policy: Box<dyn Policy>,
+    shadow: Option<Box<dyn Policy>>,
+    limits: Limits,
+    gate: Gate,
+    tickets: u64,
+    effects: Vec<Effect>,
+}
+
+/// Order of acceptance, which is the order of all that is first come first served.
+type Ticket = u64;
+
+/// Whether runs may start and requests come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Business as usual.
+    Open,
+    /// Requests come in, but nothing starts: what ends could not be written down.
+    Holding,
+    /// Nothing comes in and nothing starts; what runs may finish.
+    Closing,
+}
+
+/// A request that has not ended.
+#[derive(Clone, Debug)]
+struct Live {
+    order: Order,
+    ticket: Ticket,
+    record: Acceptance,
+    place: Place,
+    /// Runs started so far.
+    attempts: u32,
+    /// Runs that failed.
+    failures: u32,
+    /// The server on which the last run failed: another one is preferred.
+    avoid: Option<usize>,
+}
+
+/// Whether the journal has the request yet. Nothing runs before it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Acceptance {
+    Pending,
+    Durable,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Queued { server: usize, steps: Steps },
+    Unplaced,
+    Running { server: usize },
+}
+
+/// Where a request stands, as others may see it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Standing {
+    /// In the queue of `server`, with `ahead` requests before it, the running one included.
+    Waiting {
+        /// Index of the server.
+        server: usize,
+        /// Requests before it.
+        ahead: usize,
+    },
+    /// No available server can take it at the moment.
+    Unplaced,
+    /// It runs.
+    Running {
+        /// Index of the server.
+        server: usize,
+    },
+}
+
+impl Scheduler {
+    /// A scheduler without requests. Servers are taken as unhealthy until
+    /// [`Scheduler::server_up`].
+    ///
+    /// # Panics
+    /// If there is no server.
+    pub fn new(
+        servers: Vec<ServerSpec>,
+        objective: Objective,
+        policy: Box<dyn Policy>,
+        limits: Limits,
+    ) -> Self {
+        assert!(!servers.is_empty(), "the configuration has at least one server");
+        Self {
+            servers: servers.into_iter().map(ServerState::new).collect(),
+            live: HashMap::new(),
+            unplaced: BTreeMap::new(),
+            held: HashMap::new(),
+            objective,
+            policy,
+            shadow: None,
+            limits,
+            gate: Gate::Open,
+            tickets: 0,
+            effects: Vec::new(),
+        }
+    }
+
+    /// What is to be done since the last call, in order.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Accepts and decides a request, or says why not. It starts only after
+    /// [`Scheduler::recorded`].
+    ///
+    /// # Errors
+    /// [`Rejection`]; nothing has changed then.
+    pub fn submit(&mut self, now: Time, order: Order) -> Result<(), Rejection> {
+        self.admit(now, &order)?;
+        let id = order.id;
+        self.insert(order, Acceptance::Pending, 0, 0);
+        self.place(now, id, Cause::Arrival);
+        Ok(())
+    }
+
+    /// What [`Scheduler::submit`] would decide at this moment.
+    ///
+    /// # Errors
+    /// The same [`Rejection`].
+    pub fn quote(&mut self, now: Time, order: &Order) -> Result<Quote, Rejection> {
+        self.admit(now, order)?;
+        self.decide(now, order, None).ok_or(Rejection::NoServer)
+    }
+
+    /// The journal has the request: it may start.
+    pub fn recorded(&mut self, now: Time, id: RequestId) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.record = Acceptance::Durable;
+            if let Place::Queued { server, .. } = live.place {
+                self.start_next(now, server);
+            }
+        }
+    }
+
+    /// The journal could not take the request, which therefore never was accepted: it leaves
+    /// without an end.
+    pub fn withdraw(&mut self, now: Time, id: RequestId) {
+        if self.live.get(&id).is_some_and(|live| live.record == Acceptance::Pending) {
+            self.remove(now, id);
+        }
+    }
+
+    /// Takes back a request that was accepted before a restart. It is decided when a server that
+    /// can run it comes up.
+    pub fn restore(&mut self, order: Order, attempts: u32, failures: u32) {
+        let id = order.id;
+        let ticket = self.insert(order, Acceptance::Durable, attempts, failures);
+        self.unplaced.insert(ticket, id);
+    }
+
+    /// Takes back a request that was running on `server` at the time of a crash, so that it can be
+    /// looked up there. A server that is taken leaves the request to be decided anew.
+    pub fn restore_running(&mut self, now: Time, order: Order, run: Run, failures: u32) {
+        let (id, server) = (order.id, run.server);
+        let ticket = self.insert(order, Acceptance::Durable, run.id.attempt, failures);
+        match self.servers.get_mut(server) {
+            Some(state) if state.occupancy == Occupancy::Idle => {
+                state.occupy(now, run);
+                self.live.get_mut(&id).expect("just inserted").place = Place::Running { server };
+                self.effects.push(Effect::LookUp(run));
+            }
+            _ => {
+                self.unplaced.insert(ticket, id);
+            }
+        }
+    }
+
+    /// The run has come so far, as a share of 0 to 1: the predicted finish follows it.
+    pub fn progressed(&mut self, now: Time, run: RunId, share: f64) {
+        if let Some(server) = self.server_of(run) {
+            self.servers[server].progressed(now, share);
+        }
+    }
+
+    /// The run produced its picture. A run that is not the current one of its server is ignored.
+    pub fn completed(&mut self, now: Time, run: RunId) {
+        let Some((server, occupancy)) = self.vacate(run) else { return };
+        if let Occupancy::Running { run, .. } = occupancy {
+            self.end(now, run.id.request, Outcome::Completed, Some(run));
+        }
+        self.start_next(now, server);
+    }
+
+    /// The run failed. The request is decided again unless it has used up its budget.
+    pub fn failed(&mut self, now: Time, run: RunId, reason: &str) {
+        let Some((server, occupancy)) = self.vacate(run) else { return };
+        if let Occupancy::Running { run, .. } = occupancy {
+            let id = run.id.request;
+            let budget = self.limits.attempts;
+            let live = self.live.get_mut(&id).expect("what runs is live");
+            live.avoid = Some(server);
+            live.failures += 1;
+            live.place = Place::Unplaced;
+            if live.failures >= budget {
+                let reason = reason.to_string();
+                self.end(now, id, Outcome::Failed { reason }, Some(run));
+            } else {
+                self.place(now, id, Cause::Retry);
+            }
+        }
+        self.start_next(now, server);
+    }
+
+    /// The run cannot be found any more after a restart, which is not the request's fault: it is
+    /// decided again without counting as failed.
+    pub fn lost(&mut self, now: Time, run: RunId) {
+        let Some((server, occupancy)) = self.vacate(run) else { return };
+        if let Occupancy::Running { run, .. } = occupancy {
+            self.live.get_mut(&run.id.request).expect("what runs is live").place = Place::Unplaced;
+            self.place(now, run.id.request, Cause::Restart);
+        }
+        self.start_next(now, server);
+    }
+
+    /// The requester gives up. False if the request is unknown or has ended.
+    pub fn cancel(&mut self, now: Time, id: RequestId) -> bool {
+        let Some(live) = self.live.get(&id) else { return false };
+        let place = live.place;
+        let mut run = None;
+        if let Place::Running { server } = place {
+            run = self.servers[server].stop();
+            self.effects.extend(run.map(Effect::Abort));
+        }
+        self.end(now, id, Outcome::Cancelled, run);
+        true
+    }
+
+    /// A server answers again. All waiting requests are decided again, in order of acceptance, as
+    /// the capacity that came back is for those who have waited.
+    pub fn server_up(&mut self, now: Time, server: usize) {
+        if std::mem::replace(&mut self.servers[server].health, Health::Healthy) != Health::Healthy {
+            self.capacity_grew(now);
+        }
+    }
+
+    /// A server stopped answering: what waits there is decided again. What runs there ends by its
+    /// own report.
+    pub fn server_down(&mut self, now: Time, server: usize) {
+        self.servers[server].health = Health::Unhealthy;
+        self.replace_waiting(now, &[server], Cause::ServerDown);
+    }
+
+    /// The operator takes a server in or out. What runs on a draining server finishes; what waits
+    /// there is decided again.
+    pub fn administer(&mut self, now: Time, server: usize, state: Administration) {
+        let before = std::mem::replace(&mut self.servers[server].administration, state);
+        match state {
+            Administration::Draining => self.replace_waiting(now, &[server], Cause::Drained),
+            Administration::Enabled if before != state => self.capacity_grew(now),
+            Administration::Enabled => {}
+        }
+    }
+
+    /// A server turned out to be of another speed. What waits there is decided again if it became
+    /// notably slower.
+    pub fn server_speed(&mut self, now: Time, server: usize, speed: Speed) {
+        let before = std::mem::replace(&mut self.servers[server].speed, speed);
+        let typical = Steps::saturating(30.0);
+        let slower = speed.service_time(typical, 1.0).seconds()
+            > Self::NOTABLY * before.service_time(typical, 1.0).seconds();
+        if slower {
+            self.replace_waiting(now, &[server], Cause::ServerSlower);
+        } else {
+            self.refresh_services(server);
+        }
+    }
+
+    /// Growth of the service time from which waiting requests are decided again.
+    const NOTABLY: f64 = 1.2;
+
+    /// Lets time pass: ends what has expired and decides again what waits behind a run that is
+    /// overdue.
+    pub fn tick(&mut self, now: Time) {
+        let mut expired: Vec<_> = (self.live.values())
+            .filter(|l| !matches!(l.place, Place::Running { .. }) && l.order.expires <= now)
+            .filter(|l| l.record == Acceptance::Durable)
+            .map(|l| (l.ticket, l.order.id))
+            .collect();
+        expired.sort_unstable();
+        for (_, id) in expired {
+            self.end(now, id, Outcome::Expired, None);
+        }
+        for server in 0..self.servers.len() {
+            if self.servers[server].overdue(now) {
+                self.replace_waiting(now, &[server], Cause::ServerSlower);
+            }
+        }
+    }
+
+    /// Opens or closes the gate; opening starts what waits.
+    pub fn set_gate(&mut self, now: Time, gate: Gate) {
+        if self.gate != Gate::Closing {
+            self.gate = gate;
+        }
+        for server in 0..self.servers.len() {
+            self.start_next(now, server);
+        }
+    }
+
+    /// Puts another policy in place, from the next decision on.
+    pub fn set_policy(&mut self, policy: Box<dyn Policy>) {
+        self.policy = policy;
+    }
+
+    /// A policy whose decisions are written down and never carried out.
+    pub fn set_shadow(&mut self, shadow: Option<Box<dyn Policy>>) {
+        self.shadow = shadow;
+    }
+
+    /// The servers, in the order of the configuration.
+    pub fn servers(&self) -> &[ServerState] {
+        &self.servers
+    }
+
+    /// Time until `server` has finished all that was dispatched to it.
+    pub fn backlog(&self, now: Time, server: usize) -> scheduling::Seconds {
+        (self.servers[server].free_at(now) - now).positive_part()
+    }
+
+    /// What the decisions are judged by.
+    pub fn objective(&self) -> &Objective {
+        &self.objective
+    }
+
+    /// Where a live request stands.
+    pub fn standing(&self, id: RequestId) -> Option<Standing> {
+        Some(match self.live.get(&id)?.place {
+            Place::Unplaced => Standing::Unplaced,
+            Place::Running { server } => Standing::Running { server },
+            Place::Queued { server, .. } => {
+                Standing::Waiting { server, ahead: self.servers[server].ahead_of(id) }
+            }
+        })
+    }
+
+    /// Requests that have not ended.
+    pub fn live(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Requests that wait for a server.
+    pub fn waiting(&self) -> usize {
+        self.unplaced.len() + self.servers.iter().map(|s| s.waiting.len()).sum::<usize>()
+    }
+
+    fn insert(&mut self, order: Order, record: Acceptance, attempts: u32, failures: u32) -> Ticket {
+        let ticket = self.tickets;
+        self.tickets += 1;
+        *self.held.entry(order.owner.clone()).or_default() += 1;
+        let place = Place::Unplaced;
+        let live = Live { ticket, record, place, attempts, failures, avoid: None, order };
+        let previous = self.live.insert(live.order.id, live);
+        debug_assert!(previous.is_none(), "identifiers are unique");
+        ticket
+    }
+
+    fn end(&mut self, now: Time, id: RequestId, outcome: Outcome, run: Option<Run>) {
+        if let Some(live) = self.remove(now, id) {
+            let end = End::new(now, &live.order, live.attempts, outcome, run, &self.objective);
+            self.effects.push(Effect::Ended(end));
+        }
+    }
+
+    /// Takes a request out of everything. The queue behind it moves up.
+    fn remove(&mut self, now: Time, id: RequestId) -> Option<Live> {
+        let live = self.live.remove(&id)?;
+        let owner = &live.order.owner;
+        if let Some(held) = self.held.get_mut(owner) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(owner);
+            }
+        }
+        match live.place {
+            Place::Unplaced => {
+                self.unplaced.remove(&live.ticket);
+            }
+            Place::Queued { server, .. } => {
+                self.servers[server].waiting.retain(|waiting| waiting.id != id);
+                self.start_next(now, server);
+            }
+            Place::Running { .. } => {}
+        }
+        Some(live)
+    }
+
+    fn server_of(&self, run: RunId) -> Option<usize> {
+        self.servers.iter().position(|s| s.occupancy.run().is_some_and(|r| r.id == run))
+    }
+
+    fn vacate(&mut self, run: RunId) -> Option<(usize, Occupancy)> {
+        let server = self.server_of(run)?;
+        let occupancy = std::mem::replace(&mut self.servers[server].occupancy, Occupancy::Idle);
+        Some((server, occupancy))
+    }
+
+    /// Starts the head of the queue if the server is free and the journal has the request.
+    fn start_next(&mut self, now: Time, server: usize) {
+        let state = &mut self.servers[server];
+        if self.gate != Gate::Open || !state.available() || state.occupancy != Occupancy::Idle {
+            return;
+        }
+        let Some(head) = state.waiting.front() else { return };
+        let id = head.id;
+        let live = self.live.get_mut(&id).expect("what waits is live");
+        let Place::Queued { steps, .. } = live.place else { unreachable!("it waits") };
+        if live.record == Acceptance::Pending {
+            return;
+        }
+        let head = state.waiting.pop_front().expect("it has a front");
+        live.attempts += 1;
+        live.place = Place::Running { server };
+        let run = Run {
+            id: RunId { request: id, attempt: live.attempts },
+            server,
+            steps,
+            start: now,
+            service: head.service,
+        };
+        state.occupy(now, run);
+        self.effects.push(Effect::Start(run));
+    }
+}

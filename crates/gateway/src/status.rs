@@ -1,0 +1,84 @@
+//! What others may see of requests and servers.
+
+use std::sync::Arc;
+
+use scheduling::{Seconds, Time};
+
+use crate::journal::{Accepted, DecisionEntry, EndEntry, Entry};
+use crate::scheduler::{Administration, Health, Rejection, RequestId, Run, Speed};
+
+/// A request as others may see it.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// As accepted.
+    pub accepted: Arc<Accepted>,
+    /// The latest decision.
+    pub decision: Option<DecisionEntry>,
+    /// How far it is.
+    pub phase: Phase,
+}
+
+/// How far a request is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Phase {
+    /// In a queue.
+    Waiting {
+        /// Requests ahead in its queue, the running one included.
+        ahead: usize,
+    },
+    /// No available server can take it at the moment.
+    Unplaced,
+    /// It runs.
+    Running {
+        /// Since when.
+        start: Time,
+        /// Share that is done, where the backend tells.
+        progress: Option<f64>,
+    },
+    /// It has ended.
+    Ended(EndEntry),
+}
+
+impl From<Entry> for Status {
+    fn from(entry: Entry) -> Self {
+        let phase = entry.end.map_or(Phase::Unplaced, Phase::Ended);
+        Self { accepted: Arc::new(entry.accepted), decision: entry.decision, phase }
+    }
+}
+
+/// Why a request was not taken in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// The scheduler says no.
+    Rejected(Rejection),
+    /// The journal cannot be written.
+    Journal(String),
+    /// The owner's idempotency key belongs to a request that has not ended, made with this
+    /// fingerprint, or to one that only the journal knows.
+    KeyTaken(Option<(RequestId, [u8; 32])>),
+    /// More messages are waiting for the engine than it takes.
+    Busy,
+}
+
+/// A server as others may see it.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether it answers.
+    pub health: Health,
+    /// Whether it is to be used.
+    pub administration: Administration,
+    /// The speed that decisions are made with.
+    pub speed: Speed,
+    /// Largest picture.
+    pub max_pixels: u32,
+    /// What it runs, and since when.
+    pub running: Option<Run>,
+    /// Requests in its queue.
+    pub waiting: usize,
+    /// m_j
+    pub backlog: Seconds,
+    /// Why the last probe or run failed, until one succeeds.
+    pub trouble: Option<String>,
+}
