@@ -25,7 +25,9 @@ impl Recipe {
     /// # Errors
     /// [`PolicyError::Checkpoint`]
     pub fn load(name: &PolicyName) -> Result<Self, PolicyError> {
-        let PolicyName::Agent { checkpoint, .. } = name else { return Ok(Self::Rule(name.clone())) };
+        let PolicyName::Agent { checkpoint, .. } = name else {
+            return Ok(Self::Rule(name.clone()));
+        };
         let checkpoint = Checkpoint::load(checkpoint)
             .map_err(|source| PolicyError::Checkpoint { policy: name.to_string(), source })?;
         Ok(Self::Trained(name.clone(), Arc::new(checkpoint.training.actor)))

@@ -19,9 +19,7 @@ pub use evaluation::{
 };
 pub use plan::{Measure, Plan, Source, Training, Unit};
 pub use report::report;
-pub use results::{
-    Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv,
-};
+pub use results::{Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv};
 pub use run::{Outcome, RunError, run};
 pub use study::{
     Effort, FigureKind, Learned, Panel, PanelFile, Quick, Study, StudyError, StudyFile, Sweep,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agent::{Checkpoint, Hyperparameters, PolicyError, Recipe};
-use scheduling::PolicyName;
+use scheduling::{Cap, PolicyName};
 use serde_json::json;
 use simulation::Scenario;
 
@@ -121,8 +121,7 @@ impl Plan {
                 };
                 for (recipe, identity) in &given {
                     // Fails now and not after an hour if the checkpoint does not fit the cluster.
-                    let generator =
-                        scheduling::Generator::new(0, scheduling::Purpose::Policy, 0);
+                    let generator = scheduling::Generator::new(0, scheduling::Purpose::Policy, 0);
                     let cluster = scenario.cluster(0, simulation::Episode::Evaluation(0));
                     recipe.policy(&cluster, generator)?;
                     let source = Source::Given(recipe.clone());
@@ -239,7 +238,7 @@ fn unit_key(study: &Study, scenario: &Scenario, policy: &serde_json::Value) -> K
 
 /// What determines a given policy: its name, and the bytes of its checkpoint.
 fn identity(name: &PolicyName) -> serde_json::Value {
-    let PolicyName::Agent { checkpoint } = name else { return json!(name.to_string()) };
+    let PolicyName::Agent { checkpoint, cap } = name else { return json!(name.to_string()) };
     let mut files: Vec<_> = fs::read_dir(checkpoint)
         .into_iter()
         .flatten()
@@ -248,7 +247,8 @@ fn identity(name: &PolicyName) -> serde_json::Value {
         .collect();
     files.sort();
     let contents: Vec<_> = files.iter().map(|file| fs::read(file).unwrap_or_default()).collect();
-    json!({ "checkpoint": Key::new(&json!(contents)).hash() })
+    let cap = cap.map(|Cap(seconds)| seconds);
+    json!({ "checkpoint": Key::new(&json!(contents)).hash(), "cap": cap })
 }
 
 #[cfg(test)]

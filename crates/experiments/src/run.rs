@@ -49,7 +49,8 @@ pub fn run(
         Source::Given(_) => None,
         Source::Trained(index) => {
             let checkpoint = out.join(&plan.trainings[*index].folder);
-            Some(Recipe::load(&PolicyName::Agent { checkpoint }).map(|r| Job::Evaluate(unit, r)))
+            let name = PolicyName::Agent { checkpoint, cap: None };
+            Some(Recipe::load(&name).map(|recipe| Job::Evaluate(unit, recipe)))
         }
     });
     world.work(&trained.collect::<Result<Vec<_>, _>>()?)?;
@@ -134,7 +135,10 @@ impl World<'_> {
                 scope.spawn(labour);
             }
         });
-        failure.into_inner().expect("labour does not panic while it holds the lock").map_or(Ok(()), Err)
+        failure
+            .into_inner()
+            .expect("labour does not panic while it holds the lock")
+            .map_or(Ok(()), Err)
     }
 
     fn train(&self, plan: &Training) -> Result<(), RunError> {
@@ -150,14 +154,19 @@ impl World<'_> {
         };
         let mut checkpoint = plan.checkpoint(self.out).unwrap_or_else(fresh);
         let work = TRAINING_WORK * scenario.settings().requests as u64;
-        let mut environment = BatchedEnvironment::new(scenario, plan.seed, plan.hyperparameters.lanes);
+        let mut environment =
+            BatchedEnvironment::new(scenario, plan.seed, plan.hyperparameters.lanes);
         while checkpoint.training.episodes < plan.hyperparameters.episodes && !self.stopped() {
             let curve = &mut checkpoint.curve;
             checkpoint.training.train(&mut environment, |training, point| {
                 curve.push(*point);
                 (self.worked)(work * training.hyperparameters.lanes as u64);
                 let due = training.episodes % CHECKPOINT_EPISODES == 0;
-                if due || self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if due || self.stopped() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             });
             checkpoint.save(&folder)?;
         }

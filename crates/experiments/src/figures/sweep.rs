@@ -78,7 +78,8 @@ fn draw(
         Kind::Spreading => Scale::spreading([0.0, high], 1.0, axes.upwards()),
         Kind::Linear | Kind::Best => Scale::linear([low, high], axes.upwards()),
     };
-    let at: Vec<f64> = lines.first().map(|line| line.1.iter().map(|p| p.0).collect()).unwrap_or_default();
+    let at: Vec<f64> =
+        lines.first().map(|line| line.1.iter().map(|p| p.0).collect()).unwrap_or_default();
     let [first, last] = [at.first(), at.last()].map(|end| end.copied().unwrap_or(0.0));
     let inset = axes.across();
     let x = Scale::linear([first, last], [inset[0] + 12.0, inset[1] - 12.0]);
@@ -98,14 +99,7 @@ fn draw(
 }
 
 /// A curve with its band over seeds, intervals and marks.
-fn line(
-    svg: &mut Svg,
-    style: Style,
-    points: &[(f64, Finding)],
-    x: &Scale,
-    y: &Scale,
-    lowest: f64,
-) {
+fn line(svg: &mut Svg, style: Style, points: &[(f64, Finding)], x: &Scale, y: &Scale, lowest: f64) {
     // Far below the panel a renderer's numbers run out.
     let height = |value: f64| y.at(value).min(lowest);
     let edge = |end: usize| {
