@@ -14,7 +14,8 @@ use crate::config::{Config, ServerConfig};
 use crate::engine::{Attached, Engine, Event, Message};
 use crate::health::HealthCounter;
 use crate::journal::{
-    Accepted, Archive, Entry, Filter, Journal, JournalError, Kept, Reader, Sqlite, Writer,
+    Accepted, Archive, Checkpointer, Entry, Filter, Journal, JournalError, Kept, Reader, Sqlite,
+    Writer,
 };
 use crate::metrics::Metrics;
 use crate::scheduler::{
@@ -141,7 +142,8 @@ impl Gateway {
         let (writer, written) = Writer::spawn((world.journal)(sqlite), move |report| {
             let _ = journal_events.send(Event::Report(report));
         });
-        let mut others = Vec::new();
+        let checkpointer = Checkpointer::open(&config.journal)?;
+        let mut others = vec![tokio::spawn(keep_checkpointing(checkpointer))];
         let mut attached = Vec::new();
         for (index, (server, backend)) in config.servers.iter().zip(connected).enumerate() {
             let estimator = server.learn_speed.then(|| SpeedEstimator::new(spec(server).speed));
@@ -208,6 +210,22 @@ impl Gateway {
         others.iter().for_each(JoinHandle::abort);
         if tokio::time::timeout(Duration::from_secs(5), writer).await.is_err() {
             tracing::error!("the journal did not close in time");
+        }
+    }
+}
+
+/// Keeps the journal's log short, off the way of those who wait for a commit.
+async fn keep_checkpointing(mut checkpointer: Checkpointer) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let run = tokio::task::spawn_blocking(move || {
+            let result = checkpointer.run();
+            (checkpointer, result)
+        });
+        let Ok((returned, result)) = run.await else { return };
+        checkpointer = returned;
+        if let Err(error) = result {
+            tracing::warn!(%error, "the journal's log could not be moved into its file");
         }
     }
 }

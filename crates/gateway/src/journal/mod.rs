@@ -17,7 +17,7 @@ pub use record::{
     Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
     Picture, Record, Spec, Unfinished,
 };
-pub use sqlite::{Reader, Sqlite};
+pub use sqlite::{Checkpointer, Reader, Sqlite};
 pub use writer::{Report, Writer};
 
 /// What became of a record.

@@ -27,6 +27,10 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
+    /// Pages of the log from which on the writer itself moves them into the file. Before that it is
+    /// the [`Checkpointer`]'s work, which does not hold up commits.
+    const BACKSTOP: u32 = 16_384;
+
     /// Opens the journal at `path`, or starts one whose origin is `now` in Unix seconds.
     ///
     /// # Errors
@@ -38,6 +42,7 @@ impl Sqlite {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.pragma_update(None, "wal_autocheckpoint", Self::BACKSTOP)?;
         let version: i32 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
         if version != 0 && version != VERSION {
             return Err(JournalError(format!(
@@ -200,6 +205,30 @@ fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, Jour
             key.as_ref().map(|k| &k.fingerprint[..]),
         ])?;
     Ok(if inserted == 1 { Fate::Written } else { Fate::KeyTaken })
+}
+
+/// Moves the log into the file beside the writer.
+pub struct Checkpointer(Connection);
+
+impl Checkpointer {
+    /// Opens the journal at `path`, which must exist.
+    ///
+    /// # Errors
+    /// [`JournalError`] if it cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        Ok(Self(connection))
+    }
+
+    /// Moves what no reader needs any more, without waiting for anybody.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the disk does not take it; the log still has everything then.
+    pub fn run(&mut self) -> Result<(), JournalError> {
+        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
+    }
 }
 
 /// The reading side: a few connections, taken in turn.
