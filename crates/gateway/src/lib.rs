@@ -11,6 +11,7 @@ pub mod config;
 mod engine;
 pub mod export;
 pub mod gateway;
+pub mod handle;
 mod health;
 pub mod http;
 pub mod journal;
@@ -28,7 +29,8 @@ use std::future::Future;
 use tokio::net::TcpListener;
 
 pub use config::{Config, ConfigError};
-pub use gateway::{Gateway, Handle, StartError, World, rules};
+pub use gateway::{Gateway, StartError, World, rules};
+pub use handle::Handle;
 
 /// Serves until `shutdown` resolves. Then nothing more is taken in, what runs may finish for the
 /// configured time, and what has not ended goes on at the next start.

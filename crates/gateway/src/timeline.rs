@@ -50,8 +50,9 @@ impl Timeline {
     /// What the wall clock shows at `time`, given what it shows now.
     pub fn date(&self, time: Time) -> Timestamp {
         let unix = (self.wall.0)() + (time - self.now()).seconds();
-        let microseconds = (unix * 1e6).clamp(0.0, 253e15);
-        Timestamp::from_microsecond(microseconds as i64).unwrap_or(Timestamp::UNIX_EPOCH)
+        // Whole milliseconds: the two clocks are not read at the very same moment.
+        let milliseconds = (unix * 1e3).round().clamp(0.0, 253e12);
+        Timestamp::from_millisecond(milliseconds as i64).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// How far `date` lies ahead of the wall clock; negative if it has passed.

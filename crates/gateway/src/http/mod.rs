@@ -24,7 +24,7 @@ use axum::routing::{get, patch, post, put};
 
 use self::auth::Door;
 use self::problem::Problem;
-use crate::gateway::Handle;
+use crate::handle::Handle;
 use crate::metrics;
 
 pub use serve::serve;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::body::{JsonBytes, NewRequest, compose, parse};
 use super::problem::Problem;
 use super::{Server, Waited};
-use crate::gateway::Handle;
+use crate::handle::Handle;
 use crate::journal::Kept;
 use crate::scheduler::{Outcome, RequestId};
 use crate::status::{Phase, Status};

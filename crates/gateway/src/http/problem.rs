@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use scheduling::Seconds;
 use serde::Serialize;
 
-use crate::gateway::Unavailable;
+use crate::handle::Unavailable;
 use crate::scheduler::Rejection;
 use crate::status::Refusal;
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use scheduling::{Seconds, Time};
 use serde::Serialize;
 
-use crate::gateway::Handle;
+use crate::handle::Handle;
 use crate::journal::DecisionEntry;
 use crate::scheduler::{Administration, Cause, Health, Outcome, Quote};
 use crate::status::{Phase, ServerView, Status};

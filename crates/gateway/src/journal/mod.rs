@@ -4,6 +4,7 @@
 //! another store, or a replicated one, can stand behind them. [`Writer`] turns many small records
 //! into few durable commits.
 
+mod reader;
 mod record;
 mod sqlite;
 #[cfg(test)]
@@ -13,11 +14,12 @@ mod writer;
 use scheduling::Time;
 
 use crate::scheduler::RequestId;
+pub use reader::Reader;
 pub use record::{
     Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
     Picture, Record, Spec, Unfinished,
 };
-pub use sqlite::{Reader, Sqlite};
+pub use sqlite::{Checkpointer, Sqlite};
 pub use writer::{Report, Writer};
 
 /// What became of a record.

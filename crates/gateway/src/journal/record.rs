@@ -110,6 +110,13 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// Whether something is told only when this is durable.
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(self, Self::Accepted(_) | Self::Withdrawn(_) | Self::Ended { .. })
+    }
+}
+
 /// A request read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {

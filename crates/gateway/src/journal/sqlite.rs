@@ -1,21 +1,14 @@
-//! The journal in SQLite: one writer in WAL mode with full synchronisation, many readers.
+//! The journal in SQLite, written: one writer in WAL mode with full synchronisation.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
-use scheduling::{Request, Seconds, Steps, Time};
+use rusqlite::{Connection, Transaction, params};
+use scheduling::Steps;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::record::{
-    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
-    Record, Unfinished,
-};
-use super::{Archive, Fate, Journal, JournalError};
-use crate::scheduler::{Order, Outcome, RequestId, StepBounds};
+use super::record::{Accepted, Record};
+use super::{Fate, Journal, JournalError};
+use crate::scheduler::{Outcome, RequestId};
 
 /// Version of the tables, kept in the file's header.
 const VERSION: i32 = 1;
@@ -27,6 +20,10 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
+    /// Pages of the log from which on the writer itself moves them into the file. Before that it is
+    /// the [`Checkpointer`]'s work, which does not hold up commits.
+    const BACKSTOP: u32 = 16_384;
+
     /// Opens the journal at `path`, or starts one whose origin is `now` in Unix seconds.
     ///
     /// # Errors
@@ -38,6 +35,7 @@ impl Sqlite {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.pragma_update(None, "wal_autocheckpoint", Self::BACKSTOP)?;
         let version: i32 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
         if version != 0 && version != VERSION {
             return Err(JournalError(format!(
@@ -202,299 +200,36 @@ fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, Jour
     Ok(if inserted == 1 { Fate::Written } else { Fate::KeyTaken })
 }
 
-/// The reading side: a few connections, taken in turn.
-pub struct Reader {
-    connections: Vec<Mutex<Connection>>,
-}
+/// Moves the log into the file beside the writer.
+pub struct Checkpointer(Connection);
 
-const REQUEST: &str = "position, id, owner, arrival, due, expires, penalty, pixels, min_steps, \
-                       max_steps, spec, idempotency_key, fingerprint";
-
-impl Reader {
-    /// Connections that a reader may use side by side.
-    const CONNECTIONS: usize = 4;
-
-    /// Opens the journal at `path`, which must exist, for reading.
+impl Checkpointer {
+    /// Opens the journal at `path`, which must exist.
     ///
     /// # Errors
     /// [`JournalError`] if it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let open = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(path, flags)
-                .map_err(|e| JournalError(format!("{} cannot be read: {e}", path.display())))?;
-            connection.busy_timeout(std::time::Duration::from_secs(5))?;
-            Ok(Mutex::new(connection))
-        };
-        let connections = (0..Self::CONNECTIONS).map(|_| open()).collect::<Result<_, _>>();
-        connections.map(|connections| Self { connections })
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        Ok(Self(connection))
     }
 
-    /// Every request ever accepted, with its pixels, in order of acceptance.
+    /// Moves what no reader needs any more, without waiting for anybody.
     ///
     /// # Errors
-    /// [`JournalError`] if the store cannot be read.
-    pub fn traffic(&self) -> Result<Vec<(Request, u32)>, JournalError> {
-        let c = self.connection();
-        let requests = c
-            .prepare("SELECT arrival, due, penalty, pixels FROM requests ORDER BY position")?
-            .query_map([], |r| {
-                let request = Request {
-                    arrival: checked(r, 0, Time::new)?,
-                    due: checked(r, 1, Time::new)?,
-                    penalty: spoken(r, 2)?,
-                };
-                Ok((request, r.get(3)?))
-            })?
-            .collect::<Result<_, _>>()?;
-        Ok(requests)
+    /// [`JournalError`] if the disk does not take it; the log still has everything then.
+    pub fn run(&mut self) -> Result<(), JournalError> {
+        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
     }
-
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        let free = self.connections.iter().find_map(|c| c.try_lock().ok());
-        // A panic while reading leaves nothing half done: the connection stays good.
-        free.unwrap_or_else(|| self.connections[0].lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn complete(c: &Connection, position: i64, a: Accepted) -> Result<Entry, JournalError> {
-        let decision = c
-            .prepare_cached(
-                "SELECT at, cause, server, steps, start, finish, policy, unbounded FROM decisions
-                 WHERE request = ?1 ORDER BY rowid DESC LIMIT 1",
-            )?
-            .query_row([position], decision)
-            .optional()?;
-        let end = c
-            .prepare_cached(
-                "SELECT at, outcome, reason, server, steps, start, attempts, tardiness, quality,
-                 reward FROM ends WHERE request = ?1",
-            )?
-            .query_row([position], end)
-            .optional()?;
-        Ok(Entry { position, accepted: a, decision, end })
-    }
-}
-
-impl Archive for Reader {
-    fn find(&self, id: RequestId) -> Result<Option<Entry>, JournalError> {
-        let c = self.connection();
-        let found = c
-            .prepare_cached(&format!("SELECT {REQUEST} FROM requests WHERE id = ?1"))?
-            .query_row([id.0.into_bytes()], |r| Ok((r.get(0)?, accepted(r)?)))
-            .optional()?;
-        found.map(|(position, accepted)| Self::complete(&c, position, accepted)).transpose()
-    }
-
-    fn picture(&self, id: RequestId) -> Result<Kept, JournalError> {
-        let c = self.connection();
-        let found: Option<(Option<Vec<u8>>, Option<String>)> = c
-            .prepare_cached(
-                "SELECT png, outcome FROM requests
-                 LEFT JOIN pictures ON pictures.request = position
-                 LEFT JOIN ends ON ends.request = position WHERE id = ?1",
-            )?
-            .query_row([id.0.into_bytes()], |r| Ok((r.get(0)?, r.get(1)?)))
-            .optional()?;
-        Ok(match found {
-            Some((Some(png), _)) => Kept::Here(Bytes::from(png)),
-            Some((None, Some(outcome))) if outcome == "completed" => Kept::Gone,
-            _ => Kept::Never,
-        })
-    }
-
-    fn list(&self, filter: &Filter) -> Result<Vec<Entry>, JournalError> {
-        let c = self.connection();
-        let found: Vec<(i64, Accepted)> = c
-            .prepare_cached(&format!(
-                "SELECT {REQUEST} FROM requests
-                 WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR penalty = ?2)
-                   AND (?3 IS NULL OR position < ?3)
-                   AND (?4 IS NULL OR ?4 = coalesce(
-                     (SELECT outcome FROM ends WHERE request = position), 'live'))
-                   AND (?5 IS NULL OR ?5 = (SELECT server FROM decisions
-                     WHERE request = position ORDER BY decisions.rowid DESC LIMIT 1))
-                 ORDER BY position DESC LIMIT ?6"
-            ))?
-            .query_map(
-                params![
-                    filter.owner,
-                    filter.penalty.map(|p| word(&p)),
-                    filter.before,
-                    filter.state,
-                    filter.server,
-                    filter.limit
-                ],
-                |r| Ok((r.get(0)?, accepted(r)?)),
-            )?
-            .collect::<Result<_, _>>()?;
-        found.into_iter().map(|(position, a)| Self::complete(&c, position, a)).collect()
-    }
-
-    fn by_key(
-        &self,
-        owner: &str,
-        key: &str,
-    ) -> Result<Option<(RequestId, [u8; 32])>, JournalError> {
-        let c = self.connection();
-        let found = c
-            .prepare_cached(
-                "SELECT id, fingerprint FROM requests WHERE owner = ?1 AND idempotency_key = ?2",
-            )?
-            .query_row([owner, key], |r| Ok((identifier(r, 0)?, r.get(1)?)))
-            .optional()?;
-        Ok(found)
-    }
-
-    fn unfinished(&self) -> Result<Vec<Unfinished>, JournalError> {
-        let c = self.connection();
-        let rows = c
-            .prepare(&format!(
-                "SELECT {REQUEST}, server, steps, start, service, ticket, failed_at, attempt,
-                   (SELECT count(failed_at) FROM runs WHERE request = position)
-                 FROM requests
-                 LEFT JOIN runs ON runs.request = position AND attempt =
-                   (SELECT max(attempt) FROM runs WHERE request = position)
-                 WHERE position NOT IN (SELECT request FROM ends) ORDER BY position"
-            ))?
-            .query_map([], |r| {
-                let attempts: Option<u32> = r.get(19)?;
-                let failed: Option<f64> = r.get(18)?;
-                let open = match (attempts, failed) {
-                    (Some(_), None) => Some(OpenRun {
-                        server: r.get(13)?,
-                        steps: checked(r, 14, Steps::new)?,
-                        start: checked(r, 15, Time::new)?,
-                        service: checked(r, 16, Seconds::new)?,
-                        ticket: r.get(17)?,
-                    }),
-                    _ => None,
-                };
-                let (attempts, failures) = (attempts.unwrap_or(0), r.get(20)?);
-                Ok(Unfinished { accepted: accepted(r)?, attempts, failures, open })
-            })?
-            .collect::<Result<_, _>>()?;
-        Ok(rows)
-    }
-
-    fn completed_runs(&self, server: &str, most: u32) -> Result<Vec<CompletedRun>, JournalError> {
-        let c = self.connection();
-        let mut runs: Vec<_> = c
-            .prepare_cached(
-                "SELECT steps, pixels, ends.at - start FROM ends
-                 JOIN requests ON position = request
-                 WHERE outcome = 'completed' AND server = ?1 AND ends.at >= start
-                 ORDER BY request DESC LIMIT ?2",
-            )?
-            .query_map(params![server, most], |r| {
-                Ok(CompletedRun {
-                    steps: checked(r, 0, Steps::new)?,
-                    pixels: r.get(1)?,
-                    took: checked(r, 2, Seconds::new)?,
-                })
-            })?
-            .collect::<Result<_, _>>()?;
-        runs.reverse();
-        Ok(runs)
-    }
-
-    fn last(&self) -> Result<Time, JournalError> {
-        let last: f64 = self.connection().query_row(
-            "SELECT max(coalesce((SELECT max(arrival) FROM requests), 0),
-                        coalesce((SELECT max(at) FROM ends), 0),
-                        coalesce((SELECT max(at) FROM decisions), 0))",
-            [],
-            |r| r.get(0),
-        )?;
-        Time::new(last).map_err(|e| JournalError(e.to_string()))
-    }
-}
-
-fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
-    let key: Option<String> = r.get(11)?;
-    let fingerprint: Option<[u8; 32]> = r.get(12)?;
-    let spec: String = r.get(10)?;
-    Ok(Accepted {
-        order: Order {
-            id: identifier(r, 1)?,
-            owner: r.get(2)?,
-            request: Request {
-                arrival: checked(r, 3, Time::new)?,
-                due: checked(r, 4, Time::new)?,
-                penalty: spoken(r, 6)?,
-            },
-            expires: checked(r, 5, Time::new)?,
-            pixels: r.get(7)?,
-            bounds: StepBounds { min: checked(r, 8, Steps::new)?, max: checked(r, 9, Steps::new)? },
-        },
-        spec: serde_json::from_str(&spec).map_err(|e| broken(10, e))?,
-        key: key.zip(fingerprint).map(|(key, fingerprint)| IdempotencyKey { key, fingerprint }),
-    })
-}
-
-fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
-    let unbounded: Option<u32> = r.get(7)?;
-    Ok(DecisionEntry {
-        at: checked(r, 0, Time::new)?,
-        cause: spoken(r, 1)?,
-        server: r.get(2)?,
-        steps: checked(r, 3, Steps::new)?,
-        start: checked(r, 4, Time::new)?,
-        finish: checked(r, 5, Time::new)?,
-        policy: r.get(6)?,
-        unbounded: unbounded.map(Steps::new).transpose().map_err(|e| broken(7, e))?,
-    })
-}
-
-fn end(r: &Row<'_>) -> rusqlite::Result<EndEntry> {
-    let (outcome, reason): (String, Option<String>) = (r.get(1)?, r.get(2)?);
-    let steps: Option<u32> = r.get(4)?;
-    let start: Option<f64> = r.get(5)?;
-    Ok(EndEntry {
-        at: checked(r, 0, Time::new)?,
-        outcome: match outcome.as_str() {
-            "completed" => Outcome::Completed,
-            "cancelled" => Outcome::Cancelled,
-            "expired" => Outcome::Expired,
-            _ => Outcome::Failed { reason: reason.unwrap_or_default() },
-        },
-        server: r.get(3)?,
-        steps: steps.map(Steps::new).transpose().map_err(|e| broken(4, e))?,
-        start: start.map(Time::new).transpose().map_err(|e| broken(5, e))?,
-        attempts: r.get(6)?,
-        tardiness: checked(r, 7, Seconds::new)?,
-        quality: r.get(8)?,
-        reward: r.get(9)?,
-    })
-}
-
-fn identifier(r: &Row<'_>, column: usize) -> rusqlite::Result<RequestId> {
-    r.get(column).map(|bytes| RequestId(uuid::Uuid::from_bytes(bytes)))
-}
-
-/// A number that passes the constructor of its type.
-fn checked<N: rusqlite::types::FromSql, T, E: std::error::Error + Send + Sync + 'static>(
-    r: &Row<'_>,
-    column: usize,
-    new: impl FnOnce(N) -> Result<T, E>,
-) -> rusqlite::Result<T> {
-    new(r.get(column)?).map_err(|e| broken(column, e))
-}
-
-fn broken(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
 }
 
 /// A value of a closed set as the word that JSON has for it.
-fn word(value: &(impl Serialize + std::fmt::Debug)) -> String {
+pub(super) fn word(value: &(impl Serialize + std::fmt::Debug)) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         other => unreachable!("{value:?} is a word, not {other:?}"),
     }
-}
-
-fn spoken<T: DeserializeOwned>(r: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let word: String = r.get(column)?;
-    serde_json::from_value(serde_json::Value::String(word)).map_err(|e| broken(column, e))
 }
 
 impl From<rusqlite::Error> for JournalError {

@@ -40,6 +40,8 @@ impl Writer {
     const BATCH: usize = 512;
     /// Pause before what is owed is tried again.
     const RETRY: Duration = Duration::from_millis(500);
+    /// How long records that nobody waits for may wait for company.
+    const LINGER: Duration = Duration::from_millis(50);
 
     /// Starts the writer. It ends when all handles are gone and everything is written, or when at
     /// that point writing fails.
@@ -81,6 +83,20 @@ async fn write(
         }
         if batch.is_empty() {
             return;
+        }
+        if !failing && !batch.iter().any(Record::is_awaited) {
+            let company = async {
+                while batch.len() < Writer::BATCH
+                    && let Some(record) = inbox.recv().await
+                {
+                    let awaited = record.is_awaited();
+                    batch.push(record);
+                    if awaited {
+                        break;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout(Writer::LINGER, company).await;
         }
         // On a thread that may block; the batch comes back with the outcome.
         let written = tokio::task::spawn_blocking(move || {

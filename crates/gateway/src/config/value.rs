@@ -1,0 +1,80 @@
+//! Values that check themselves when they are read, so that errors name their line.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// A positive span in seconds, at most a year.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Span(pub(super) f64);
+
+impl Span {
+    /// As a number of seconds.
+    pub const fn seconds(self) -> f64 {
+        self.0
+    }
+
+    /// As a duration.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs_f64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        if (1e-3..=31_536_000.0).contains(&seconds) {
+            return Ok(Self(seconds));
+        }
+        Err(de::Error::custom(format!("{seconds} seconds: allowed is 0.001 to 31536000")))
+    }
+}
+
+/// Width or height: a multiple of 8 from 8 to 8192.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Side(pub(super) u32);
+
+impl Side {
+    /// Checks a side.
+    ///
+    /// # Errors
+    /// A message with the allowed values.
+    pub fn new(pixels: u32) -> Result<Self, String> {
+        if (8..=8192).contains(&pixels) && pixels.is_multiple_of(8) {
+            return Ok(Self(pixels));
+        }
+        Err(format!("{pixels} pixels: allowed is a multiple of 8 from 8 to 8192"))
+    }
+
+    /// In pixels.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Side {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(u32::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// A SHA-256 digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest(pub [u8; 32]);
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let byte = |i: usize| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+        match bytes {
+            Some(bytes) if text.len() == 64 && !text.contains('+') => {
+                Ok(Self(bytes.try_into().expect("32 of them")))
+            }
+            _ => Err(de::Error::custom(
+                "not a SHA-256 digest: 64 hexadecimal digits are needed, as \
+                 `printf %s YOUR_KEY | sha256sum` prints them",
+            )),
+        }
+    }
+}

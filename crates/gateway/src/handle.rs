@@ -1,0 +1,204 @@
+//! The way to ask a running gateway.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use scheduling::PolicyName;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::config::Config;
+use crate::engine::Message;
+use crate::gateway::Policies;
+use crate::journal::{Accepted, Archive, Entry, Filter, JournalError, Kept};
+use crate::metrics::Metrics;
+use crate::scheduler::{Administration, Order, Quote, Rejection, RequestId};
+use crate::status::{Phase, Refusal, ServerView, Status};
+use crate::timeline::Timeline;
+
+/// The way to ask a running gateway.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) messages: mpsc::Sender<Message>,
+    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) policies: Policies,
+    /// The gateway's time.
+    pub timeline: Timeline,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
+    /// What it was started with.
+    pub config: Arc<Config>,
+}
+
+/// The gateway is too busy, shutting down, or its journal cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
+impl Handle {
+    /// Accepts a request. Returns once it is durable.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing was accepted then.
+    pub async fn submit(&self, accepted: Arc<Accepted>) -> Result<Status, Refusal> {
+        // The archive answers for what has ended; the engine for what has not; the journal's
+        // index for what ends in between.
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Submit { accepted, reply };
+        self.messages.try_send(message).map_err(|_| Refusal::Busy)?;
+        answer.await.unwrap_or(Err(Refusal::Rejected(Rejection::Closing)))
+    }
+
+    /// What would be decided, and by which policy.
+    ///
+    /// # Errors
+    /// [`Refusal`] as for a submission.
+    pub async fn quote(&self, order: Order) -> Result<(Quote, Arc<str>), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.try_send(Message::Quote { order, reply }).map_err(|_| Refusal::Busy)?;
+        let quote = answer.await.unwrap_or(Err(Rejection::Closing));
+        quote.map_err(Refusal::Rejected)
+    }
+
+    /// How a request stands.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn status(&self, id: RequestId) -> Result<Option<Status>, Unavailable> {
+        if let Some(live) = self.ask(|reply| Message::Status { id, reply }).await? {
+            return Ok(Some(live));
+        }
+        let entry = self.read(move |archive| archive.find(id)).await?;
+        Ok(entry.map(Status::from))
+    }
+
+    /// Follows a request; none if it has ended or never was.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn watch(
+        &self,
+        id: RequestId,
+    ) -> Result<Option<watch::Receiver<Status>>, Unavailable> {
+        self.ask(|reply| Message::Watch { id, reply }).await
+    }
+
+    /// Waits until a request ends, or for so long, and says how it stands then.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn wait(&self, id: RequestId, most: Duration) -> Result<Option<Status>, Unavailable> {
+        if let Some(mut watch) = self.watch(id).await? {
+            let ended = watch.wait_for(|status| matches!(status.phase, Phase::Ended(_)));
+            if let Ok(Ok(status)) = tokio::time::timeout(most, ended).await {
+                return Ok(Some(status.clone()));
+            }
+        }
+        self.status(id).await
+    }
+
+    /// Cancels a request; false if it has ended or never was.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn cancel(&self, id: RequestId) -> Result<bool, Unavailable> {
+        self.ask(|reply| Message::Cancel { id, reply }).await
+    }
+
+    /// The servers.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn servers(&self) -> Result<Vec<ServerView>, Unavailable> {
+        self.ask(|reply| Message::Servers { reply }).await
+    }
+
+    /// Takes a server in or out; false if there is none of that name.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn administer(
+        &self,
+        server: String,
+        state: Administration,
+    ) -> Result<bool, Unavailable> {
+        self.ask(|reply| Message::Administer { server, state, reply }).await
+    }
+
+    /// Builds the policy anew, which reads a checkpoint again, and puts it in place.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; the present policy stays then.
+    pub async fn set_policy(&self, name: PolicyName) -> Result<(), Unavailable> {
+        let policies = self.policies.clone();
+        let text = name.to_string();
+        let built = tokio::task::spawn_blocking(move || policies.build(&name)).await;
+        let policy = built
+            .map_err(|error| Unavailable(error.to_string()))?
+            .map_err(|error| Unavailable(error.to_string()))?;
+        self.ask(|reply| Message::Policy { name: text.into(), policy, reply }).await
+    }
+
+    /// The metrics of the moment.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn metrics(&self) -> Result<String, Unavailable> {
+        self.ask(|reply| Message::Gauges { reply }).await?;
+        Ok(self.metrics.render())
+    }
+
+    /// The picture of a request.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn picture(&self, id: RequestId) -> Result<Kept, Unavailable> {
+        self.read(move |archive| archive.picture(id)).await
+    }
+
+    /// Requests, the latest first.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Entry>, Unavailable> {
+        self.read(move |archive| archive.list(&filter)).await
+    }
+
+    /// The request made with an idempotency key.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn by_key(
+        &self,
+        owner: Arc<str>,
+        key: String,
+    ) -> Result<Option<(RequestId, [u8; 32])>, Unavailable> {
+        self.read(move |archive| archive.by_key(&owner, &key)).await
+    }
+
+    /// The date of a time.
+    pub fn date(&self, time: scheduling::Time) -> Timestamp {
+        self.timeline.date(time)
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Unavailable("the gateway is busy or shutting down".into());
+        self.messages.try_send(message(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Archive) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let archive = self.archive.clone();
+        let result = tokio::task::spawn_blocking(move || read(&*archive)).await;
+        let result = result.map_err(|error| Unavailable(error.to_string()))?;
+        result.map_err(|error| Unavailable(error.to_string()))
+    }
+}
