@@ -65,6 +65,17 @@ pub enum TooLarge {
         /// What is possible on this timeline.
         possible: usize,
     },
+    /// More servers than are worth enumerating.
+    #[error(
+        "the instance has {servers} servers: the exact optimum is possible up to {possible}; \
+         use the bound without --exact, which takes any size"
+    )]
+    Servers {
+        /// Servers of the instance.
+        servers: usize,
+        /// What is possible.
+        possible: usize,
+    },
     /// A slot that is no span of time.
     #[error("a slot of {0} s is not possible: allowed is more than 0 s")]
     Slot(f64),
@@ -98,6 +109,8 @@ pub struct Solution {
 
 /// Labels kept at once before giving up: about 2 GB.
 pub(crate) const MOST_LABELS: usize = 30_000_000;
+/// Servers that labels can name, with room to spare.
+pub(crate) const MOST_SERVERS: usize = 1000;
 /// Slots until the end of prices.
 const MOST_SLOTS: usize = 20_000;
 /// Steps of the descent that gives the prices.
@@ -124,6 +137,10 @@ pub fn exact(
     let (requests, possible) = (instance.requests().len(), timeline.most_requests());
     if requests > possible {
         return Err(TooLarge::Requests { requests, possible });
+    }
+    let (servers, possible) = (instance.cluster().len(), MOST_SERVERS);
+    if servers > possible {
+        return Err(TooLarge::Servers { servers, possible });
     }
     if let Timeline::Slots(slot) = timeline
         && slot.seconds() <= 0.0

@@ -40,7 +40,7 @@ struct Label {
 #[derive(Clone, Copy, Debug)]
 struct Run {
     before: u32,
-    server: u8,
+    server: u16,
     request: u8,
     steps: u8,
     start: f64,
@@ -290,7 +290,7 @@ impl<'a> Solver<'a> {
             let free = self.timeline.start(finish);
             let unused = whole - self.dual.prices.until(server, free);
             if value + rest + unused > self.cutoff {
-                let (server, request, steps) = (server as u8, i as u8, s as u8);
+                let (server, request, steps) = (server as u16, i as u8, s as u8);
                 let last = Run { before, server, request, steps, start };
                 let label = Label { free, value, last };
                 match into[already..].last_mut() {
