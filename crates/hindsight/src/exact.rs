@@ -109,8 +109,8 @@ pub struct Solution {
 
 /// Labels kept at once before giving up: about 2 GB.
 pub(crate) const MOST_LABELS: usize = 30_000_000;
-/// Servers that labels can name, with room to spare.
-pub(crate) const MOST_SERVERS: usize = 1000;
+/// Servers; the tables that prune labels grow with them.
+pub(crate) const MOST_SERVERS: usize = 100;
 /// Slots until the end of prices.
 const MOST_SLOTS: usize = 20_000;
 /// Steps of the descent that gives the prices.
