@@ -8,7 +8,7 @@ use scheduling::verify::Order;
 use scheduling::{Instance, Row, Seconds};
 
 use crate::dual::{Dual, descend};
-use crate::exact::{Timeline, solve};
+use crate::exact::{MOST_SERVERS, Timeline, solve};
 use crate::outcome::Status;
 use crate::problem::Problem;
 use crate::schedule::{Schedule, insert_by_price};
@@ -146,7 +146,8 @@ fn work(
         stopped |= report(&Progress { fraction, bound: dual.bound / n, best }).is_break();
         !stopped && within(1.0)
     });
-    let closable = problem.requests() <= CLOSED_REQUESTS && !stopped;
+    let small = problem.requests() <= CLOSED_REQUESTS && problem.servers() <= MOST_SERVERS;
+    let closable = small && !stopped;
     if closable && let Some(optimum) = close(&problem, order, &dual, &best, || within(1.0)) {
         return optimum;
     }

@@ -11,9 +11,10 @@
 
 use rayon::prelude::*;
 
+use crate::ceilings::Ceilings;
 use crate::exact::Timeline;
 use crate::prices::Prices;
-use crate::pricing::{Ceilings, Column, maxima};
+use crate::pricing::{Column, maxima};
 use crate::problem::Problem;
 
 /// Prices, and what they prove.
@@ -63,7 +64,7 @@ pub(crate) fn descend(
                 if dual.bound < best.bound {
                     best = dual;
                 }
-                if !watch(done as f64 / steps as f64, best.bound) {
+                if !watch((done as f64 / steps as f64).min(1.0), best.bound) {
                     return best;
                 }
             }

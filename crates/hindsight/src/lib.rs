@@ -8,8 +8,10 @@
 //! `docs/hindsight.md` explains the bound and how to read it.
 
 mod bound;
+mod ceilings;
 mod dual;
 mod exact;
+mod labels;
 mod outcome;
 mod prices;
 mod pricing;

@@ -216,3 +216,13 @@ fn an_interrupted_proof_is_no_proof() {
         other => assert_eq!(other, Status::Optimal),
     }
 }
+
+#[test]
+fn too_many_servers_are_refused_and_still_bounded() {
+    let instance = paper::instance(1, 101, 3, 1.0);
+    let refusal = exact(&instance, Order::Any, Timeline::Continuous, go_on).unwrap_err();
+    assert_eq!(refusal, TooLarge::Servers { servers: 101, possible: 100 });
+    let budget = Budget { descent_steps: 20, search_rounds: 1, ..Budget::default() };
+    let outcome = bound(&instance, Order::Any, &budget, |_| go_on());
+    assert!(outcome.value.unwrap() <= outcome.bound);
+}
