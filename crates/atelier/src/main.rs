@@ -37,6 +37,9 @@ enum Command {
     Train(commands::train::Arguments),
     Bound(commands::bound::Arguments),
     Reproduce(commands::reproduce::Arguments),
+    Serve(commands::serve::Arguments),
+    Calibrate(commands::calibrate::Arguments),
+    Export(commands::export::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -60,5 +63,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Train(arguments) => commands::train::run(&arguments),
         Command::Bound(arguments) => commands::bound::run(&arguments),
         Command::Reproduce(arguments) => commands::reproduce::run(&arguments),
+        Command::Serve(arguments) => commands::serve::run(&arguments),
+        Command::Calibrate(arguments) => commands::calibrate::run(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
     }
 }

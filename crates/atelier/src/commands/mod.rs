@@ -1,6 +1,9 @@
 pub(crate) mod bound;
+pub(crate) mod calibrate;
 pub(crate) mod evaluate;
+pub(crate) mod export;
 pub(crate) mod instance;
 pub(crate) mod reproduce;
+pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod train;

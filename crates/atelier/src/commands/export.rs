@@ -1,0 +1,32 @@
+use std::path::PathBuf;
+
+use gateway::export::export;
+
+use crate::commands::serve;
+use crate::failure::Failure;
+use crate::files;
+
+/// Turn a gateway's journal into an instance that `simulate` and `bound` read.
+///
+/// Works beside a running gateway.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Configuration file of the gateway (TOML).
+    #[arg(long, default_value = "atelier.toml")]
+    config: PathBuf,
+    /// Instance file to write (JSON).
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = serve::read(&arguments.config)?;
+    let exported = export(&config.journal, &config)
+        .map_err(|error| Failure::refused(config.journal.display(), error))?;
+    files::write(&arguments.out, &exported.instance.to_json())?;
+    println!("{} requests", exported.instance.requests().len());
+    if exported.other_sizes > 0 {
+        println!("{} of another size, counted like the others", exported.other_sizes);
+    }
+    Ok(())
+}

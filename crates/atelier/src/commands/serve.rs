@@ -1,0 +1,97 @@
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use agent::Recipe;
+use anyhow::Context;
+use gateway::gateway::PolicyFactory;
+use gateway::{Config, StartError, World};
+use scheduling::{Cluster, Server};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use crate::failure::Failure;
+
+/// Run the gateway: requests come in by HTTP, pictures go out on time.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Configuration file (TOML).
+    #[arg(long, default_value = "atelier.toml")]
+    config: PathBuf,
+    /// Three built-in painters of different speed instead of a configuration; needs no GPU.
+    #[arg(long, conflicts_with = "config")]
+    demo: bool,
+    /// Address to listen on, in place of the configured one.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let config = if arguments.demo { Config::demo() } else { read(&arguments.config)? };
+    log();
+    let runtime = Runtime::new().context("cannot start the threads")?;
+    runtime.block_on(serve(config, arguments.listen))
+}
+
+async fn serve(config: Config, listen: Option<SocketAddr>) -> Result<(), Failure> {
+    let address = listen.unwrap_or(*config.listen.get_ref());
+    if !address.ip().is_loopback() && config.keys.is_empty() {
+        let problem = "is not a loopback address, and without a [[key]] in the configuration \
+                       anybody could use the servers: allowed is 127.0.0.1 or [::1]";
+        return Err(Failure::refused(address, problem));
+    }
+    let world = World::real(policies(&config));
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    eprintln!("atelier is at http://{}", listener.local_addr().map_err(anyhow::Error::from)?);
+    gateway::run(config, world, listener, terminated()).await.map_err(|error| match error {
+        StartError::Policy(_) | StartError::Backend { .. } => Failure::Refused(error.into()),
+        StartError::Journal(_) | StartError::Listen(_) => Failure::Failed(error.into()),
+    })
+}
+
+/// The configuration in a TOML file.
+pub(crate) fn read(file: &std::path::Path) -> Result<Config, Failure> {
+    Config::read(file).map_err(|error| Failure::Refused(error.into()))
+}
+
+/// Every policy by name; checkpoints are read anew each time, and must fit the servers.
+fn policies(config: &Config) -> PolicyFactory {
+    let servers = config.servers.iter().map(|server| Server {
+        name: server.name.get_ref().clone(),
+        step_rate: server.steps_per_second,
+        overhead: server.overhead_seconds,
+    });
+    let cluster = Cluster::new(servers.collect());
+    Arc::new(move |name, generator| {
+        let cluster = cluster.as_ref().map_err(ToString::to_string)?;
+        Recipe::load(name)
+            .and_then(|recipe| recipe.policy(cluster, generator))
+            .map_err(|error| error.to_string())
+    })
+}
+
+/// Logs for a person where one is looking, and one JSON object per line for machines.
+fn log() {
+    if std::io::stderr().is_terminal() {
+        tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    } else {
+        tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
+    }
+}
+
+/// Resolves at Ctrl-C or SIGTERM.
+async fn terminated() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
