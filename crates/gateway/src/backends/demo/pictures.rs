@@ -42,9 +42,9 @@ const SHAPES: [(&str, Shape); 5] = [
     ("cross", Shape::Cross),
 ];
 
-/// Pictures, channel values in −1..1: a drawing, of which there are [`DRAWINGS`], on whose every
-/// tile one of [`TEXTURES`] textures lies. The textures are chosen tile by tile, so the set has
-/// `DRAWINGS · TEXTURES^tiles` members and yet a denoiser in closed form.
+/// Pictures, channel values in −1..1: one of 32 drawings, on whose every tile of 8 × 8 pixels one
+/// of 8 textures lies. The textures are chosen tile by tile, so the set has 32 · 8^tiles members and
+/// yet a denoiser in closed form.
 #[derive(Debug)]
 pub struct PictureSet {
     width: usize,
