@@ -110,10 +110,14 @@ fn converges(evidence: &Evidence) -> Option<Claim> {
         let rows = || evidence.curves.iter().filter(|r| r.panel == panel && r.policy == "agent");
         let mut seeds: Vec<u64> = rows().map(|row| row.training_seed).collect();
         seeds.dedup();
-        seeds.into_iter().map(move |seed| {
-            let curve = rows().filter(move |row| row.training_seed == seed).map(|row| row.reward);
-            convergence(&curve.collect::<Vec<_>>(), 50, share)
-        }).collect::<Vec<_>>()
+        seeds
+            .into_iter()
+            .map(move |seed| {
+                let curve =
+                    rows().filter(move |row| row.training_seed == seed).map(|row| row.reward);
+                convergence(&curve.collect::<Vec<_>>(), 50, share)
+            })
+            .collect::<Vec<_>>()
     };
     let paper = measure("paper", 0.005);
     if paper.is_empty() {
@@ -381,7 +385,14 @@ fn with_range(finding: &Finding, mean: String, number: impl Fn(f64) -> String) -
 mod tests {
     use super::*;
 
-    fn row(panel: &str, x: Option<f64>, policy: &str, seed: Option<u64>, i: u64, r: f64) -> InstanceRow {
+    fn row(
+        panel: &str,
+        x: Option<f64>,
+        policy: &str,
+        seed: Option<u64>,
+        i: u64,
+        r: f64,
+    ) -> InstanceRow {
         InstanceRow {
             version: "v".into(),
             generator: "g".into(),

@@ -13,16 +13,19 @@ mod run;
 mod statistics;
 mod study;
 mod table;
+mod tensorboard;
+mod trace;
 
 pub use evaluation::{Evaluation, PolicyResult, evaluate};
+pub use figures::gantt::{Window, gantt};
 pub use plan::{Measure, Plan, Source, Training, Unit};
 pub use report::report;
-pub use results::{
-    Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv,
-};
+pub use results::{Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv};
 pub use run::{Outcome, RunError, run};
 pub use study::{
     Effort, FigureKind, Learned, Panel, PanelFile, Quick, Study, StudyError, StudyFile, Sweep,
     TrainedIn,
 };
 pub use table::table;
+pub use tensorboard::EventFile;
+pub use trace::trace;

@@ -121,8 +121,7 @@ impl Plan {
                 };
                 for (recipe, identity) in &given {
                     // Fails now and not after an hour if the checkpoint does not fit the cluster.
-                    let generator =
-                        scheduling::Generator::new(0, scheduling::Purpose::Policy, 0);
+                    let generator = scheduling::Generator::new(0, scheduling::Purpose::Policy, 0);
                     let cluster = scenario.cluster(0, simulation::Episode::Evaluation(0));
                     recipe.policy(&cluster, generator)?;
                     let source = Source::Given(recipe.clone());

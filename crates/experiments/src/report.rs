@@ -8,9 +8,7 @@ use simulation::Metrics;
 use crate::claims::{Claim, Evidence, Verdict, beyond, claims, plain};
 use crate::figures::svg::{Svg, escape};
 use crate::figures::{SHEET, distribution, gain, instances, label, learning_curve, sweep};
-use crate::results::{
-    CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, read_csv, write,
-};
+use crate::results::{CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, read_csv, write};
 use crate::statistics::{Figure, Series, series};
 use crate::study::{Effort, FigureKind, Study};
 
@@ -269,7 +267,8 @@ fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: 
     );
     for series in all {
         let at = series.x.map_or(String::new(), |x| format!("<td>{x}</td>"));
-        let cells: String = COLUMNS.iter().map(|column| cell(series, column, study.file.seed)).collect();
+        let cells: String =
+            COLUMNS.iter().map(|column| cell(series, column, study.file.seed)).collect();
         let _ = writeln!(page, "<tr><td>{}</td>{at}{cells}</tr>", escape(&series.policy));
     }
     let _ = write!(

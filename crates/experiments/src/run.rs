@@ -134,7 +134,10 @@ impl World<'_> {
                 scope.spawn(labour);
             }
         });
-        failure.into_inner().expect("labour does not panic while it holds the lock").map_or(Ok(()), Err)
+        failure
+            .into_inner()
+            .expect("labour does not panic while it holds the lock")
+            .map_or(Ok(()), Err)
     }
 
     fn train(&self, plan: &Training) -> Result<(), RunError> {
@@ -150,14 +153,19 @@ impl World<'_> {
         };
         let mut checkpoint = plan.checkpoint(self.out).unwrap_or_else(fresh);
         let work = TRAINING_WORK * scenario.settings().requests as u64;
-        let mut environment = BatchedEnvironment::new(scenario, plan.seed, plan.hyperparameters.lanes);
+        let mut environment =
+            BatchedEnvironment::new(scenario, plan.seed, plan.hyperparameters.lanes);
         while checkpoint.training.episodes < plan.hyperparameters.episodes && !self.stopped() {
             let curve = &mut checkpoint.curve;
             checkpoint.training.train(&mut environment, |training, point| {
                 curve.push(*point);
                 (self.worked)(work * training.hyperparameters.lanes as u64);
                 let due = training.episodes % CHECKPOINT_EPISODES == 0;
-                if due || self.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if due || self.stopped() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             });
             checkpoint.save(&folder)?;
         }

@@ -65,7 +65,9 @@ impl Series {
     pub(crate) fn mean_over_seeds(&self, figure: Figure) -> Vec<f64> {
         let count = self.seeds.len() as f64;
         (0..self.seeds[0].len())
-            .map(|instance| self.seeds.iter().map(|seed| figure(&seed[instance])).sum::<f64>() / count)
+            .map(|instance| {
+                self.seeds.iter().map(|seed| figure(&seed[instance])).sum::<f64>() / count
+            })
             .collect()
     }
 }

@@ -30,7 +30,9 @@ mod workload;
 
 pub use environment::BatchedEnvironment;
 pub use event::{Event, EventKind, events};
-pub use metrics::{Estimate, Figures, Metrics, RESAMPLES, Summary, difference, estimate, summarise};
+pub use metrics::{
+    Estimate, Figures, Metrics, RESAMPLES, Summary, difference, estimate, summarise,
+};
 pub use scenario::{
     Arrivals, ClusterModel, Drawn, Due, PenaltyMix, Scenario, ScenarioError, ServerGroup, Settings,
     Weight,

@@ -36,7 +36,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(anyhow::Error::from)?;
     bar.finish_and_clear();
     if outcome == Outcome::Interrupted || interrupted.load(Ordering::Relaxed) {
-        eprintln!("interrupted; {} keeps what is done, and the same command goes on", out.display());
+        eprintln!(
+            "interrupted; {} keeps what is done, and the same command goes on",
+            out.display()
+        );
         return Err(Failure::Interrupted);
     }
     experiments::report(&plan.studies, effort, out).map_err(anyhow::Error::from)?;

@@ -1,10 +1,10 @@
 //! Reward over training episodes: a mean, a band over seeds, and the levels of the other policies.
 
+use super::WIDTH;
 use super::axes::Axes;
 use super::scale::{Scale, label};
 use super::style::Style;
 use super::svg::{Anchor, Svg};
-use super::{LABELS, WIDTH};
 use crate::results::{CurveRow, InstanceRow};
 use crate::statistics::{series, smoothed};
 use crate::study::Study;
@@ -12,6 +12,8 @@ use crate::study::Study;
 /// Updates that are averaged for one point of the curve.
 const WINDOW: usize = 50;
 const HEIGHT: f64 = 250.0;
+/// Room for names and levels at the right.
+const LABELS: f64 = 196.0;
 
 /// One panel below the other, each with its own range of rewards.
 pub(crate) fn learning_curve(study: &Study, rows: &[InstanceRow], curves: &[CurveRow]) -> Svg {
@@ -105,7 +107,7 @@ fn draw(svg: &mut Svg, axes: &Axes, levels: &[(String, f64)], bands: &[Band]) {
         .collect();
     if !below.is_empty() {
         let note = format!("below the panel: {}", below.join(", "));
-        svg.text("note", [axes.right() - 6.0, axes.bottom() - 8.0], Anchor::End, &note);
+        svg.text("note", [axes.right(), axes.top - 12.0], Anchor::End, &note);
     }
 }
 
@@ -114,7 +116,7 @@ fn rewards(levels: &[(String, f64)], bands: &[Band]) -> [f64; 2] {
     let last = |band: &Band| band.points[band.points.len() - 1].1;
     let tops = levels.iter().map(|level| level.1).chain(bands.iter().map(|band| last(band)[1]));
     let high = tops.clone().fold(f64::NEG_INFINITY, f64::max);
-    let near = |value: &f64| *value > high - 60.0;
+    let near = |value: &f64| *value > high - 26.0;
     let low = tops.filter(near).fold(high - 12.0, f64::min);
     let room = 0.06 * (high - low);
     [low - room, high + room]

@@ -45,7 +45,8 @@ pub(crate) fn gain(study: &Study, rows: &[InstanceRow]) -> Svg {
 
 /// The same series with quality and reward counted from another's.
 fn above(series: &Series, base: &Series) -> Series {
-    let [quality, reward] = [base.mean_over_seeds(|m| m.quality), base.mean_over_seeds(|m| m.reward)];
+    let [quality, reward] =
+        [base.mean_over_seeds(|m| m.quality), base.mean_over_seeds(|m| m.reward)];
     let seeds = (series.seeds.iter())
         .map(|seed| {
             let pairs = seed.iter().zip(quality.iter().zip(&reward));
@@ -75,8 +76,7 @@ fn draw(study: &Study, columns: &[Column; 2], of: impl Fn(&str) -> Vec<Series>) 
             svg.text("key", [28.0, y + 4.0], Anchor::Start, &series.policy);
         }
         for (index, column) in columns.iter().enumerate() {
-            let axes =
-                Axes { left: left + index as f64 * (width + 44.0), top, width, height };
+            let axes = Axes { left: left + index as f64 * (width + 44.0), top, width, height };
             strips(&mut svg, &axes, column, all);
         }
         top += height + 92.0;
