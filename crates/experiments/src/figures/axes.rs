@@ -84,7 +84,7 @@ impl Axes {
         let mut ends: Vec<_> = ends.to_vec();
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
         let wanted: Vec<_> = ends.iter().map(|end| end.0).collect();
-        let heights = apart(&wanted, GAP, [self.top - 4.0, self.bottom() + 4.0]);
+        let heights = apart(&wanted, GAP, [self.top + 4.0, self.bottom() + 4.0]);
         for ((end, style, text), height) in ends.into_iter().zip(heights) {
             let (edge, x) = (self.right(), self.right() + 20.0);
             let leader = format!("leader {}", style.colour);

@@ -18,7 +18,7 @@ pub struct Window {
 }
 
 const WIDTH: f64 = 1400.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 34.0;
 const LANE: f64 = 16.0;
 /// Between two lines of time, with the ticks.
 const GAP: f64 = 46.0;
@@ -127,7 +127,8 @@ fn bar(svg: &mut Svg, row: &Row, x: &Scale, top: f64) {
     svg.rect(class, [start, y], [width, LANE - 3.0], &tip);
     let number = row.request.to_string();
     if text_width(&number, 9.0) + 4.0 < width {
-        svg.text("inside", [start + width / 2.0, y + 9.6], Anchor::Middle, &number);
+        let ink = if class == "late-3" { "inside on-dark" } else { "inside" };
+        svg.text(ink, [start + width / 2.0, y + 9.6], Anchor::Middle, &number);
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) fn learning_curve(study: &Study, rows: &[InstanceRow], curves: &[Curv
 /// The smoothed curves of one policy's seeds, point by point.
 struct Band {
     policy: String,
+    /// Episodes of the training.
+    episodes: f64,
     /// Episode, lowest, mean and highest seed.
     points: Vec<(f64, [f64; 3])>,
 }
@@ -68,12 +70,13 @@ impl Band {
             let mean = values.sum::<f64>() / curves.len() as f64;
             ((index + WINDOW) as f64, [low, mean, high])
         });
-        Self { policy: policy.into(), points: points.collect() }
+        let episodes = (length + WINDOW - 1) as f64;
+        Self { policy: policy.into(), episodes, points: points.collect() }
     }
 }
 
 fn draw(svg: &mut Svg, axes: &Axes, levels: &[(String, f64)], bands: &[Band]) {
-    let end = bands.iter().filter_map(|band| band.points.last()).map(|p| p.0).fold(1.0, f64::max);
+    let end = bands.iter().map(|band| band.episodes).fold(1.0, f64::max);
     let x = Scale::linear([0.0, end], axes.across());
     let [low, high] = rewards(levels, bands);
     let y = Scale::linear([low, high], axes.upwards());
@@ -113,8 +116,8 @@ fn draw(svg: &mut Svg, axes: &Axes, levels: &[(String, f64)], bands: &[Band]) {
 
 /// The range that shows how the best compare; what lies far below is named instead.
 fn rewards(levels: &[(String, f64)], bands: &[Band]) -> [f64; 2] {
-    let last = |band: &Band| band.points[band.points.len() - 1].1;
-    let tops = levels.iter().map(|level| level.1).chain(bands.iter().map(|band| last(band)[1]));
+    let best = |band: &Band| band.points.iter().map(|p| p.1[1]).fold(f64::NEG_INFINITY, f64::max);
+    let tops = levels.iter().map(|level| level.1).chain(bands.iter().map(best));
     let high = tops.clone().fold(f64::NEG_INFINITY, f64::max);
     let near = |value: &f64| *value > high - 26.0;
     let low = tops.filter(near).fold(high - 12.0, f64::min);
