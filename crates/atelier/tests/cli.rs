@@ -139,6 +139,9 @@ fn training_leaves_a_checkpoint_that_can_be_evaluated_and_is_not_overwritten() {
     ];
     let table = workshop.run(&train);
     assert!(table.contains("agent[x]") && table.contains("myopic"), "{table}");
+    let events = |file: &fs::DirEntry| file.file_name().to_string_lossy().contains("tfevents");
+    let folder = fs::read_dir(workshop.0.path().join("x")).unwrap();
+    assert_eq!(folder.filter(|file| events(file.as_ref().unwrap())).count(), 1);
     workshop.refused(&train, &["x", "--resume"]);
     workshop.refused(
         &[&train[..], &["--resume", "--discount", "0.5"]].concat(),
@@ -152,6 +155,61 @@ fn training_leaves_a_checkpoint_that_can_be_evaluated_and_is_not_overwritten() {
     workshop.file("five.toml", &small.replace("count = 6", "count = 1"));
     let evaluate = ["evaluate", "--scenario", "five.toml", "--policy", "agent[x]"];
     workshop.refused(&evaluate, &["trained for 10 servers and the cluster has 5"]);
+}
+
+#[test]
+fn a_schedule_can_be_seen() {
+    let workshop = Workshop::new();
+    workshop.run(&["instance", "--scenario", CONTENDED, "--out", "i.json"]);
+    let simulate = ["simulate", "--instance", "i.json", "--policy", "greedy"];
+    let pictures = ["--gantt", "g.svg", "--trace", "t.json", "--window", "100..200"];
+    workshop.run(&[&simulate[..], &pictures].concat());
+    assert!(workshop.read("g.svg").starts_with("<svg xmlns="));
+    assert!(workshop.read("t.json").contains("\"traceEvents\""));
+    for window in ["200..100", "x..", "100", "-1..5"] {
+        let window = format!("--window={window}");
+        let asked = ["--gantt", "h.svg", &window];
+        workshop.refused(&[&simulate[..], &asked].concat(), &["FROM..TO"]);
+    }
+}
+
+#[test]
+fn reproduce_goes_on_where_it_stopped_and_ends_with_a_report() {
+    let workshop = Workshop::new();
+    let small = fs::read_to_string(PAPER).unwrap().replace("requests = 2000", "requests = 20");
+    workshop.file("small.toml", &small);
+    fs::create_dir(workshop.0.path().join("studies")).unwrap();
+    let study = r#"
+title = "A study of one's own"
+figure = "instances"
+instances = 4
+seed = 1
+policies = ["greedy", "myopic"]
+[[learned]]
+name = "agent"
+trained_in = "panel"
+seeds = [1, 2]
+episodes = 3
+[[panels]]
+name = "small"
+title = "small"
+scenario = "../small.toml"
+"#;
+    workshop.file("studies/own.toml", study);
+    let reproduce = ["reproduce", "--studies", "studies", "--out", "report"];
+    workshop.run(&reproduce);
+    let rows = workshop.read("report/rows/own.csv");
+    assert_eq!(rows.lines().count(), 1 + 4 * (2 + 2));
+    let page = workshop.read("report/index.html");
+    assert!(page.contains("A study of one's own") && page.contains("</html>"));
+    assert!(!page.contains("http"), "the page opens offline");
+    // From the cache, on another number of threads.
+    workshop.run(&[&reproduce[..], &["--threads", "1"]].concat());
+    assert_eq!(workshop.read("report/rows/own.csv"), rows);
+    assert_eq!(workshop.read("report/index.html"), page);
+    workshop.file("studies/own.toml", &study.replace("seed = 1", "seed = 1\ncolour = 2"));
+    workshop.refused(&reproduce, &["own.toml", "line", "unknown field", "colour"]);
+    workshop.refused(&["reproduce", "--studies", "none"], &["none"]);
 }
 
 #[test]

@@ -13,10 +13,13 @@ mod run;
 mod statistics;
 mod study;
 mod table;
+mod tensorboard;
+mod trace;
 
 pub use evaluation::{
     AgainstClairvoyant, Clairvoyant, Evaluation, Hindsight, PolicyResult, Possible, evaluate,
 };
+pub use figures::gantt::{Window, gantt};
 pub use plan::{Measure, Plan, Source, Training, Unit};
 pub use report::report;
 pub use results::{Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv};
@@ -26,3 +29,5 @@ pub use study::{
     TrainedIn,
 };
 pub use table::table;
+pub use tensorboard::EventFile;
+pub use trace::trace;

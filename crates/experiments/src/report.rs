@@ -101,7 +101,7 @@ fn page(studies: &[Study], effort: Effort, evidence: &Evidence, sections: &str) 
          against stronger rules.</p>\n{quick}"
     );
     page.push_str("<h2 id=\"claims\">The paper’s claims</h2>\n");
-    table_of_claims(&mut page, &claims(evidence));
+    table_of_claims(&mut page, "Verdict", &claims(evidence), Verdict::text);
     page.push_str(
         "<p class=\"small\">In brackets: the 95 % bootstrap interval over instances, for differences \
          paired on common instances; then the lowest and the highest training seed. A claim counts \
@@ -109,7 +109,7 @@ fn page(studies: &[Study], effort: Effort, evidence: &Evidence, sections: &str) 
          <em>depends</em> means that another reading or setting says otherwise.</p>\n",
     );
     page.push_str("<h2 id=\"beyond\">What the paper did not ask</h2>\n");
-    table_of_claims(&mut page, &beyond(evidence));
+    table_of_claims(&mut page, "Holds", &beyond(evidence), Verdict::answer);
     assumptions(&mut page, evidence);
     page.push_str(sections);
     let files: Vec<_> = studies
@@ -126,9 +126,15 @@ fn page(studies: &[Study], effort: Effort, evidence: &Evidence, sections: &str) 
     page
 }
 
-fn table_of_claims(page: &mut String, claims: &[Claim]) {
-    page.push_str(
-        "<table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>Verdict</th></tr>\
+fn table_of_claims(
+    page: &mut String,
+    judged: &str,
+    claims: &[Claim],
+    word: fn(Verdict) -> &'static str,
+) {
+    let _ = write!(
+        page,
+        "<table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>{judged}</th></tr>\
          </thead>\n<tbody>\n",
     );
     for Claim { claim, measured, verdict } in claims {
@@ -142,7 +148,7 @@ fn table_of_claims(page: &mut String, claims: &[Claim]) {
             "<tr><td>{}</td><td>{}</td><td class=\"verdict {class}\">{}</td></tr>",
             escape(claim),
             escape(measured),
-            verdict.text()
+            word(*verdict)
         );
     }
     page.push_str("</tbody>\n</table>\n");

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
+use experiments::{Window, gantt, trace};
 use scheduling::verify::{Order, verify};
 use scheduling::{Generator, Instance, PolicyName, Purpose, Row, write_rows};
 use simulation::{Metrics, simulate};
@@ -23,6 +24,28 @@ pub(crate) struct Arguments {
     /// File for the rows (CSV).
     #[arg(long)]
     rows: Option<PathBuf>,
+    /// File for a Gantt chart of the schedule (SVG), requests coloured by how late they are.
+    #[arg(long)]
+    gantt: Option<PathBuf>,
+    /// Part of the schedule that the chart shows, in seconds, such as `600..900` or `600..`.
+    #[arg(long, requires = "gantt", value_parser = window)]
+    window: Option<Window>,
+    /// File for a trace that opens in ui.perfetto.dev (JSON).
+    #[arg(long)]
+    trace: Option<PathBuf>,
+}
+
+/// `FROM..TO` or `FROM..`
+fn window(text: &str) -> Result<Window, String> {
+    let allowed = || "allowed is FROM..TO or FROM.. in seconds, 0 ≤ FROM < TO".to_owned();
+    let (from, to) = text.split_once("..").ok_or_else(allowed)?;
+    let number = |text: &str| match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err(allowed()),
+    };
+    let from = number(from)?;
+    let to = if to.is_empty() { None } else { Some(number(to)?) };
+    if to.is_some_and(|to| to <= from) { Err(allowed()) } else { Ok(Window { from, to }) }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -36,6 +59,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     judge(&instance, &rows, Order::FirstComeFirstServed)?;
     if let Some(file) = &arguments.rows {
         files::write(file, &write_rows(&rows))?;
+    }
+    let name = arguments.policy.to_string();
+    if let Some(file) = &arguments.gantt {
+        files::write(file, &gantt(&instance, &rows, &name, arguments.window))?;
+    }
+    if let Some(file) = &arguments.trace {
+        files::write(file, &trace(&instance, &rows, &name))?;
     }
     print(&Metrics::of(&rows));
     Ok(())

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin};
 use anyhow::Context;
-use experiments::Hindsight;
+use experiments::{EventFile, Hindsight};
 use indicatif::ProgressBar;
 use scheduling::PolicyName;
 use simulation::{BatchedEnvironment, Scenario};
@@ -153,12 +153,14 @@ fn train(
     bar.reset_eta();
     let mut environment = BatchedEnvironment::new(scenario, checkpoint.training.seed, lanes);
     let decisions = (lanes * scenario.settings().requests) as f64;
+    let mut board = Board::new(folder, checkpoint.training.episodes);
     while checkpoint.training.episodes < episodes {
         let curve = &mut checkpoint.curve;
         let start = std::time::Instant::now();
         let (mut updates, before) = (0.0, checkpoint.training.episodes);
         checkpoint.training.train(&mut environment, |training, point| {
             curve.push(*point);
+            board.points.push((seconds_since_1970(), *point));
             updates += 1.0;
             report(&bar, curve, updates * decisions / start.elapsed().as_secs_f64());
             let due = training.episodes / CHECKPOINT_EPISODES > before / CHECKPOINT_EPISODES;
@@ -168,6 +170,7 @@ fn train(
             ControlFlow::Continue(())
         });
         checkpoint.save(folder).context("cannot save the checkpoint")?;
+        board.flush().context("cannot write the TensorBoard events")?;
         if interrupted.load(Ordering::Relaxed) {
             bar.abandon();
             return Ok(());
@@ -175,6 +178,37 @@ fn train(
     }
     bar.finish();
     Ok(())
+}
+
+/// The `TensorBoard` events of a training, which appear with every checkpoint.
+struct Board<'a> {
+    folder: &'a Path,
+    first_step: u64,
+    file: Option<EventFile>,
+    /// What the next checkpoint will bring, with the time of each.
+    points: Vec<(f64, CurvePoint)>,
+}
+
+impl<'a> Board<'a> {
+    fn new(folder: &'a Path, episodes: u64) -> Self {
+        Self { folder, first_step: episodes + 1, file: None, points: Vec::new() }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let Some((first, _)) = self.points.first() else { return Ok(()) };
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(EventFile::create(self.folder, self.first_step, *first)?),
+        };
+        file.append(&self.points)?;
+        self.points.clear();
+        Ok(())
+    }
+}
+
+fn seconds_since_1970() -> f64 {
+    let now = std::time::SystemTime::now();
+    now.duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Shows the reward of the last 50 updates and the speed.

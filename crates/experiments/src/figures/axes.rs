@@ -42,11 +42,11 @@ impl Axes {
         for (value, label) in scale.ticks(46.0) {
             let x = scale.at(value);
             svg.line("grid", [x, self.top], [x, bottom]);
-            svg.text("tick", [x, bottom + 16.0], Anchor::Middle, &label);
+            svg.text("tick", [x, bottom + 19.0], Anchor::Middle, &label);
         }
         svg.line("axis", [self.left, bottom], [self.right(), bottom]);
         let name = with_kind(name, scale);
-        svg.text("name", [self.left + self.width / 2.0, bottom + 34.0], Anchor::Middle, &name);
+        svg.text("name", [self.left + self.width / 2.0, bottom + 37.0], Anchor::Middle, &name);
     }
 
     /// As [`Axes::draw_x`], with ticks at these values alone.
@@ -57,12 +57,12 @@ impl Axes {
             let x = scale.at(value);
             svg.line("grid", [x, self.top], [x, bottom]);
             if x - last >= 26.0 {
-                svg.text("tick", [x, bottom + 16.0], Anchor::Middle, &format!("{value}"));
+                svg.text("tick", [x, bottom + 19.0], Anchor::Middle, &format!("{value}"));
                 last = x;
             }
         }
         svg.line("axis", [self.left, bottom], [self.right(), bottom]);
-        svg.text("name", [self.left + self.width / 2.0, bottom + 34.0], Anchor::Middle, name);
+        svg.text("name", [self.left + self.width / 2.0, bottom + 37.0], Anchor::Middle, name);
     }
 
     pub(crate) fn draw_y(&self, svg: &mut Svg, scale: &Scale, name: &str) {
@@ -84,7 +84,7 @@ impl Axes {
         let mut ends: Vec<_> = ends.to_vec();
         ends.sort_by(|a, b| a.0.total_cmp(&b.0));
         let wanted: Vec<_> = ends.iter().map(|end| end.0).collect();
-        let heights = apart(&wanted, GAP, [self.top - 4.0, self.bottom() + 4.0]);
+        let heights = apart(&wanted, GAP, [self.top + 4.0, self.bottom() + 4.0]);
         for ((end, style, text), height) in ends.into_iter().zip(heights) {
             let (edge, x) = (self.right(), self.right() + 20.0);
             let leader = format!("leader {}", style.colour);
@@ -100,7 +100,7 @@ impl Axes {
 
 /// A scale that is not linear says so.
 fn with_kind(name: &str, scale: &Scale) -> String {
-    if scale.is_linear() { name.into() } else { format!("{name}, logarithmic beyond 1") }
+    if scale.is_linear() { name.into() } else { format!("{name}, log beyond 1") }
 }
 
 /// Positions at least `gap` apart and as near as can be to the sorted wanted ones, kept inside if

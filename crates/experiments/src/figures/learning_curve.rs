@@ -1,10 +1,10 @@
 //! Reward over training episodes: a mean, a band over seeds, and the levels of the other policies.
 
+use super::WIDTH;
 use super::axes::Axes;
 use super::scale::{Scale, label};
 use super::style::Style;
 use super::svg::{Anchor, Svg};
-use super::{LABELS, WIDTH};
 use crate::results::{CurveRow, InstanceRow};
 use crate::statistics::{series, smoothed};
 use crate::study::Study;
@@ -12,6 +12,8 @@ use crate::study::Study;
 /// Updates that are averaged for one point of the curve.
 const WINDOW: usize = 50;
 const HEIGHT: f64 = 250.0;
+/// Room for names and levels at the right.
+const LABELS: f64 = 196.0;
 
 /// One panel below the other, each with its own range of rewards.
 pub(crate) fn learning_curve(study: &Study, rows: &[InstanceRow], curves: &[CurveRow]) -> Svg {
@@ -40,6 +42,8 @@ pub(crate) fn learning_curve(study: &Study, rows: &[InstanceRow], curves: &[Curv
 /// The smoothed curves of one policy's seeds, point by point.
 struct Band {
     policy: String,
+    /// Episodes of the training.
+    episodes: f64,
     /// Episode, lowest, mean and highest seed.
     points: Vec<(f64, [f64; 3])>,
 }
@@ -66,12 +70,13 @@ impl Band {
             let mean = values.sum::<f64>() / curves.len() as f64;
             ((index + WINDOW) as f64, [low, mean, high])
         });
-        Self { policy: policy.into(), points: points.collect() }
+        let episodes = (length + WINDOW - 1) as f64;
+        Self { policy: policy.into(), episodes, points: points.collect() }
     }
 }
 
 fn draw(svg: &mut Svg, axes: &Axes, levels: &[(String, f64)], bands: &[Band]) {
-    let end = bands.iter().filter_map(|band| band.points.last()).map(|p| p.0).fold(1.0, f64::max);
+    let end = bands.iter().map(|band| band.episodes).fold(1.0, f64::max);
     let x = Scale::linear([0.0, end], axes.across());
     let [low, high] = rewards(levels, bands);
     let y = Scale::linear([low, high], axes.upwards());
@@ -105,16 +110,16 @@ fn draw(svg: &mut Svg, axes: &Axes, levels: &[(String, f64)], bands: &[Band]) {
         .collect();
     if !below.is_empty() {
         let note = format!("below the panel: {}", below.join(", "));
-        svg.text("note", [axes.right() - 6.0, axes.bottom() - 8.0], Anchor::End, &note);
+        svg.text("note", [axes.right(), axes.top - 12.0], Anchor::End, &note);
     }
 }
 
 /// The range that shows how the best compare; what lies far below is named instead.
 fn rewards(levels: &[(String, f64)], bands: &[Band]) -> [f64; 2] {
-    let last = |band: &Band| band.points[band.points.len() - 1].1;
-    let tops = levels.iter().map(|level| level.1).chain(bands.iter().map(|band| last(band)[1]));
+    let best = |band: &Band| band.points.iter().map(|p| p.1[1]).fold(f64::NEG_INFINITY, f64::max);
+    let tops = levels.iter().map(|level| level.1).chain(bands.iter().map(best));
     let high = tops.clone().fold(f64::NEG_INFINITY, f64::max);
-    let near = |value: &f64| *value > high - 60.0;
+    let near = |value: &f64| *value > high - 26.0;
     let low = tops.filter(near).fold(high - 12.0, f64::min);
     let room = 0.06 * (high - low);
     [low - room, high + room]

@@ -8,6 +8,7 @@ mod strips;
 mod style;
 mod sweep;
 
+pub(crate) mod gantt;
 pub(crate) mod svg;
 
 pub(crate) use distribution::distribution;
@@ -20,4 +21,4 @@ pub(crate) use sweep::sweep;
 /// Width of every figure of the report; heights follow from what is in it.
 const WIDTH: f64 = 980.0;
 /// Room on the right for the labels of curves.
-const LABELS: f64 = 158.0;
+const LABELS: f64 = 168.0;

@@ -30,7 +30,7 @@ impl Scale {
     }
 
     /// Linear where that shows everything; where the largest of the values is far above the
-    /// quarter that most are in, linear up to about `unit` and logarithmic beyond.
+    /// unit, linear up to about that and logarithmic beyond.
     pub(crate) fn spreading(values: [f64; 2], unit: f64, positions: [f64; 2]) -> Self {
         let kind = if values[1] > 30.0 * unit { Kind::Asinh(unit) } else { Kind::Linear };
         Self { kind, values, positions }
@@ -151,11 +151,11 @@ mod tests {
 
     #[test]
     fn a_spreading_scale_shows_zero_and_thousands() {
-        let scale = Scale::spreading([0.0, 5000.0], 1.0, [0.0, 300.0]);
+        let scale = Scale::spreading([0.0, 5000.0], 1.0, [0.0, 400.0]);
         assert!(!scale.is_linear());
         let labels: Vec<_> = scale.ticks(30.0).into_iter().map(|(_, label)| label).collect();
         assert_eq!(labels, ["0", "1", "10", "100", "1000"]);
-        assert!((scale.at(5000.0) - 300.0).abs() < 1e-9 && scale.at(0.0).abs() < 1e-9);
+        assert!((scale.at(5000.0) - 400.0).abs() < 1e-9 && scale.at(0.0).abs() < 1e-9);
         assert!((scale.value_at(scale.at(77.0)) - 77.0).abs() < 1e-9);
         assert!(Scale::spreading([0.0, 20.0], 1.0, [0.0, 1.0]).is_linear());
         assert_eq!(Scale::linear([1.0, 1.0], [0.0, 10.0]).at(1.0), 5.0);

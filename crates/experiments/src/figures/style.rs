@@ -93,12 +93,12 @@ pub(crate) const SHEET: &str = "
   --paper: #ffffff; --ink: #1a1a1a; --muted: #5c5c5c; --grid: #e4e4e4; --line: #8c8c8c;
   --grey: #7a7a7a; --orange: #d98c00; --vermillion: #d55e00; --purple: #b8578f; --green: #00855f;
   --blue: #0072b2; --sky: #3fa3dd; --olive: #857a00;
-  --on-time: #9cc3e0; --late-1: #f5c26b; --late-2: #e07b24; --late-3: #a1260d; }
+  --on-time: #9cc3e0; --late-1: #f5c26b; --late-2: #e07b24; --late-3: #a1260d; --bar-ink: #111111; }
 @media screen and (prefers-color-scheme: dark) { :root {
   --paper: #16181c; --ink: #ececec; --muted: #a8a8a8; --grid: #30343a; --line: #70757d;
   --grey: #a0a0a0; --orange: #f0aa28; --vermillion: #f0713c; --purple: #df8cbd; --green: #22bd8f;
   --blue: #4aa5ea; --sky: #8fd0f7; --olive: #d1c53c;
-  --on-time: #3d6f96; --late-1: #e0a940; --late-2: #e87a2a; --late-3: #ff5c45; } }
+  --on-time: #6d9fc4; --late-1: #e0a940; --late-2: #e87a2a; --late-3: #b8321a; --bar-ink: #0b0b0b; } }
 svg.figure { font-family: system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; font-size: 12px;
   fill: var(--ink); }
 .figure .paper { fill: var(--paper); }
@@ -110,7 +110,7 @@ svg.figure { font-family: system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-s
 .figure .heading { font-weight: 600; font-size: 13px; }
 .figure .key { font-size: 11.5px; }
 .figure .note { fill: var(--muted); font-size: 11px; }
-.figure .inside { font-size: 9px; fill: #111111; }
+.figure .inside { font-size: 9px; fill: var(--bar-ink); } .figure .on-dark { fill: #ffffff; }
 .figure .lane { fill: var(--grid); opacity: .45; }
 .figure .curve { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
 .figure .level { fill: none; stroke-width: 1.4; stroke-dasharray: 5 3; }

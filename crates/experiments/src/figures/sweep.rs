@@ -72,7 +72,7 @@ fn draw(
         .collect();
     let values = || lines.iter().flat_map(|(_, points)| points.iter().map(|p| p.1.estimate.mean));
     let best = values().fold(f64::NEG_INFINITY, f64::max);
-    let floor = if measure.scale == Kind::Best { best - 45.0 } else { f64::NEG_INFINITY };
+    let floor = if measure.scale == Kind::Best { best - 28.0 } else { f64::NEG_INFINITY };
     let [low, high] = range(values().filter(|value| *value >= floor));
     let y = match measure.scale {
         Kind::Spreading => Scale::spreading([0.0, high], 1.0, axes.upwards()),
@@ -87,12 +87,13 @@ fn draw(
     axes.draw_x_at(svg, &x, &at, name);
     axes.draw_y(svg, &y, measure.name);
     let mut ends = Vec::new();
-    svg.clip([axes.left, axes.top - 6.0], [axes.width, axes.height + 12.0]);
+    svg.clip([axes.left, axes.top - 5.0], [axes.width, axes.height + 10.0]);
     for (policy, points) in &lines {
         let style = Style::of(policy);
         line(svg, style, points, &x, &y, axes.bottom() + 1000.0);
         let value = points[points.len() - 1].1.estimate.mean;
-        ends.push((y.clamped(value), style, (*policy).to_owned()));
+        let off = if value < low { " ↓" } else { "" };
+        ends.push((y.clamped(value), style, format!("{policy}{off}")));
     }
     svg.end();
     axes.labels(svg, &ends);

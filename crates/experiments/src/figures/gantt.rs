@@ -1,0 +1,167 @@
+//! A schedule as a Gantt chart: servers as lanes, requests as bars, coloured by how late they are.
+//!
+//! Time runs to the right and, like text, goes on in the next line: thousands of requests stay as
+//! wide as they need to be seen, and the picture scrolls down and prints.
+
+use scheduling::{Instance, Row};
+
+use super::scale::{Scale, label};
+use super::svg::{Anchor, Svg, text_width};
+
+/// Part of a schedule, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// Where the picture begins.
+    pub from: f64,
+    /// Where it ends; the end of the schedule unless told.
+    pub to: Option<f64>,
+}
+
+const WIDTH: f64 = 1400.0;
+const RIGHT: f64 = 34.0;
+const LANE: f64 = 16.0;
+/// Between two lines of time, with the ticks.
+const GAP: f64 = 46.0;
+/// A bar of the median length is about this wide, unless there are too many lines.
+const BAR: f64 = 30.0;
+const MOST_LINES: f64 = 60.0;
+
+/// From how many seconds of tardiness on a bar has which colour.
+const COLOURS: [(f64, &str, &str); 4] = [
+    (0.0, "on-time", "on time"),
+    (1e-9, "late-1", "up to 1 s late"),
+    (1.0, "late-2", "up to 10 s late"),
+    (10.0, "late-3", "later"),
+];
+
+/// The schedule as an SVG file.
+pub fn gantt(instance: &Instance, rows: &[Row], policy: &str, window: Option<Window>) -> String {
+    let servers = instance.cluster();
+    let end = rows.iter().map(|row| row.finish).fold(0.0, f64::max);
+    let from = window.map_or(0.0, |window| window.from);
+    let to = window.and_then(|window| window.to).unwrap_or(end).max(from + 1e-3);
+    let rows = || rows.iter().filter(move |row| row.finish > from && row.start < to);
+    let name = |index: usize| {
+        format!(
+            "{}  {} steps/s",
+            servers[index].name,
+            label(f64::from(servers[index].step_rate), 1)
+        )
+    };
+    let names = (0..servers.len()).map(|index| text_width(&name(index), 11.0));
+    let left = 26.0 + names.fold(0.0, f64::max);
+    let span = seconds_per_line(rows(), to - from, WIDTH - left - RIGHT);
+    let lines = ((to - from) / span).ceil().max(1.0) as usize;
+    let line_height = servers.len() as f64 * LANE + GAP;
+    let mut svg =
+        Svg::new(WIDTH, 70.0 + lines as f64 * line_height, &format!("Schedule of {policy}"));
+    legend(&mut svg, policy, rows().count());
+    for line in 0..lines {
+        let start = from + line as f64 * span;
+        let top = 62.0 + line as f64 * line_height;
+        let bottom = top + servers.len() as f64 * LANE;
+        let x = Scale::linear([start, start + span], [left, WIDTH - RIGHT]);
+        for server in 0..servers.len() {
+            let y = top + server as f64 * LANE;
+            svg.text("note", [left - 8.0, y + 12.0], Anchor::End, &name(server));
+            if server % 2 == 0 {
+                svg.rect("lane", [left, y], [WIDTH - RIGHT - left, LANE], "");
+            }
+        }
+        for (value, label) in x.ticks(90.0) {
+            svg.line("grid", [x.at(value), top], [x.at(value), bottom + 4.0]);
+            svg.text("tick", [x.at(value), bottom + 17.0], Anchor::Middle, &(label + " s"));
+        }
+        for row in rows().filter(|row| row.finish > start && row.start < start + span) {
+            bar(&mut svg, row, &x, top);
+        }
+    }
+    svg.file()
+}
+
+/// Enough pixels for a bar of the median length, but not more than so many lines.
+fn seconds_per_line<'a>(rows: impl Iterator<Item = &'a Row>, span: f64, width: f64) -> f64 {
+    let mut lengths: Vec<f64> = rows.map(|row| row.finish - row.start).collect();
+    lengths.sort_by(f64::total_cmp);
+    let median = lengths.get(lengths.len() / 2).copied().unwrap_or(1.0).max(1e-3);
+    let wanted = (width / BAR * median).max(span / MOST_LINES);
+    // Round, so that lines begin at round times.
+    let power = 10f64.powf(wanted.log10().floor());
+    let round = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
+    let round = round.into_iter().find(|&round| round >= wanted).unwrap_or(wanted);
+    round.min(span)
+}
+
+fn legend(svg: &mut Svg, policy: &str, requests: usize) {
+    let title = format!("{policy}: {requests} requests");
+    svg.text("heading", [20.0, 28.0], Anchor::Start, &title);
+    let mut x = 50.0 + text_width(&title, 14.0);
+    for (_, class, text) in COLOURS {
+        svg.rect(class, [x, 18.0], [18.0, 12.0], "");
+        svg.text("key", [x + 24.0, 28.0], Anchor::Start, text);
+        x += 48.0 + text_width(text, 12.0);
+    }
+    svg.text("note", [x, 28.0], Anchor::Start, "numbers: requests, where there is room");
+}
+
+fn bar(svg: &mut Svg, row: &Row, x: &Scale, top: f64) {
+    let (_, class, _) =
+        COLOURS.into_iter().rfind(|(least, ..)| row.tardiness >= *least).unwrap_or(COLOURS[0]);
+    let (start, end) = (x.clamped(row.start), x.clamped(row.finish));
+    // The gap keeps neighbours apart.
+    let width = (end - start - 0.6).max(0.8);
+    let y = top + row.server as f64 * LANE + 1.5;
+    let tip = format!(
+        "request {}: {} steps, quality {}\narrival {} s, start {} s, finish {} s, due {} s\n\
+         tardiness {} s, reward {}",
+        row.request,
+        row.steps,
+        label(row.quality, 1),
+        label(row.arrival, 1),
+        label(row.start, 1),
+        label(row.finish, 1),
+        label(row.due, 1),
+        label(row.tardiness, 1),
+        label(row.reward, 1),
+    );
+    svg.rect(class, [start, y], [width, LANE - 3.0], &tip);
+    let number = row.request.to_string();
+    if text_width(&number, 9.0) + 4.0 < width {
+        let ink = if class == "late-3" { "inside on-dark" } else { "inside" };
+        svg.text(ink, [start + width / 2.0, y + 9.6], Anchor::Middle, &number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scheduling::PolicyName;
+    use simulation::{Episode, Scenario, simulate};
+
+    fn chart(window: Option<Window>) -> (String, usize) {
+        let scenario = Scenario::from_toml(include_str!("../../../../scenarios/contended.toml"))
+            .and_then(|scenario| scenario.with(|settings| settings.requests = 300))
+            .unwrap();
+        let instance = scenario.instance(1, Episode::Evaluation(0));
+        let generator = scheduling::Generator::new(1, scheduling::Purpose::Policy, 0);
+        let rows = simulate(&instance, &mut *PolicyName::Myopic.rule(generator).unwrap());
+        let inside = rows.iter().filter(|row| row.finish > 100.0 && row.start < 150.0).count();
+        (gantt(&instance, &rows, "myopic", window), inside)
+    }
+
+    #[test]
+    fn every_request_has_a_bar() {
+        let (svg, _) = chart(None);
+        for request in 0..300 {
+            assert!(svg.contains(&format!("<title>request {request}:")), "{request}");
+        }
+        assert!(svg.contains("s9  ") && svg.contains("steps/s") && svg.contains("myopic: 300"));
+    }
+
+    #[test]
+    fn a_window_shows_what_runs_within_it() {
+        let (svg, inside) = chart(Some(Window { from: 100.0, to: Some(150.0) }));
+        assert!(svg.contains(&format!("myopic: {inside} requests")), "{inside}");
+        assert!(!svg.contains("<title>request 0:"));
+    }
+}

@@ -1,0 +1,118 @@
+//! A schedule in the trace event format, which <https://ui.perfetto.dev> and `chrome://tracing`
+//! open: a track per server, a slice per request, counters for the backlog.
+
+use scheduling::{Instance, Row};
+use serde_json::{Value, json};
+use simulation::{EventKind, events};
+
+/// The schedule as trace event JSON; times there are microseconds.
+pub fn trace(instance: &Instance, rows: &[Row], policy: &str) -> String {
+    let mut list = vec![json!({
+        "ph": "M", "pid": PROCESS, "name": "process_name",
+        "args": { "name": format!("atelier: {policy}") },
+    })];
+    for (index, server) in instance.cluster().iter().enumerate() {
+        let name = format!("{} ({:.1} steps/s)", server.name, f64::from(server.step_rate));
+        list.push(json!({
+            "ph": "M", "pid": PROCESS, "tid": index + 1, "name": "thread_name",
+            "args": { "name": name },
+        }));
+        list.push(json!({
+            "ph": "M", "pid": PROCESS, "tid": index + 1, "name": "thread_sort_index",
+            "args": { "sort_index": index },
+        }));
+    }
+    list.extend(rows.iter().map(slice));
+    counters(rows, instance.cluster().len(), &mut list);
+    let trace = json!({ "displayTimeUnit": "ms", "traceEvents": list });
+    trace.to_string() + "\n"
+}
+
+const PROCESS: u32 = 1;
+
+fn microseconds(seconds: f64) -> f64 {
+    (seconds * 1e6).round()
+}
+
+fn slice(row: &Row) -> Value {
+    let lateness = if row.tardiness > 0.0 { "late" } else { "on time" };
+    json!({
+        "ph": "X", "pid": PROCESS, "tid": row.server + 1,
+        "name": format!("request {}", row.request),
+        "cat": lateness,
+        "ts": microseconds(row.start),
+        "dur": microseconds(row.finish) - microseconds(row.start),
+        "args": {
+            "steps": row.steps,
+            "quality": row.quality,
+            "arrival_seconds": row.arrival,
+            "waited_seconds": row.start - row.arrival,
+            "due_seconds": row.due,
+            "tardiness_seconds": row.tardiness,
+            "penalty": row.penalty,
+            "reward": row.reward,
+        },
+    })
+}
+
+/// After every arrival and completion, the requests in the system and the seconds of work that all
+/// servers together have before them.
+fn counters(rows: &[Row], servers: usize, list: &mut Vec<Value>) {
+    let counter = |name: &str, time: f64, value: Value| {
+        json!({
+            "ph": "C", "pid": PROCESS, "name": name, "ts": microseconds(time),
+            "args": { "value": value },
+        })
+    };
+    let (mut requests, mut free_at) = (0_i64, vec![0.0_f64; servers]);
+    for event in events(rows) {
+        match event.kind {
+            EventKind::Arrival => {
+                free_at[event.server] = rows[event.request].finish;
+                requests += 1;
+            }
+            EventKind::Completion => requests -= 1,
+            EventKind::Start => continue,
+        }
+        let backlog: f64 = free_at.iter().map(|free| (free - event.time).max(0.0)).sum();
+        list.push(counter("backlog (s)", event.time, json!(backlog)));
+        list.push(counter("requests in the system", event.time, json!(requests)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scheduling::PolicyName;
+    use simulation::{Episode, Scenario, simulate};
+
+    #[test]
+    fn slices_lie_on_their_servers_and_counters_end_at_zero() {
+        let scenario = Scenario::from_toml(include_str!("../../../scenarios/contended.toml"))
+            .and_then(|scenario| scenario.with(|settings| settings.requests = 200))
+            .unwrap();
+        let instance = scenario.instance(1, Episode::Evaluation(0));
+        let generator = scheduling::Generator::new(1, scheduling::Purpose::Policy, 0);
+        let rows = simulate(&instance, &mut *PolicyName::Myopic.rule(generator).unwrap());
+        let json: Value = serde_json::from_str(&trace(&instance, &rows, "myopic")).unwrap();
+        let events = json["traceEvents"].as_array().unwrap();
+        let of = |kind: &'static str| events.iter().filter(move |event| event["ph"] == kind);
+        assert_eq!(of("X").count(), 200);
+        assert_eq!(of("M").count(), 1 + 2 * 10);
+        let mut end_of_track = vec![0.0; 11];
+        let mut slices: Vec<_> = of("X").collect();
+        slices.sort_by(|a, b| a["ts"].as_f64().unwrap().total_cmp(&b["ts"].as_f64().unwrap()));
+        for slice in slices {
+            let track = slice["tid"].as_u64().unwrap() as usize;
+            let [start, length] = ["ts", "dur"].map(|field| slice[field].as_f64().unwrap());
+            assert!(start >= end_of_track[track], "slices of a server overlap");
+            end_of_track[track] = start + length;
+        }
+        for name in ["backlog (s)", "requests in the system"] {
+            let counter: Vec<_> = of("C").filter(|event| event["name"] == name).collect();
+            assert_eq!(counter.len(), 400);
+            assert!(counter.iter().any(|event| event["args"]["value"].as_f64().unwrap() > 10.0));
+            assert_eq!(counter[399]["args"]["value"].as_f64(), Some(0.0), "{name}");
+        }
+    }
+}
