@@ -34,6 +34,7 @@ enum Command {
     Simulate(commands::simulate::Arguments),
     Evaluate(commands::evaluate::Arguments),
     Train(commands::train::Arguments),
+    Tune(commands::tune::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -55,5 +56,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Simulate(arguments) => commands::simulate::run(&arguments),
         Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
         Command::Train(arguments) => commands::train::run(&arguments),
+        Command::Tune(arguments) => commands::tune::run(&arguments),
     }
 }

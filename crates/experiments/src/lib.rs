@@ -4,6 +4,8 @@
 
 mod evaluation;
 mod table;
+mod tune;
 
 pub use evaluation::{Evaluation, PolicyResult, evaluate};
 pub use table::table;
+pub use tune::{TRIALS, Tuned, tune};
