@@ -88,9 +88,7 @@ fn row(
         (reward.mean, low, high)
     };
     let best = (0..others.len())
-        .max_by(|&a, &b| {
-            others[a].summary.reward.mean.total_cmp(&others[b].summary.reward.mean)
-        })
+        .max_by(|&a, &b| others[a].summary.reward.mean.total_cmp(&others[b].summary.reward.mean))
         .expect("there are others");
     let mean = |policy: usize| others[policy].summary.reward.mean;
     let percent = |value: f64| 100.0 * value / mean(2).abs();
