@@ -220,3 +220,65 @@ fn between(draw: &mut Generator, [low, high]: [f64; 2]) -> f64 {
 fn log_uniform(draw: &mut Generator, [low, high]: [f64; 2]) -> f64 {
     libm::exp(draw.between(libm::log(low), libm::log(high))).clamp(low, high)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNIVERSAL: &str = include_str!("../../../scenarios/universal.toml");
+
+    #[test]
+    fn instances_are_as_varied_as_the_file_says() {
+        let domain = Domain::from_toml(UNIVERSAL).unwrap();
+        let (mut servers, mut loads) = (Vec::new(), Vec::new());
+        for episode in 0..200 {
+            let instance = domain.instance(3, Episode::Training(episode));
+            let worth = FullService::of(instance.objective());
+            let rates = instance.cluster().iter().map(|s| s.step_rate.steps_per_second());
+            let fastest = rates.clone().fold(0.0, f64::max);
+            let slowest = rates.fold(f64::INFINITY, f64::min);
+            assert!(fastest / slowest <= domain.speed_ratio * (1.0 + 1e-9), "episode {episode}");
+            let speed = |s: &Server| 1.0 / s.service_time(worth.steps).seconds();
+            let capacity: f64 = instance.cluster().iter().map(speed).sum();
+            let requests = instance.requests();
+            let per_second = requests.len() as f64 / requests[requests.len() - 1].arrival.seconds();
+            servers.push(instance.cluster().len());
+            loads.push(per_second / capacity);
+            let count =
+                domain.requests.base + domain.requests.per_server * instance.cluster().len();
+            assert_eq!(requests.len(), count);
+        }
+        servers.sort_unstable();
+        loads.sort_by(f64::total_cmp);
+        assert!(servers[0] == 1 && servers[199] > 50 && servers[100] < 12, "{servers:?}");
+        // Drawn arrivals are within some tens of percent of their mean.
+        assert!(loads[0] < 0.2 && loads[199] > 1.8 && loads[199] < 3.0, "{loads:?}");
+    }
+
+    #[test]
+    fn the_episode_decides_the_instance() {
+        let domain = Domain::from_toml(UNIVERSAL).unwrap();
+        let instance = |seed, episode| domain.instance(seed, episode);
+        let one = instance(1, Episode::Training(4));
+        assert_eq!(one, instance(1, Episode::Training(4)));
+        assert_ne!(one, instance(2, Episode::Training(4)));
+        assert_ne!(one, instance(1, Episode::Evaluation(4)));
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_field_and_range() {
+        let check = |from: &str, to: &str, parts: &[&str]| {
+            assert!(UNIVERSAL.contains(from), "{from}");
+            let error = Domain::from_toml(&UNIVERSAL.replace(from, to)).unwrap_err();
+            let message = error.to_string();
+            for part in parts {
+                assert!(message.contains(part), "{message:?} does not contain {part:?}");
+            }
+        };
+        check("servers = [1, 64]", "servers = [0, 64]", &["servers", "[0.0, 64.0]", "1 ≤ low"]);
+        check("load = [0.05", "load = [3.0", &["load is [3.0, 2.2]", "0.001 to 10"]);
+        check("base = 500", "base = 0", &["requests is base = 0", "1 to 100000"]);
+        check("load =", "lode =", &["lode", "unknown field"]);
+        check("speed_ratio = 6.0", "speed_ratio = nan", &["speed_ratio", "1 to 100"]);
+    }
+}

@@ -53,7 +53,7 @@ enum Learner {
 }
 
 /// Overrides of the hyperparameters; docs/actor-critic.md explains them.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default, PartialEq)]
 #[command(next_help_heading = "Hyperparameters")]
 struct Choices {
     /// Episodes of the whole training [default: 3000]
@@ -90,6 +90,11 @@ const CHECKPOINT_EPISODES: u64 = 250;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.agent == Learner::Universal {
+        if arguments.choices != Choices::default() {
+            let problem = "the hyperparameters below it are the actor-critic's: allowed here is \
+                           --generations";
+            return Err(Failure::refused("--agent universal", problem));
+        }
         let order = train_universal::Order {
             domain: &arguments.scenario,
             seed: arguments.seed,
@@ -99,6 +104,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             command: command(arguments),
         };
         return train_universal::run(order, interruption()?);
+    }
+    if arguments.generations.is_some() {
+        return Err(Failure::refused("--generations", "allowed with --agent universal only"));
     }
     let scenario = files::read_scenario(&arguments.scenario)?;
     let hyperparameters = arguments.choices.hyperparameters()?;
