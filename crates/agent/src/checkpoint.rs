@@ -205,13 +205,7 @@ fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<ActorCritic, String
         for (layer, pair) in sizes.windows(2).enumerate() {
             for (kind, shape) in [("weight", pair), ("bias", &pair[1..])] {
                 let name = format!("{name}.{layer}.{kind}{part}");
-                let tensor = tensors.tensor(&name).map_err(|error| format!("{name}: {error}"))?;
-                if tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
-                    let (dtype, found) = (tensor.dtype(), tensor.shape());
-                    return Err(format!("{name} is {dtype:?} {found:?}: expected F32 {shape:?}"));
-                }
-                let (numbers, _) = tensor.data().as_chunks::<4>();
-                values.extend(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+                read_values(&tensors, &name, shape, &mut values)?;
             }
         }
         Ok(values)
@@ -231,6 +225,23 @@ fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<ActorCritic, String
     Ok(ActorCritic { actor, critic, actor_adam, critic_adam, episodes: metadata.episodes, ..fresh })
 }
 
+/// Appends the numbers of the tensor of that name and shape.
+pub(crate) fn read_values(
+    tensors: &SafeTensors<'_>,
+    name: &str,
+    shape: &[usize],
+    values: &mut Vec<f32>,
+) -> Result<(), String> {
+    let tensor = tensors.tensor(name).map_err(|error| format!("{name}: {error}"))?;
+    if tensor.shape() != shape || tensor.dtype() != Dtype::F32 {
+        let (dtype, found) = (tensor.dtype(), tensor.shape());
+        return Err(format!("{name} is {dtype:?} {found:?}: expected F32 {shape:?}"));
+    }
+    let (numbers, _) = tensor.data().as_chunks::<4>();
+    values.extend(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+    Ok(())
+}
+
 /// Weights and biases of each layer in a vector of parameters, with the shape of the weights.
 fn layers<'a>(
     sizes: &'a [usize],
@@ -245,13 +256,13 @@ fn layers<'a>(
 }
 
 /// A tensor as safetensors wants it.
-struct Tensor {
+pub(crate) struct Tensor {
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
 impl Tensor {
-    fn new(shape: Vec<usize>, values: &[f32]) -> Self {
+    pub(crate) fn new(shape: Vec<usize>, values: &[f32]) -> Self {
         Self { shape, bytes: values.iter().flat_map(|value| value.to_le_bytes()).collect() }
     }
 }
@@ -272,7 +283,7 @@ impl View for Tensor {
 }
 
 /// Writes to a temporary name beside the file and renames it into place.
-fn write(file: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+pub(crate) fn write(file: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let write = || {
         let mut handle = AtomicWriteFile::open(file)?;
         handle.write_all(bytes)?;
@@ -303,7 +314,7 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    fn io(file: &Path, source: io::Error) -> Self {
+    pub(crate) fn io(file: &Path, source: io::Error) -> Self {
         Self::Io { file: file.to_owned(), source }
     }
 }

@@ -126,6 +126,32 @@ impl NullaryFnOnce for Tanh<'_> {
     }
 }
 
+/// y = tanh(y), for callers that are dispatched already.
+#[inline(always)]
+pub(crate) fn tanh_inlined(y: &mut [f32]) {
+    Tanh(y).call();
+}
+
+/// ln(1 + e^x), to about 1e-6 of itself.
+#[inline(always)]
+pub(crate) fn softplus(x: f32) -> f32 {
+    let e = exponential(-x.abs());
+    x.max(0.0) + log1p(e)
+}
+
+/// ln(1 + e) for e in 0..=1 by 2 artanh(e / (2 + e)).
+#[inline(always)]
+fn log1p(e: f32) -> f32 {
+    // |z| ≤ 1/3
+    let z = e / (2.0 + e);
+    let s = z * z;
+    let mut p = 1.0 / 13.0;
+    for coefficient in [1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0, 1.0] {
+        p = p * s + coefficient;
+    }
+    2.0 * z * p
+}
+
 /// dy = dy · tanh', where y = tanh(·) and tanh' = 1 − y².
 pub(crate) fn tanh_gradient(y: &[f32], dy: &mut [f32]) {
     for (dy, y) in dy.iter_mut().zip(y) {

@@ -13,6 +13,7 @@ mod policy;
 
 pub mod algorithm1;
 pub mod checkpoint;
+pub mod universal;
 
 pub use actor::{Actor, Update};
 pub use adam::Adam;
@@ -21,3 +22,4 @@ pub use checkpoint::{Checkpoint, CheckpointError, Metadata, Origin};
 pub use features::FEATURE_VERSION;
 pub use network::{Activations, Mlp, parameter_count};
 pub use policy::{Agent, PolicyError, Recipe};
+pub use universal::{Evolution, EvolutionHyperparameters, UniversalAgent, UniversalCheckpoint};

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use scheduling::{Cluster, Decision, Generator, Observation, Policy, PolicyName};
+use scheduling::policies::Myopic;
+use scheduling::{Cap, Cluster, Decision, Generator, Observation, Policy, PolicyName};
 use thiserror::Error;
 
 use crate::actor::Actor;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::features;
 use crate::network::Activations;
+use crate::universal::{PriceNetwork, UniversalAgent, UniversalCheckpoint};
 
 /// What a policy of some name is made from, read once and used for many instances.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub enum Recipe {
     Rule(PolicyName),
     /// A checkpoint's actor, and the name that led to it.
     Trained(PolicyName, Arc<Actor>),
+    /// A universal checkpoint's network, the name that led to it, and its cap on tardiness.
+    Universal(PolicyName, Arc<PriceNetwork>, Option<Cap>),
 }
 
 impl Recipe {
@@ -25,18 +29,25 @@ impl Recipe {
     /// # Errors
     /// [`PolicyError::Checkpoint`]
     pub fn load(name: &PolicyName) -> Result<Self, PolicyError> {
-        let PolicyName::Agent { checkpoint, .. } = name else {
+        let PolicyName::Agent { checkpoint: folder, cap } = name else {
             return Ok(Self::Rule(name.clone()));
         };
-        let checkpoint = Checkpoint::load(checkpoint)
-            .map_err(|source| PolicyError::Checkpoint { policy: name.to_string(), source })?;
+        let unusable = |source| PolicyError::Checkpoint { policy: name.to_string(), source };
+        if UniversalCheckpoint::is_in(folder) {
+            let checkpoint = UniversalCheckpoint::load(folder).map_err(unusable)?;
+            return Ok(Self::Universal(name.clone(), Arc::new(checkpoint.training.network), *cap));
+        }
+        let checkpoint = Checkpoint::load(folder).map_err(unusable)?;
+        if cap.is_some() {
+            return Err(PolicyError::Cap { policy: name.to_string() });
+        }
         Ok(Self::Trained(name.clone(), Arc::new(checkpoint.training.actor)))
     }
 
     /// Name of the policy.
     pub fn name(&self) -> &PolicyName {
         match self {
-            Self::Rule(name) | Self::Trained(name, _) => name,
+            Self::Rule(name) | Self::Trained(name, _) | Self::Universal(name, ..) => name,
         }
     }
 
@@ -53,6 +64,9 @@ impl Recipe {
             Self::Rule(name) => Ok(name.rule(generator).expect("a rule needs no checkpoint")),
             Self::Trained(_, actor) if actor.servers() == cluster.len() => {
                 Ok(Box::new(Agent::new(actor.clone())))
+            }
+            Self::Universal(_, network, cap) => {
+                Ok(Box::new(UniversalAgent::new(network.clone(), cap.map(|Cap(cap)| cap))))
             }
             Self::Trained(name, actor) => Err(PolicyError::Servers {
                 policy: name.to_string(),
@@ -80,6 +94,11 @@ impl Agent {
 
 impl Policy for Agent {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        // Live, a server may be away. The networks have an input for each server, so that they
+        // cannot decide for fewer; the rule nearest to them can.
+        if observation.cluster.len() != self.actor.servers() {
+            return Myopic.decide(observation);
+        }
         features::of_observation(observation, &mut self.input);
         self.actor.most_probable(&self.input, &mut self.activations)
     }
@@ -95,6 +114,15 @@ pub enum PolicyError {
         policy: String,
         /// Why.
         source: CheckpointError,
+    },
+    /// A cap for an agent that cannot keep to one.
+    #[error(
+        "policy {policy}: cap is allowed for universal agents only, and this checkpoint is of the \
+         paper's agent"
+    )]
+    Cap {
+        /// Name of the policy.
+        policy: String,
     },
     /// The checkpoint is for another number of servers.
     #[error(

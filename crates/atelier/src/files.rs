@@ -8,13 +8,18 @@ use agent::Recipe;
 use anyhow::Context;
 use atomic_write_file::AtomicWriteFile;
 use scheduling::{Instance, PolicyName};
-use simulation::Scenario;
+use simulation::{Domain, Scenario};
 
 use crate::failure::Failure;
 
 /// The scenario in a TOML file.
 pub(crate) fn read_scenario(file: &Path) -> Result<Scenario, Failure> {
     Scenario::from_toml(&read(file)?).map_err(|error| Failure::refused(file.display(), error))
+}
+
+/// The domain in a TOML file.
+pub(crate) fn read_domain(file: &Path) -> Result<Domain, Failure> {
+    Domain::from_toml(&read(file)?).map_err(|error| Failure::refused(file.display(), error))
 }
 
 /// The instance in a JSON file.

@@ -40,6 +40,7 @@ enum Command {
     Serve(commands::serve::Arguments),
     Calibrate(commands::calibrate::Arguments),
     Export(commands::export::Arguments),
+    Tune(commands::tune::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -66,5 +67,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(arguments) => commands::serve::run(&arguments),
         Command::Calibrate(arguments) => commands::calibrate::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Tune(arguments) => commands::tune::run(&arguments),
     }
 }

@@ -15,6 +15,7 @@ mod study;
 mod table;
 mod tensorboard;
 mod trace;
+mod tune;
 
 pub use evaluation::{
     AgainstClairvoyant, Clairvoyant, Evaluation, Hindsight, PolicyResult, Possible, evaluate,
@@ -31,3 +32,4 @@ pub use study::{
 pub use table::table;
 pub use tensorboard::EventFile;
 pub use trace::trace;
+pub use tune::{TRIALS, Tuned, tune};

@@ -20,6 +20,7 @@
 //!
 //! Nothing here reads a clock, a file or entropy: scenarios arrive as text, seeds as numbers.
 
+mod domain;
 mod environment;
 mod event;
 mod metrics;
@@ -28,6 +29,7 @@ mod simulator;
 mod uniform;
 mod workload;
 
+pub use domain::{Domain, DomainError, RequestCount};
 pub use environment::BatchedEnvironment;
 pub use event::{Event, EventKind, events};
 pub use metrics::{

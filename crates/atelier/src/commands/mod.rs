@@ -7,3 +7,5 @@ pub(crate) mod reproduce;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod train;
+pub(crate) mod train_universal;
+pub(crate) mod tune;

@@ -9,11 +9,12 @@ use indicatif::ProgressBar;
 use scheduling::PolicyName;
 use simulation::{BatchedEnvironment, Scenario};
 
-use crate::commands::evaluate;
+use crate::commands::{evaluate, train_universal};
 use crate::failure::Failure;
 use crate::{files, interruption, progress};
 
-/// Train the paper's actor-critic on a scenario and compare it with the rules.
+/// Train the paper's actor-critic on a scenario and compare it with the rules, or the universal agent
+/// on a whole domain of scenarios.
 ///
 /// Ctrl-C leaves a checkpoint that can be used and resumed.
 #[derive(clap::Args)]
@@ -21,6 +22,12 @@ pub(crate) struct Arguments {
     /// Scenario file (TOML).
     #[arg(long)]
     scenario: PathBuf,
+    /// Which agent: the universal one learns from a domain, such as scenarios/universal.toml.
+    #[arg(long, value_enum, default_value_t = Learner::ActorCritic)]
+    agent: Learner,
+    /// Generations of the universal agent's training [default: 300]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    generations: Option<u64>,
     /// Seed of the training instances, the initial weights and the exploration.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -37,8 +44,17 @@ pub(crate) struct Arguments {
     choices: Choices,
 }
 
+/// Which agent is trained.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Learner {
+    /// The paper's, by Algorithm 1.
+    ActorCritic,
+    /// One set of weights for any cluster, by evolution strategies.
+    Universal,
+}
+
 /// Overrides of the hyperparameters; docs/actor-critic.md explains them.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default, PartialEq)]
 #[command(next_help_heading = "Hyperparameters")]
 struct Choices {
     /// Episodes of the whole training [default: 3000]
@@ -74,6 +90,25 @@ struct Choices {
 const CHECKPOINT_EPISODES: u64 = 250;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.agent == Learner::Universal {
+        if arguments.choices != Choices::default() {
+            let problem = "the hyperparameters below it are the actor-critic's: allowed here is \
+                           --generations";
+            return Err(Failure::refused("--agent universal", problem));
+        }
+        let order = train_universal::Order {
+            domain: &arguments.scenario,
+            seed: arguments.seed,
+            out: &arguments.out,
+            resume: arguments.resume,
+            generations: arguments.generations,
+            command: command(),
+        };
+        return train_universal::run(order, interruption::flag()?);
+    }
+    if arguments.generations.is_some() {
+        return Err(Failure::refused("--generations", "allowed with --agent universal only"));
+    }
     let scenario = files::read_scenario(&arguments.scenario)?;
     let hyperparameters = arguments.choices.hyperparameters()?;
     let mut checkpoint = start(arguments, &scenario, hyperparameters)?;

@@ -30,7 +30,7 @@ impl Eq for Price {}
 
 impl Price {
     /// Tuned for one request per second on ten servers of the paper (`scenarios/contended.toml`).
-    pub const CONTENDED: Self = Self { base: 1.0, slope: 0.2, power: 1.0 };
+    pub const CONTENDED: Self = Self { base: 0.65, slope: 0.85, power: 0.62 };
 
     /// A price `base + slope · m^power`, with m in seconds.
     ///

@@ -1,0 +1,176 @@
+//! Checkpoints of the universal agent: a folder like that of the paper's agent.
+//!
+//! `metadata.json` says `"agent": "universal"`, and names the weights and the learning curve.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+use super::UNIVERSAL_FEATURE_VERSION;
+use super::evolution::{Evolution, EvolutionHyperparameters, GenerationPoint};
+use super::prices::PriceNetwork;
+use crate::adam::Adam;
+use crate::checkpoint::{CheckpointError, Origin, Tensor, read_values, write};
+
+/// A training of the universal agent, finished or not, with its past.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UniversalCheckpoint {
+    /// The network and its optimiser.
+    pub training: Evolution,
+    /// One entry per generation.
+    pub curve: Vec<GenerationPoint>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    format: u32,
+    agent: String,
+    #[serde(flatten)]
+    origin: Origin,
+    seed: u64,
+    generator: String,
+    feature_version: u32,
+    hyperparameters: EvolutionHyperparameters,
+    generations: u64,
+    weights: PathBuf,
+    curve: PathBuf,
+}
+
+const FORMAT: u32 = 1;
+const AGENT: &str = "universal";
+const METADATA: &str = "metadata.json";
+
+impl UniversalCheckpoint {
+    /// Whether the checkpoint in `folder` says that it is one of a universal agent.
+    pub fn is_in(folder: &Path) -> bool {
+        #[derive(Deserialize)]
+        struct Kind {
+            agent: Option<String>,
+        }
+        fs::read_to_string(folder.join(METADATA))
+            .ok()
+            .and_then(|text| serde_json::from_str::<Kind>(&text).ok())
+            .is_some_and(|kind| kind.agent.as_deref() == Some(AGENT))
+    }
+
+    /// Writes the checkpoint into `folder`, in place of an older one.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Io`]; an older checkpoint is then still there.
+    pub fn save(&self, folder: &Path) -> Result<(), CheckpointError> {
+        let Evolution { hyperparameters, seed, network, adam, generations } = &self.training;
+        let metadata = Metadata {
+            format: FORMAT,
+            agent: AGENT.into(),
+            origin: self.origin.clone(),
+            seed: *seed,
+            generator: scheduling::Generator::VERSION.into(),
+            feature_version: UNIVERSAL_FEATURE_VERSION,
+            hyperparameters: hyperparameters.clone(),
+            generations: *generations,
+            weights: format!("weights-{generations}.safetensors").into(),
+            curve: format!("curve-{generations}.csv").into(),
+        };
+        let older = read_metadata(folder).ok();
+        fs::create_dir_all(folder).map_err(|error| CheckpointError::io(folder, error))?;
+        let tensors = [
+            ("prices", network.parameters()),
+            ("prices.first_moment", &adam.first_moment),
+            ("prices.second_moment", &adam.second_moment),
+        ]
+        .map(|(name, values)| (name, Tensor::new(vec![values.len()], values)));
+        let weights = safetensors::serialize(tensors, None).expect("names differ and shapes fit");
+        write(&folder.join(&metadata.weights), &weights)?;
+        let mut curve = csv::Writer::from_writer(Vec::new());
+        for point in &self.curve {
+            curve.serialize(point).expect("points are flat and memory does not fail");
+        }
+        let curve = curve.into_inner().expect("memory does not fail");
+        write(&folder.join(&metadata.curve), &curve)?;
+        let json = serde_json::to_string_pretty(&metadata).expect("metadata has JSON's types");
+        write(&folder.join(METADATA), format!("{json}\n").as_bytes())?;
+        for file in older.into_iter().flat_map(|older| [older.weights, older.curve]) {
+            if file != metadata.weights && file != metadata.curve {
+                // Left behind, it would only take space.
+                let _ = fs::remove_file(folder.join(file));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the checkpoint in `folder`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] with the file and what is wrong with it.
+    pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
+        let metadata = read_metadata(folder)?;
+        let file = folder.join(&metadata.weights);
+        let bytes = fs::read(&file).map_err(|error| CheckpointError::io(&file, error))?;
+        let training = read_weights(&bytes, &metadata)
+            .map_err(|problem| CheckpointError::Content { file, problem })?;
+        let file = folder.join(&metadata.curve);
+        let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
+        let curve = csv::Reader::from_reader(text.as_bytes())
+            .deserialize()
+            .collect::<Result<_, _>>()
+            .map_err(|error| CheckpointError::Content { file, problem: error.to_string() })?;
+        Ok(Self { training, curve, origin: metadata.origin })
+    }
+}
+
+fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
+    let file = folder.join(METADATA);
+    let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
+    let content = |problem| CheckpointError::Content { file: file.clone(), problem };
+    let metadata: Metadata =
+        serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+    if metadata.agent != AGENT {
+        let problem = format!("agent is {:?}: allowed here is {AGENT:?}", metadata.agent);
+        return Err(content(problem));
+    }
+    for (what, found, expected) in [
+        ("format", metadata.format, FORMAT),
+        ("feature_version", metadata.feature_version, UNIVERSAL_FEATURE_VERSION),
+    ] {
+        if found != expected {
+            return Err(content(format!("{what} is {found}: this version reads {expected}")));
+        }
+    }
+    if metadata.hyperparameters.hidden > 4096 {
+        let hidden = metadata.hyperparameters.hidden;
+        return Err(content(format!("hidden is {hidden}: allowed is 0 to 4096")));
+    }
+    for name in [&metadata.weights, &metadata.curve] {
+        // A checkpoint from elsewhere must not make us read other folders.
+        if name.file_name() != Some(name.as_os_str()) {
+            return Err(content(format!("{}: allowed is a plain file name", name.display())));
+        }
+    }
+    Ok(metadata)
+}
+
+fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<Evolution, String> {
+    let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let hidden = metadata.hyperparameters.hidden;
+    let read = |name: &str| {
+        let mut values = Vec::new();
+        read_values(&tensors, name, &[PriceNetwork::parameter_count(hidden)], &mut values)?;
+        Ok::<_, String>(values)
+    };
+    let network = PriceNetwork::from_parameters(hidden, read("prices")?);
+    Ok(Evolution {
+        hyperparameters: metadata.hyperparameters.clone(),
+        seed: metadata.seed,
+        network: network.expect("as many as the shape says"),
+        adam: Adam {
+            first_moment: read("prices.first_moment")?,
+            second_moment: read("prices.second_moment")?,
+            updates: metadata.generations,
+        },
+        generations: metadata.generations,
+    })
+}

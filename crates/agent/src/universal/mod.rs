@@ -1,0 +1,23 @@
+//! One set of weights for any cluster: learned prices of server time, and the exact maximum of the
+//! reward minus the price.
+//!
+//! [`PriceNetwork`] says what a second on each server costs the requests still to come, from what it
+//! sees of backlogs, speeds and traffic; [`UniversalAgent`] takes the decision that is best under
+//! these prices; [`Evolution`] learns the weights over randomised clusters. The same network prices
+//! every server, so the agent neither knows nor cares how many there are or how they are numbered.
+//! `docs/universal-agent.md` has the equations and what it is worth.
+
+mod checkpoint;
+mod evolution;
+mod features;
+mod policy;
+mod prices;
+
+pub use checkpoint::UniversalCheckpoint;
+pub use evolution::{Evolution, EvolutionHyperparameters, GenerationPoint};
+pub use policy::UniversalAgent;
+pub use prices::PriceNetwork;
+
+/// Changes whenever the network's input changes its meaning; a checkpoint of another version is
+/// refused.
+pub const UNIVERSAL_FEATURE_VERSION: u32 = 1;

@@ -1,0 +1,276 @@
+//! The universal agent: the same for any order of the servers, safe, capped, and reproducible.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use agent::universal::{GenerationPoint, PriceNetwork};
+use agent::{
+    Evolution, EvolutionHyperparameters, Origin, Recipe, UniversalAgent, UniversalCheckpoint,
+};
+use proptest::prelude::*;
+use scheduling::policies::Myopic;
+use scheduling::{
+    Cap, Cluster, Decision, Generator, Instance, Objective, Observation, Policy, PolicyName,
+    Purpose, Queues, Request, Seconds, Server, StepRate, TardinessPenalty, Time, Traffic,
+};
+
+/// Six requests per service on two servers: enough to queue.
+fn instance(number: u64) -> Instance {
+    let mut draw = Generator::new(4, Purpose::Search, number);
+    let cluster = cluster(&[18.0, 7.0]);
+    let mut now = Time::ZERO;
+    let requests = (0..60)
+        .map(|_| {
+            now += Seconds::of(draw.exponential(2.0));
+            request(now, draw.between(2.0, 20.0), TardinessPenalty::ALL[draw.below(3)])
+        })
+        .collect();
+    Instance::new(cluster, requests, Objective::default()).unwrap()
+}
+
+fn request(arrival: Time, slack: f64, penalty: TardinessPenalty) -> Request {
+    Request { arrival, due: arrival + Seconds::of(slack), penalty }
+}
+
+fn cluster(rates: &[f64]) -> Cluster {
+    let servers = rates.iter().enumerate().map(|(index, &rate)| Server {
+        name: format!("s{index}"),
+        step_rate: StepRate::new(rate).unwrap(),
+        overhead: Seconds::ZERO,
+    });
+    Cluster::new(servers.collect()).unwrap()
+}
+
+/// A network whose weights are all drawn: prices of every size.
+fn network(seed: u64) -> Arc<PriceNetwork> {
+    let mut draw = Generator::new(seed, Purpose::Initialisation, 0);
+    let count = PriceNetwork::parameter_count(8);
+    let parameters = (0..count).map(|_| draw.normal() as f32).collect();
+    Arc::new(PriceNetwork::from_parameters(8, parameters).unwrap())
+}
+
+/// A network with every price the same.
+fn constant(bias: f32) -> Arc<PriceNetwork> {
+    let mut parameters = vec![0.0; PriceNetwork::parameter_count(8)];
+    *parameters.last_mut().unwrap() = bias;
+    Arc::new(PriceNetwork::from_parameters(8, parameters).unwrap())
+}
+
+/// The decision for servers given as `(steps per second, backlog)`.
+fn decide(
+    policy: &mut dyn Policy,
+    servers: &[(f64, f64)],
+    slack: f64,
+    penalty: TardinessPenalty,
+) -> Decision {
+    let rates: Vec<_> = servers.iter().map(|server| server.0).collect();
+    let backlog: Vec<_> = servers.iter().map(|server| Seconds::of(server.1)).collect();
+    let now = Time::new(50.0).unwrap();
+    let request = request(now, slack, penalty);
+    let mut traffic = Traffic::default();
+    traffic.arrive(&request);
+    policy.decide(&Observation {
+        now,
+        request: &request,
+        backlog: &backlog,
+        cluster: &cluster(&rates),
+        objective: &Objective::default(),
+        traffic: &traffic,
+    })
+}
+
+proptest! {
+    /// Equivariance. Backlogs are powers of two and rates whole, so that sums in another order
+    /// round alike, and all servers differ, so that there are no ties.
+    #[test]
+    fn the_order_of_the_servers_does_not_matter(
+        seed in any::<u64>(), count in 1usize..12, rotation in 0usize..12, slack in 1.0..30.0,
+    ) {
+        let servers: Vec<_> =
+            (0..count).map(|j| (7.0 + j as f64, 0.25 * f64::from(1 << (j % 7)))).collect();
+        let mut rotated = servers.clone();
+        rotated.rotate_left(rotation % count);
+        for penalty in TardinessPenalty::ALL {
+            let decision = |servers: &[(f64, f64)]| {
+                decide(&mut UniversalAgent::new(network(seed), None), servers, slack, penalty)
+            };
+            let (straight, turned) = (decision(&servers), decision(&rotated));
+            prop_assert_eq!(servers[straight.server], rotated[turned.server], "seed {}", seed);
+            prop_assert_eq!(straight.steps, turned.steps);
+        }
+    }
+}
+
+#[test]
+fn free_server_time_leaves_the_myopic_decision() {
+    for (slack, penalty) in [(3.0, TardinessPenalty::SquareRoot), (9.0, TardinessPenalty::Linear)] {
+        let servers = [(15.0, 2.0), (7.0, 0.0), (18.0, 6.0)];
+        let mut free = UniversalAgent::new(constant(-60.0), None);
+        let expected = decide(&mut Myopic, &servers, slack, penalty);
+        assert_eq!(decide(&mut free, &servers, slack, penalty), expected);
+        assert_eq!(free.replaced(), 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_right_is_replaced_and_counted() {
+    // A thousand seconds late for the sake of a faster server, and prices that are no numbers.
+    let servers = [(18.0, 1000.0), (7.0, 0.0)];
+    for bias in [1e30, f32::NAN, f32::INFINITY] {
+        let mut agent = UniversalAgent::new(constant(bias), None);
+        let expected = decide(&mut Myopic, &servers, 9.0, TardinessPenalty::Linear);
+        assert_eq!(decide(&mut agent, &servers, 9.0, TardinessPenalty::Linear), expected, "{bias}");
+        assert_eq!(agent.replaced(), 1, "{bias}");
+    }
+}
+
+#[test]
+fn a_cap_is_kept_where_it_can_be() {
+    let servers = [(15.0, 20.0), (15.0, 12.0)];
+    let finish = |cap: Option<f64>, servers: &[(f64, f64)]| {
+        let mut agent = UniversalAgent::new(constant(-60.0), cap.map(Seconds::of));
+        let decision = decide(&mut agent, servers, 2.0, TardinessPenalty::SquareRoot);
+        (decision.server, servers[decision.server].1 + f64::from(decision.steps.get()) / 15.0)
+    };
+    assert!(finish(None, &servers).1 > 18.0);
+    let (server, finish_capped) = finish(Some(12.0), &servers);
+    assert!(server == 1 && finish_capped <= 14.0, "{finish_capped}");
+    // Nobody can be within 3 s: a single step on the server that is free first comes nearest.
+    let (server, finish) = finish(Some(3.0), &servers);
+    assert_eq!((server, finish), (1, 12.0 + 1.0 / 15.0));
+}
+
+fn hyperparameters(generations: u64) -> EvolutionHyperparameters {
+    EvolutionHyperparameters {
+        generations,
+        pairs: 6,
+        instances: 3,
+        hidden: 4,
+        ..Default::default()
+    }
+}
+
+/// Trains on until `stop` generations are done.
+fn train(training: &mut Evolution, stop: u64) -> Vec<GenerationPoint> {
+    let mut curve = Vec::new();
+    training.train(instance, |training, point| {
+        curve.push(*point);
+        if training.generations >= stop {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    });
+    curve
+}
+
+fn checkpoint(training: Evolution, curve: Vec<GenerationPoint>) -> UniversalCheckpoint {
+    let scenario = serde_json::json!({"name": "toy"});
+    let origin = Origin { version: "0".into(), command: "test".into(), scenario };
+    UniversalCheckpoint { training, curve, origin }
+}
+
+fn mean_reward(network: &PriceNetwork) -> f64 {
+    let rewards = (1000..1010).flat_map(|number| {
+        let instance = instance(number);
+        let mut policy = UniversalAgent::new(Arc::new(network.clone()), None);
+        let mut queues = Queues::new(2);
+        (instance.requests().iter())
+            .map(|request| {
+                let (cluster, objective) = (instance.cluster(), instance.objective());
+                queues.arrive(request);
+                let observation = queues.observe(request.arrival, request, cluster, objective);
+                let decision = policy.decide(&observation);
+                let reward = observation.reward(decision);
+                queues.dispatch(request.arrival, decision, cluster);
+                reward
+            })
+            .collect::<Vec<_>>()
+    });
+    rewards.sum::<f64>() / 600.0
+}
+
+#[test]
+fn evolution_learns_what_server_time_is_worth() {
+    let mut training = Evolution::new(1, hyperparameters(40));
+    // Starting from free server time: myopic.
+    let mut parameters = training.network.parameters().to_vec();
+    *parameters.last_mut().unwrap() = -4.0;
+    training.network = PriceNetwork::from_parameters(4, parameters).unwrap();
+    training.hyperparameters.learning_rate = 0.1;
+    let before = mean_reward(&training.network);
+    train(&mut training, 40);
+    let after = mean_reward(&training.network);
+    assert!(after > before + 0.5, "{before} before and {after} after");
+}
+
+#[test]
+fn interrupted_and_resumed_is_the_same_as_uninterrupted() {
+    let mut whole = Evolution::new(5, hyperparameters(8));
+    let curve = train(&mut whole, 8);
+    let mut parts = Evolution::new(5, hyperparameters(8));
+    let mut curve_of_parts = train(&mut parts, 3);
+
+    let folder = tempfile::tempdir().unwrap();
+    let saved = checkpoint(parts, curve_of_parts);
+    saved.save(folder.path()).unwrap();
+    let loaded = UniversalCheckpoint::load(folder.path()).unwrap();
+    assert_eq!(loaded, saved);
+
+    let mut parts = loaded.training;
+    curve_of_parts = loaded.curve;
+    curve_of_parts.extend(train(&mut parts, 8));
+    assert!(parts == whole);
+    assert_eq!(curve_of_parts, curve);
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let mut training = Evolution::new(5, hyperparameters(4));
+            train(&mut training, 4);
+            training
+        })
+    };
+    assert!(run(1) == run(2));
+}
+
+#[test]
+fn a_checkpoint_says_which_agent_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(Evolution::new(5, hyperparameters(4)), vec![]).save(folder.path()).unwrap();
+    let name = |cap: Option<f64>| PolicyName::Agent {
+        checkpoint: folder.path().into(),
+        cap: cap.map(|cap| Cap(Seconds::of(cap))),
+    };
+    for cap in [None, Some(30.0)] {
+        let recipe = Recipe::load(&name(cap)).unwrap();
+        for servers in [1, 3, 200] {
+            let cluster = cluster(&vec![10.0; servers]);
+            recipe.policy(&cluster, Generator::new(1, Purpose::Policy, 0)).map(drop).unwrap();
+        }
+    }
+}
+
+#[test]
+fn damaged_checkpoints_are_refused() {
+    let check = |file: &str, from: &str, to: &str, part: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        checkpoint(Evolution::new(5, hyperparameters(4)), vec![]).save(folder.path()).unwrap();
+        let path = folder.path().join(file);
+        let bytes = std::fs::read(&path).unwrap();
+        let text: String = bytes.into_iter().map(char::from).collect();
+        assert!(text.contains(from), "{text}");
+        let bytes: Vec<u8> = text.replace(from, to).chars().map(|c| c as u8).collect();
+        std::fs::write(&path, bytes).unwrap();
+        let message = UniversalCheckpoint::load(folder.path()).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    };
+    check("metadata.json", "\"universal\"", "\"paper\"", "allowed here is \"universal\"");
+    check("metadata.json", "\"feature_version\": 1", "\"feature_version\": 9", "reads 1");
+    check("metadata.json", "weights-0", "../weights-0", "plain file name");
+    check("metadata.json", "\"hidden\": 4", "\"hidden\": 5", "expected F32");
+    check("weights-0.safetensors", "prices\"", "prises\"", "prices");
+}

@@ -1,0 +1,101 @@
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use agent::{Checkpoint, Evolution, EvolutionHyperparameters, Origin, UniversalCheckpoint};
+use anyhow::Context;
+use simulation::{Domain, Episode};
+
+use crate::failure::Failure;
+use crate::{files, progress};
+
+/// Generations between two checkpoints.
+const CHECKPOINT_GENERATIONS: u64 = 20;
+
+/// What the training of a universal agent is asked for.
+pub(crate) struct Order<'a> {
+    /// File of the domain.
+    pub(crate) domain: &'a Path,
+    pub(crate) seed: u64,
+    pub(crate) out: &'a Path,
+    pub(crate) resume: bool,
+    pub(crate) generations: Option<u64>,
+    /// The command as it would be typed.
+    pub(crate) command: String,
+}
+
+/// Trains to the end or to the interruption, saving now and then.
+pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Failure> {
+    let domain = files::read_domain(order.domain)?;
+    let out = order.out;
+    let mut checkpoint = start(order, &domain)?;
+    let generations = checkpoint.training.hyperparameters.generations;
+    let done = checkpoint.training.generations;
+    let bar = progress::bar("training", generations).with_position(done);
+    bar.reset_eta();
+    let seed = checkpoint.training.seed;
+    while checkpoint.training.generations < generations && !interrupted.load(Ordering::Relaxed) {
+        let curve = &mut checkpoint.curve;
+        let instance = |number| domain.instance(seed, Episode::Training(number));
+        checkpoint.training.train(instance, |training, point| {
+            curve.push(*point);
+            bar.set_position(training.generations);
+            bar.set_message(format!("rank spread {:.3}", point.rank_spread));
+            let due = training.generations.is_multiple_of(CHECKPOINT_GENERATIONS);
+            if due || interrupted.load(Ordering::Relaxed) {
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        });
+        checkpoint.save(out).context("cannot save the checkpoint")?;
+    }
+    bar.finish();
+    if checkpoint.training.generations < generations {
+        eprintln!(
+            "interrupted after {} of {generations} generations; {} can be used as it is, and \
+             --resume goes on",
+            checkpoint.training.generations,
+            out.display(),
+        );
+        return Err(Failure::Interrupted);
+    }
+    Ok(())
+}
+
+/// A fresh training, or the one in the folder if it is the same.
+fn start(order: Order<'_>, domain: &Domain) -> Result<UniversalCheckpoint, Failure> {
+    let default = EvolutionHyperparameters::default();
+    let hyperparameters = EvolutionHyperparameters {
+        generations: order.generations.unwrap_or(default.generations),
+        ..default
+    };
+    let settings = serde_json::to_value(domain).map_err(anyhow::Error::from)?;
+    let folder = order.out.display();
+    if !order.resume {
+        if Checkpoint::exists(order.out) {
+            let problem = "holds a checkpoint already: --resume goes on with it, another --out \
+                           starts anew";
+            return Err(Failure::refused(folder, problem));
+        }
+        let version = env!("CARGO_PKG_VERSION").into();
+        let origin = Origin { version, command: order.command, scenario: settings };
+        let training = Evolution::new(order.seed, hyperparameters);
+        return Ok(UniversalCheckpoint { training, curve: Vec::new(), origin });
+    }
+    let checkpoint =
+        UniversalCheckpoint::load(order.out).map_err(|error| Failure::Refused(error.into()))?;
+    let training = &checkpoint.training;
+    for (what, same) in [
+        ("scenario", checkpoint.origin.scenario == settings),
+        ("seed", training.seed == order.seed),
+        ("number of generations", training.hyperparameters == hyperparameters),
+    ] {
+        if !same {
+            let problem = format!(
+                "was trained with another {what}: to resume, give what its metadata.json says"
+            );
+            return Err(Failure::refused(folder, problem));
+        }
+    }
+    Ok(checkpoint)
+}

@@ -1,0 +1,119 @@
+//! Fitting the price of server time to a scenario.
+
+use rayon::prelude::*;
+use scheduling::Instance;
+use scheduling::policies::{Price, Priced};
+use simulation::{Episode, Metrics, Scenario, simulate};
+
+/// Prices tried in all: a grid, then the search.
+pub const TRIALS: u64 = GRID as u64 + SEARCH;
+
+const BASES: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
+const SLOPES: [f64; 4] = [0.0, 0.05, 0.2, 0.8];
+const POWERS: [f64; 3] = [0.5, 1.0, 2.0];
+const GRID: usize = BASES.len() * SLOPES.len() * POWERS.len();
+const SEARCH: u64 = 160;
+
+/// A price and the mean reward per request that it earns on the instances it was fitted to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tuned {
+    /// The price.
+    pub price: Price,
+    /// Its reward, a little flattered as always where parameters were fitted.
+    pub reward: f64,
+}
+
+/// Finds the parameters of `priced` that earn most on training instances 0, 1, … of a scenario.
+///
+/// All prices meet the same instances. A coarse grid gives the start and Nelder and Mead's simplex
+/// the rest. Instances run on all threads; the result does not depend on their number.
+/// `after_trial` is called after each of the [`TRIALS`].
+pub fn tune(
+    scenario: &Scenario,
+    instances: u64,
+    seed: u64,
+    mut after_trial: impl FnMut(),
+) -> Tuned {
+    let instances: Vec<_> = (0..instances)
+        .into_par_iter()
+        .map(|number| scenario.instance(seed, Episode::Training(number)))
+        .collect();
+    let mut reward = |point: &Point| {
+        after_trial();
+        mean_reward(price(point), &instances)
+    };
+    let grid = BASES.iter().flat_map(|&base| {
+        SLOPES.iter().flat_map(move |&slope| POWERS.map(|power| [base, slope, power]))
+    });
+    let mut tried: Vec<_> = grid.map(|point| (reward(&point), point)).collect();
+    tried.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (reward, point) = maximise(&mut reward, tried[0].1);
+    Tuned { price: price(&point), reward }
+}
+
+type Point = [f64; 3];
+
+/// The price at a point; the search may stray outside the ranges.
+fn price([base, slope, power]: &Point) -> Price {
+    // Four digits are more than the instances can tell apart, and can be typed.
+    let rounded = |x: f64| (x * 1e4).round() / 1e4;
+    let [base, slope] = [base, slope].map(|x| rounded(x.clamp(0.0, 1e6)));
+    Price::new(base, slope, rounded(power.clamp(0.0, 8.0))).expect("clamped into the ranges")
+}
+
+fn mean_reward(price: Price, instances: &[Instance]) -> f64 {
+    let rewards: Vec<_> = instances
+        .par_iter()
+        .map(|instance| Metrics::of(&simulate(instance, &mut Priced { price })).reward)
+        .collect();
+    rewards.iter().sum::<f64>() / rewards.len() as f64
+}
+
+/// Nelder and Mead's simplex (1965) with the usual coefficients, for [`SEARCH`] trials.
+fn maximise(reward: &mut impl FnMut(&Point) -> f64, start: Point) -> (f64, Point) {
+    let mut trials = 0;
+    let mut evaluate = |point: Point| {
+        trials += 1;
+        (reward(&point), point, trials)
+    };
+    let mut simplex: Vec<_> = (0..=start.len())
+        .map(|corner| {
+            let mut point = start;
+            if corner > 0 {
+                point[corner - 1] += [0.3, 0.05, 0.3][corner - 1];
+            }
+            let (value, point, _) = evaluate(point);
+            (value, point)
+        })
+        .collect();
+    loop {
+        simplex.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let (best, worst) = (simplex[0], simplex[3]);
+        let centre: Point =
+            std::array::from_fn(|i| simplex[..3].iter().map(|corner| corner.1[i] / 3.0).sum());
+        let towards = |factor: f64| -> Point {
+            std::array::from_fn(|i| centre[i] + factor * (centre[i] - worst.1[i]))
+        };
+        let (reflected, point, trials) = evaluate(towards(1.0));
+        if trials >= SEARCH {
+            return best;
+        }
+        let (second, point, _) = if reflected > best.0 {
+            evaluate(towards(2.0))
+        } else if reflected > simplex[2].0 {
+            (reflected, point, trials)
+        } else {
+            evaluate(towards(if reflected > worst.0 { 0.5 } else { -0.5 }))
+        };
+        if second > reflected.max(worst.0) || reflected > simplex[2].0 {
+            simplex[3] =
+                if second >= reflected { (second, point) } else { (reflected, towards(1.0)) };
+            continue;
+        }
+        for corner in &mut simplex[1..] {
+            let (value, point, _) =
+                evaluate(std::array::from_fn(|i| f64::midpoint(corner.1[i], best.1[i])));
+            *corner = (value, point);
+        }
+    }
+}
