@@ -32,8 +32,8 @@ fn contended(interval: f64) -> Scenario {
 fn it_beats_the_rules_under_contention() {
     // The prices that `atelier tune` finds for these very scenarios.
     for (interval, priced) in [
-        (0.75, "priced[base=0.9213,slope=0.8206,power=0.679]"),
         (1.0, "priced[base=0.6497,slope=0.8503,power=0.6195]"),
+        (1.5, "priced[base=0.3053,slope=0.8376,power=0.3467]"),
         (2.0, "priced[base=0.3324,slope=0.7053,power=0.2591]"),
     ] {
         let rewards = rewards(&contended(interval), &names(&["greedy", "myopic", priced]));
