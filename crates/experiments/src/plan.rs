@@ -1,6 +1,6 @@
 //! From studies to the work that they ask for: trainings and evaluations, none of them twice.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -162,8 +162,8 @@ impl Plan {
 
     /// The units without those whose result another one gives as well.
     pub fn distinct_units(&self) -> impl Iterator<Item = &Unit> {
-        let mut seen = HashMap::new();
-        self.units.iter().filter(move |unit| seen.insert(&unit.key, ()).is_none())
+        let mut seen = HashSet::new();
+        self.units.iter().filter(move |unit| seen.insert(&unit.key))
     }
 }
 

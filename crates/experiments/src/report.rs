@@ -137,7 +137,7 @@ fn table_of_claims(
         "<table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>{judged}</th></tr>\
          </thead>\n<tbody>\n",
     );
-    for Claim { claim, measured, verdict } in claims {
+    for Claim { statement, measured, verdict } in claims {
         let class = match verdict {
             Verdict::Reproduced => "yes",
             Verdict::NotReproduced => "no",
@@ -146,7 +146,7 @@ fn table_of_claims(
         let _ = writeln!(
             page,
             "<tr><td>{}</td><td>{}</td><td class=\"verdict {class}\">{}</td></tr>",
-            escape(claim),
+            escape(statement),
             escape(measured),
             word(*verdict)
         );
@@ -263,7 +263,7 @@ const COLUMNS: [Column; 5] = [
 fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: &[Series]) {
     let swept = all.iter().any(|series| series.x.is_some());
     let x = if swept { "<th>at</th>" } else { "" };
-    let heads: String = COLUMNS.iter().map(|(name, ..)| format!("<th>{name}</th>")).collect();
+    let heads = COLUMNS.map(|(name, ..)| format!("<th>{name}</th>")).concat();
     let open = if swept { "" } else { " open" };
     let _ = write!(
         page,

@@ -48,7 +48,8 @@ impl Finding {
 impl Series {
     /// The mean of a figure. The same seed resamples the same instances.
     pub(crate) fn mean(&self, figure: Figure, seed: u64) -> Finding {
-        finding(self.seeds.iter().map(|seed| seed.iter().map(figure).collect()).collect(), seed)
+        let values = self.seeds.iter().map(|metrics| metrics.iter().map(figure).collect());
+        finding(&values.collect::<Vec<_>>(), seed)
     }
 
     /// The mean of the differences to another policy on common instances, pair by pair.
@@ -58,7 +59,7 @@ impl Series {
             assert_eq!(ours.len(), theirs.len(), "differences are taken on common instances");
             ours.iter().zip(theirs).map(|(ours, theirs)| figure(ours) - theirs).collect()
         });
-        finding(pairs.collect(), seed)
+        finding(&pairs.collect::<Vec<_>>(), seed)
     }
 
     /// For each instance the mean over training seeds.
@@ -73,7 +74,7 @@ impl Series {
 }
 
 /// From values by training seed and instance.
-fn finding(values: Vec<Vec<f64>>, seed: u64) -> Finding {
+fn finding(values: &[Vec<f64>], seed: u64) -> Finding {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let over_seeds: Vec<f64> = (0..values[0].len())
         .map(|instance| mean(&values.iter().map(|seed| seed[instance]).collect::<Vec<_>>()))

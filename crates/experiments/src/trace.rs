@@ -99,7 +99,7 @@ mod tests {
         let of = |kind: &'static str| events.iter().filter(move |event| event["ph"] == kind);
         assert_eq!(of("X").count(), 200);
         assert_eq!(of("M").count(), 1 + 2 * 10);
-        let mut end_of_track = vec![0.0; 11];
+        let mut end_of_track = [0.0; 11];
         let mut slices: Vec<_> = of("X").collect();
         slices.sort_by(|a, b| a["ts"].as_f64().unwrap().total_cmp(&b["ts"].as_f64().unwrap()));
         for slice in slices {

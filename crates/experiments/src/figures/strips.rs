@@ -12,6 +12,8 @@ use crate::statistics::{Series, series};
 use crate::study::Study;
 
 const LANE: f64 = 30.0;
+/// What lies further below the best is counted and not drawn.
+const FAR: f64 = 40.0;
 
 /// What is measured along a strip.
 struct Column {
@@ -89,9 +91,8 @@ fn strips(svg: &mut Svg, axes: &Axes, column: &Column, all: &[Series]) {
         || all.iter().flat_map(|s| s.seeds.iter().flatten()).map(|metrics| (column.value)(metrics));
     let [mut low, mut high] = range(values());
     // A policy that falls off by orders of magnitude would squeeze all others into a line.
-    let middle = middle(all, column);
-    if column.unit.is_none() && low < middle[0] - 4.0 * (middle[1] - middle[0]).max(4.0) {
-        low = middle[0] - 1.5 * (middle[1] - middle[0]).max(4.0);
+    if column.unit.is_none() && low < best(all, column) - FAR {
+        low = best(all, column) - FAR;
         high = range(values().filter(|value| *value >= low))[1];
     }
     let x = match column.unit {
@@ -124,7 +125,9 @@ fn strips(svg: &mut Svg, axes: &Axes, column: &Column, all: &[Series]) {
         let mean = values.sum::<f64>() / series.seeds.iter().map(Vec::len).sum::<usize>() as f64;
         if off > 0 {
             let text = format!("← {off} of {count} further left, mean {}", super::label(mean, 0));
-            svg.text("note", [axes.left + 6.0, y - 4.0], Anchor::Start, &text);
+            let size = [text_width(&text, 11.0) + 6.0, 16.0];
+            svg.rect("paper", [axes.left + 3.0, y - 8.0], size, "");
+            svg.text("note", [axes.left + 6.0, y + 4.0], Anchor::Start, &text);
         }
         if mean >= low {
             let at = x.at(mean);
@@ -133,17 +136,13 @@ fn strips(svg: &mut Svg, axes: &Axes, column: &Column, all: &[Series]) {
     }
 }
 
-/// Between which values the middle half of the policies' medians lie.
-fn middle(all: &[Series], column: &Column) -> [f64; 2] {
-    let mut medians: Vec<f64> = (all.iter())
-        .map(|series| {
-            let values = series.seeds.iter().flatten().map(|metrics| (column.value)(metrics));
-            let mut values: Vec<_> = values.collect();
-            values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
-        })
-        .collect();
-    medians.sort_by(f64::total_cmp);
-    let at = |share: f64| medians[((medians.len() - 1) as f64 * share).round() as usize];
-    if medians.is_empty() { [0.0, 0.0] } else { [at(0.25), at(0.75)] }
+/// The highest of the policies' medians.
+fn best(all: &[Series], column: &Column) -> f64 {
+    let median = |series: &Series| {
+        let values = series.seeds.iter().flatten().map(|metrics| (column.value)(metrics));
+        let mut values: Vec<_> = values.collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    all.iter().map(median).fold(f64::NEG_INFINITY, f64::max)
 }
