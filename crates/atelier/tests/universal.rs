@@ -13,7 +13,7 @@ fn workshop() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name, text: String| fs::write(folder.path().join(name), text).unwrap();
     write("contended.toml", CONTENDED.replace("requests = 2000", "requests = 50"));
-    let domain = UNIVERSAL.replace("base = 500", "base = 10").replace("[1, 64]", "[1, 3]");
+    let domain = UNIVERSAL.replace("base = 1500", "base = 10").replace("[1, 64]", "[1, 3]");
     write("domain.toml", domain);
     folder
 }

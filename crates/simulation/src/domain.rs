@@ -277,7 +277,7 @@ mod tests {
         };
         check("servers = [1, 64]", "servers = [0, 64]", &["servers", "[0.0, 64.0]", "1 ≤ low"]);
         check("load = [0.05", "load = [3.0", &["load is [3.0, 2.2]", "0.001 to 10"]);
-        check("base = 500", "base = 0", &["requests is base = 0", "1 to 100000"]);
+        check("base = 1500", "base = 0", &["requests is base = 0", "1 to 100000"]);
         check("load =", "lode =", &["lode", "unknown field"]);
         check("speed_ratio = 6.0", "speed_ratio = nan", &["speed_ratio", "1 to 100"]);
     }

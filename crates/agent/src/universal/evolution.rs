@@ -59,12 +59,12 @@ pub struct EvolutionHyperparameters {
 impl Default for EvolutionHyperparameters {
     fn default() -> Self {
         Self {
-            generations: 300,
+            generations: 160,
             pairs: 16,
-            instances: 24,
+            instances: 12,
             hidden: 16,
             deviation: 0.05,
-            learning_rate: 0.03,
+            learning_rate: 0.05,
         }
     }
 }
