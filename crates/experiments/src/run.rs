@@ -325,7 +325,7 @@ mod tests {
                 let text = fs::read_to_string(&file)
                     .unwrap()
                     .replace("requests = 2000", "requests = 20")
-                    .replace("episodes = 400", "episodes = 2")
+                    .replace("episodes = 300", "episodes = 2")
                     .replace("instances = 10\n", "instances = 3\n")
                     .replace("[1, 2, 3, 4, 5]", "[1, 2]");
                 fs::write(folder.join(name).join(file.file_name().unwrap()), text).unwrap();
