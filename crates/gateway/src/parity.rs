@@ -72,6 +72,7 @@ fn simulate(policy: &PolicyName, trace: &[Request], config: &Config) -> Vec<Row>
     let mut queues = Queues::new(cluster.len());
     let row = |(index, request): (usize, &Request)| {
         let now = request.arrival;
+        queues.arrive(request);
         let decision = policy.decide(&queues.observe(now, request, &cluster, &objective));
         let execution = queues.dispatch(now, decision, &cluster);
         Row::new(index, request, decision, execution, &objective)

@@ -430,7 +430,8 @@ proptest::proptest! {
         cases: 64, ..Default::default()
     })]
 
-    /// Whatever a server sends where the picture should be, adapters answer with an error.
+    /// Whatever a server sends where the picture should be, the adapter or the check of its picture
+    /// answers with an error.
     #[test]
     fn no_answer_makes_an_adapter_panic(
         body in proptest::prop_oneof![
@@ -447,7 +448,10 @@ proptest::proptest! {
             let router = Router::new().fallback(move || async move { body });
             tokio::spawn(async move { axum::serve(listener, router).await });
             for kind in KINDS {
-                let result = backend(kind, &url).generate(&job(1), &Notes::default()).await;
+                let job = job(1);
+                let answer = backend(kind, &url).generate(&job, &Notes::default()).await;
+                let (width, height) = (job.spec.width, job.spec.height);
+                let result = answer.and_then(|bytes| picture::check(&bytes, width, height));
                 assert!(result.is_err_and(|e| e != BackendError::Cancelled), "{kind}");
             }
         });

@@ -1,7 +1,7 @@
 //! Placing requests: the policy decides among the servers that can run the request now.
 
 use scheduling::policies::Myopic;
-use scheduling::{Cluster, Decision, Observation, Policy, Queues, Time};
+use scheduling::{Cluster, Decision, Observation, Policy, Queues, Time, Traffic};
 
 use super::event::{Cause, Decided, Effect, Order, Quote, RequestId};
 use super::server::Waiting;
@@ -12,7 +12,7 @@ impl Scheduler {
     pub(super) fn place(&mut self, now: Time, id: RequestId, cause: Cause) {
         let live = &self.live[&id];
         let (order, ticket, avoid) = (live.order.clone(), live.ticket, live.avoid);
-        let Some(quote) = self.decide(now, &order, avoid) else {
+        let Some(quote) = self.decide(now, &order, avoid, self.traffic) else {
             self.unplaced.insert(ticket, id);
             self.live.get_mut(&id).expect("it is live").place = Place::Unplaced;
             self.effects.push(Effect::Unplaced(id));
@@ -37,6 +37,7 @@ impl Scheduler {
         now: Time,
         order: &Order,
         avoid: Option<usize>,
+        traffic: Traffic,
     ) -> Option<Quote> {
         let eligible = self.eligible(order, avoid);
         let size = self.size_of(order);
@@ -44,6 +45,7 @@ impl Scheduler {
             Cluster::new(eligible.iter().map(|&j| self.servers[j].seen(size)).collect()).ok()?;
         // The model the simulator drives, corrected by what really happened.
         let mut queues = Queues::new(cluster.len());
+        queues.set_traffic(traffic);
         for (position, &server) in eligible.iter().enumerate() {
             queues.set_free_at(position, self.servers[server].free_at(now));
         }

@@ -15,7 +15,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use scheduling::{Objective, Policy, Steps, Time};
+use scheduling::{Objective, Policy, Steps, Time, Traffic};
 
 pub use event::{
     Cause, Decided, Effect, End, Order, Outcome, Owner, Quote, Rejection, RequestId, Run, RunId,
@@ -48,6 +48,8 @@ pub struct Scheduler {
     limits: Limits,
     gate: Gate,
     tickets: u64,
+    /// What the requests so far say about those to come.
+    traffic: Traffic,
     effects: Vec<Effect>,
 }
 
@@ -137,6 +139,7 @@ impl Scheduler {
             limits,
             gate: Gate::Open,
             tickets: 0,
+            traffic: Traffic::default(),
             effects: Vec::new(),
         }
     }
@@ -153,6 +156,7 @@ impl Scheduler {
     /// [`Rejection`]; nothing has changed then.
     pub fn submit(&mut self, now: Time, order: Order) -> Result<(), Rejection> {
         self.admit(now, &order)?;
+        self.traffic.arrive(&order.request);
         let id = order.id;
         self.insert(order, Acceptance::Pending, 0, 0);
         self.place(now, id, Cause::Arrival);
@@ -165,7 +169,9 @@ impl Scheduler {
     /// The same [`Rejection`].
     pub fn quote(&mut self, now: Time, order: &Order) -> Result<Quote, Rejection> {
         self.admit(now, order)?;
-        self.decide(now, order, None).ok_or(Rejection::NoServer)
+        let mut traffic = self.traffic;
+        traffic.arrive(&order.request);
+        self.decide(now, order, None, traffic).ok_or(Rejection::NoServer)
     }
 
     /// The journal has the request: it may start.

@@ -445,6 +445,7 @@ proptest! {
             finish_until(&mut s, Some(at(now)), &mut found);
             let order = order(n as u64, now, *slack);
             let request = order.request;
+            queues.arrive(&request);
             let decision =
                 simulated.decide(&queues.observe(at(now), &request, &cluster, &objective));
             let execution = queues.dispatch(at(now), decision, &cluster);
