@@ -1,5 +1,6 @@
 //! The trained policy, and how any policy is made from its name.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use scheduling::policies::Myopic;
@@ -29,9 +30,18 @@ impl Recipe {
     /// # Errors
     /// [`PolicyError::Checkpoint`]
     pub fn load(name: &PolicyName) -> Result<Self, PolicyError> {
-        let PolicyName::Agent { checkpoint: folder, cap } = name else {
+        Self::load_from(Path::new(""), name)
+    }
+
+    /// Reads what the policy needs, a checkpoint's folder being relative to `base`.
+    ///
+    /// # Errors
+    /// [`PolicyError::Checkpoint`]
+    pub fn load_from(base: &Path, name: &PolicyName) -> Result<Self, PolicyError> {
+        let PolicyName::Agent { checkpoint, cap } = name else {
             return Ok(Self::Rule(name.clone()));
         };
+        let folder = &base.join(checkpoint);
         let unusable = |source| PolicyError::Checkpoint { policy: name.to_string(), source };
         if UniversalCheckpoint::is_in(folder) {
             let checkpoint = UniversalCheckpoint::load(folder).map_err(unusable)?;

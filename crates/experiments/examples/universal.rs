@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::{evaluate, tune};
+use experiments::{Hindsight, evaluate, tune};
 use scheduling::{PolicyName, Seconds};
 use simulation::{Drawn, Scenario, difference};
 
@@ -81,7 +81,7 @@ fn row(
     names.insert(2, PolicyName::Priced { price });
     names.push(PolicyName::Agent { checkpoint: checkpoint.into(), cap: None });
     let recipes: Vec<_> = names.iter().map(Recipe::load).collect::<Result<_, _>>()?;
-    let evaluation = evaluate(scenario, &recipes, instances, SEED, || ())?;
+    let evaluation = evaluate(scenario, &recipes, instances, SEED, Hindsight::None, || ())?;
     let (universal, others) = evaluation.policies.split_last().expect("there are policies");
     let lead = |other: usize| {
         let reward = difference(&universal.instances, &others[other].instances, SEED).reward;

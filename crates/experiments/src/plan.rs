@@ -99,7 +99,9 @@ impl Plan {
 
     fn add(&mut self, index: usize, study: &Study) -> Result<(), PolicyError> {
         let given = (study.file.policies.iter())
-            .map(|name| Ok((Recipe::load(name)?, identity(name))))
+            .map(|name| {
+                Ok((Recipe::load_from(&study.folder, name)?, identity(&study.folder, name)))
+            })
             .collect::<Result<Vec<_>, PolicyError>>()?;
         for (panel, file) in study.panels.iter().zip(&study.file.panels) {
             for (x, scenario) in &panel.points {
@@ -237,9 +239,9 @@ fn unit_key(study: &Study, scenario: &Scenario, policy: &serde_json::Value) -> K
 }
 
 /// What determines a given policy: its name, and the bytes of its checkpoint.
-fn identity(name: &PolicyName) -> serde_json::Value {
+fn identity(base: &Path, name: &PolicyName) -> serde_json::Value {
     let PolicyName::Agent { checkpoint, cap } = name else { return json!(name.to_string()) };
-    let mut files: Vec<_> = fs::read_dir(checkpoint)
+    let mut files: Vec<_> = fs::read_dir(base.join(checkpoint))
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))

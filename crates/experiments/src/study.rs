@@ -154,6 +154,8 @@ pub enum Effort {
 pub struct Study {
     /// Name of the file without its ending.
     pub name: String,
+    /// Where it stands; the scenarios and checkpoints that it names are relative to it.
+    pub folder: PathBuf,
     /// What stands in the file, with the numbers of the effort.
     pub file: StudyFile,
     /// One for each panel of the file.
@@ -182,10 +184,9 @@ impl Study {
         let text = fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let folder = file.parent().unwrap_or(Path::new(""));
-        Self::parse(&name, &text, effort, |path| {
-            fs::read_to_string(folder.join(path)).map_err(|e| e.to_string())
-        })
-        .map_err(error)
+        let read = |path: &Path| fs::read_to_string(folder.join(path)).map_err(|e| e.to_string());
+        let study = Self::parse(&name, &text, effort, read).map_err(error)?;
+        Ok(Self { folder: folder.into(), ..study })
     }
 
     /// All `*.toml` of a folder, in order of their names.
@@ -239,7 +240,7 @@ impl Study {
                 TrainedIn::Panel | TrainedIn::Point => Ok(None),
             })
             .collect::<Result<_, String>>()?;
-        Ok(Self { name: name.into(), file, panels, schools })
+        Ok(Self { name: name.into(), folder: PathBuf::new(), file, panels, schools })
     }
 }
 

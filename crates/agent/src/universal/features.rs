@@ -74,7 +74,8 @@ impl Features {
         let capacity: f64 = self.speed.iter().sum();
         let mean_speed = capacity / count;
         let full = 1.0 / mean_speed;
-        let slack = traffic.mean_slack().map_or(full, |slack| slack.seconds()).max(1e-3 * full);
+        let slack =
+            traffic.mean_slack().map_or(full, scheduling::Seconds::seconds).max(1e-3 * full);
 
         let backlogs = || backlog.iter().map(|m| m.seconds());
         let work: f64 = backlogs().zip(&self.speed).map(|(m, speed)| m * speed).sum();
