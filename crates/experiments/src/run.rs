@@ -327,7 +327,8 @@ mod tests {
                     .replace("requests = 2000", "requests = 20")
                     .replace("episodes = 300", "episodes = 2")
                     .replace("instances = 10\n", "instances = 3\n")
-                    .replace("[1, 2, 3, 4, 5]", "[1, 2]");
+                    .replace("[1, 2, 3, 4, 5]", "[1, 2]")
+                    .replace("../models", &root.join("models").display().to_string());
                 fs::write(folder.join(name).join(file.file_name().unwrap()), text).unwrap();
             }
         }
