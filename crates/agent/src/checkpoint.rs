@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use atomic_write_file::AtomicWriteFile;
 use safetensors::{Dtype, SafeTensors, View};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -105,11 +106,12 @@ impl Checkpoint {
         write(&folder.join(&metadata.curve), write_curve(&self.curve).as_bytes())?;
         let json = serde_json::to_string_pretty(&metadata).expect("metadata has JSON's types");
         write(&folder.join(METADATA), format!("{json}\n").as_bytes())?;
-        for file in older.into_iter().flat_map(|older| [older.weights, older.curve]) {
-            if file != metadata.weights && file != metadata.curve {
-                // Left behind, it would only take space.
-                let _ = fs::remove_file(folder.join(file));
-            }
+        if let Some(older) = older {
+            remove_older(
+                folder,
+                [older.weights, older.curve],
+                [&metadata.weights, &metadata.curve],
+            );
         }
         Ok(())
     }
@@ -124,12 +126,7 @@ impl Checkpoint {
         let bytes = fs::read(&file).map_err(|error| CheckpointError::io(&file, error))?;
         let training = read_weights(&bytes, &metadata)
             .map_err(|problem| CheckpointError::Content { file, problem })?;
-        let file = folder.join(&metadata.curve);
-        let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
-        let curve = csv::Reader::from_reader(text.as_bytes())
-            .deserialize()
-            .collect::<Result<_, _>>()
-            .map_err(|error| CheckpointError::Content { file, problem: error.to_string() })?;
+        let curve = read_curve(&folder.join(&metadata.curve))?;
         Ok(Self { training, curve, origin: metadata.origin })
     }
 
@@ -163,14 +160,33 @@ impl Checkpoint {
     }
 }
 
-/// The curve as CSV with a header.
-pub fn write_curve(curve: &[CurvePoint]) -> String {
+/// A learning curve as CSV with a header.
+pub fn write_curve<Point: Serialize>(curve: &[Point]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for episode in curve {
-        writer.serialize(episode).expect("episodes are flat and memory does not fail");
+    for point in curve {
+        writer.serialize(point).expect("points are flat and memory does not fail");
     }
     let bytes = writer.into_inner().expect("memory does not fail");
     String::from_utf8(bytes).expect("numbers are ASCII")
+}
+
+/// Reads a learning curve back.
+pub(crate) fn read_curve<Point: DeserializeOwned>(
+    file: &Path,
+) -> Result<Vec<Point>, CheckpointError> {
+    let text = fs::read_to_string(file).map_err(|error| CheckpointError::io(file, error))?;
+    csv::Reader::from_reader(text.as_bytes())
+        .deserialize()
+        .collect::<Result<_, _>>()
+        .map_err(|error| CheckpointError::Content { file: file.into(), problem: error.to_string() })
+}
+
+/// Removes the files of an older checkpoint, but for those that the new one uses.
+pub(crate) fn remove_older(folder: &Path, older: [PathBuf; 2], kept: [&PathBuf; 2]) {
+    for file in older.iter().filter(|file| !kept.contains(file)) {
+        // Left behind, it would only take space.
+        let _ = fs::remove_file(folder.join(file));
+    }
 }
 
 fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {

@@ -12,7 +12,9 @@ use super::UNIVERSAL_FEATURE_VERSION;
 use super::evolution::{Evolution, EvolutionHyperparameters, GenerationPoint};
 use super::prices::PriceNetwork;
 use crate::adam::Adam;
-use crate::checkpoint::{CheckpointError, Origin, Tensor, read_values, write};
+use crate::checkpoint::{
+    CheckpointError, Origin, Tensor, read_curve, read_values, remove_older, write, write_curve,
+};
 
 /// A training of the universal agent, finished or not, with its past.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,19 +87,15 @@ impl UniversalCheckpoint {
         .map(|(name, values)| (name, Tensor::new(vec![values.len()], values)));
         let weights = safetensors::serialize(tensors, None).expect("names differ and shapes fit");
         write(&folder.join(&metadata.weights), &weights)?;
-        let mut curve = csv::Writer::from_writer(Vec::new());
-        for point in &self.curve {
-            curve.serialize(point).expect("points are flat and memory does not fail");
-        }
-        let curve = curve.into_inner().expect("memory does not fail");
-        write(&folder.join(&metadata.curve), &curve)?;
+        write(&folder.join(&metadata.curve), write_curve(&self.curve).as_bytes())?;
         let json = serde_json::to_string_pretty(&metadata).expect("metadata has JSON's types");
         write(&folder.join(METADATA), format!("{json}\n").as_bytes())?;
-        for file in older.into_iter().flat_map(|older| [older.weights, older.curve]) {
-            if file != metadata.weights && file != metadata.curve {
-                // Left behind, it would only take space.
-                let _ = fs::remove_file(folder.join(file));
-            }
+        if let Some(older) = older {
+            remove_older(
+                folder,
+                [older.weights, older.curve],
+                [&metadata.weights, &metadata.curve],
+            );
         }
         Ok(())
     }
@@ -112,12 +110,7 @@ impl UniversalCheckpoint {
         let bytes = fs::read(&file).map_err(|error| CheckpointError::io(&file, error))?;
         let training = read_weights(&bytes, &metadata)
             .map_err(|problem| CheckpointError::Content { file, problem })?;
-        let file = folder.join(&metadata.curve);
-        let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
-        let curve = csv::Reader::from_reader(text.as_bytes())
-            .deserialize()
-            .collect::<Result<_, _>>()
-            .map_err(|error| CheckpointError::Content { file, problem: error.to_string() })?;
+        let curve = read_curve(&folder.join(&metadata.curve))?;
         Ok(Self { training, curve, origin: metadata.origin })
     }
 }
