@@ -109,7 +109,7 @@ impl Checkpoint {
         if let Some(older) = older {
             remove_older(
                 folder,
-                [older.weights, older.curve],
+                [&older.weights, &older.curve],
                 [&metadata.weights, &metadata.curve],
             );
         }
@@ -182,8 +182,8 @@ pub(crate) fn read_curve<Point: DeserializeOwned>(
 }
 
 /// Removes the files of an older checkpoint, but for those that the new one uses.
-pub(crate) fn remove_older(folder: &Path, older: [PathBuf; 2], kept: [&PathBuf; 2]) {
-    for file in older.iter().filter(|file| !kept.contains(file)) {
+pub(crate) fn remove_older(folder: &Path, older: [&PathBuf; 2], kept: [&PathBuf; 2]) {
+    for file in older.into_iter().filter(|file| !kept.contains(file)) {
         // Left behind, it would only take space.
         let _ = fs::remove_file(folder.join(file));
     }

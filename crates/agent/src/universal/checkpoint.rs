@@ -93,7 +93,7 @@ impl UniversalCheckpoint {
         if let Some(older) = older {
             remove_older(
                 folder,
-                [older.weights, older.curve],
+                [&older.weights, &older.curve],
                 [&metadata.weights, &metadata.curve],
             );
         }
