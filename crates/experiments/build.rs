@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 
 fn main() {
     let workspace = Path::new("../..");
-    let mut files = vec![workspace.join("Cargo.lock")];
-    for room in ["scheduling", "simulation", "agent"] {
+    let mut files = vec![workspace.join("Cargo.lock"), PathBuf::from("src/tune.rs")];
+    for room in ["scheduling", "simulation", "agent", "hindsight"] {
         let folder = workspace.join("crates").join(room).join("src");
         // Cargo watches whole folders, so a new file counts too.
         println!("cargo::rerun-if-changed={}", folder.display());
         collect(&folder, &mut files);
     }
-    println!("cargo::rerun-if-changed={}", files[0].display());
+    println!("cargo::rerun-if-changed={}", workspace.join("Cargo.lock").display());
+    println!("cargo::rerun-if-changed=src/tune.rs");
     println!("cargo::rerun-if-changed=build.rs");
     files.sort();
     let mut hash = FNV_OFFSET;

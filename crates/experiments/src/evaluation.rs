@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use agent::{PolicyError, Recipe};
-use hindsight::Budget;
+use hindsight::{Budget, Outcome};
 use rayon::prelude::*;
 use scheduling::policies::Greedy;
 use scheduling::verify::Order;
@@ -162,14 +162,19 @@ fn run_all(
         Hindsight::None => None,
         Hindsight::Rounds(rounds) => Some(Reference {
             greedy: Metrics::of(&simulate(&instance, &mut Greedy::default())).reward,
-            possible: possible(&instance, seed, rounds),
+            possible: {
+                let outcome = possible(&instance, seed, rounds);
+                let reward = outcome.value.expect("work that nobody stops ends with a schedule");
+                Possible { reward, upper_bound: outcome.bound }
+            },
         }),
     };
     Ok(Results { figures, reference })
 }
 
-/// What was possible on an instance. Instances are what runs in parallel, so each has one thread.
-fn possible(instance: &Instance, seed: u64, rounds: usize) -> Possible {
+/// What was possible on an instance, with a schedule that serves first come first served. Instances
+/// are what runs in parallel, so each has one thread.
+pub(crate) fn possible(instance: &Instance, seed: u64, rounds: usize) -> Outcome {
     let budget = Budget {
         descent_steps: 2 * rounds,
         search_rounds: rounds,
@@ -178,9 +183,7 @@ fn possible(instance: &Instance, seed: u64, rounds: usize) -> Possible {
         threads: Some(NonZeroUsize::MIN),
     };
     let order = Order::FirstComeFirstServed;
-    let outcome = hindsight::bound(instance, order, &budget, |_| ControlFlow::Continue(()));
-    let reward = outcome.value.expect("work that nobody stops ends with a schedule");
-    Possible { reward, upper_bound: outcome.bound }
+    hindsight::bound(instance, order, &budget, |_| ControlFlow::Continue(()))
 }
 
 fn clairvoyant(references: &[Reference], seed: u64) -> Clairvoyant {

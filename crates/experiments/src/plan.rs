@@ -1,4 +1,5 @@
-//! From studies to the work that they ask for: trainings and evaluations, none of them twice.
+//! From studies to the work that they ask for: trainings, tunings and evaluations, none of them
+//! twice.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,15 +11,17 @@ use serde_json::json;
 use simulation::Scenario;
 
 use crate::results::{Cache, Key};
-use crate::study::{FigureKind, Learned, Study, TrainedIn};
+use crate::study::{Clairvoyance, FigureKind, Learned, Method, Study, TrainedIn};
 
 /// Everything that a set of studies needs, in the order of their files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// The studies themselves.
     pub studies: Vec<Study>,
     /// All trainings; studies share those that are alike.
     pub trainings: Vec<Training>,
+    /// All fittings of a price, likewise.
+    pub tunings: Vec<Tuning>,
     /// All evaluations; those of equal keys are run once.
     pub units: Vec<Unit>,
 }
@@ -36,6 +39,19 @@ pub struct Training {
     pub key: Key,
     /// Folder of its checkpoint within the report's.
     pub folder: PathBuf,
+}
+
+/// One fitting of the price of server time.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// What it is fitted to.
+    pub scenario: Scenario,
+    /// Seed of the instances.
+    pub seed: u64,
+    /// How many instances.
+    pub instances: u64,
+    /// Decides whether a price is this tuning's.
+    pub key: Key,
 }
 
 /// One policy at one point of one study.
@@ -72,6 +88,10 @@ pub enum Source {
     Given(Recipe),
     /// Index of a training of the plan.
     Trained(usize),
+    /// Index of a tuning of the plan.
+    Tuned(usize),
+    /// The best schedule that so many rounds of search find with full knowledge of the arrivals.
+    Hindsight(usize),
 }
 
 /// What is kept of a simulation.
@@ -89,7 +109,7 @@ impl Plan {
     /// # Errors
     /// [`PolicyError`] if a checkpoint that a study names cannot be used, or does not fit.
     pub fn new(studies: Vec<Study>) -> Result<Self, PolicyError> {
-        let mut plan = Self { studies: Vec::new(), trainings: Vec::new(), units: Vec::new() };
+        let mut plan = Self::default();
         for (index, study) in studies.iter().enumerate() {
             plan.add(index, study)?;
         }
@@ -106,6 +126,10 @@ impl Plan {
         for (panel, file) in study.panels.iter().zip(&study.file.panels) {
             for (x, scenario) in &panel.points {
                 let mut unit = |policy: String, seed, source, identity: &serde_json::Value| {
+                    let instances = match (&source, study.file.clairvoyant) {
+                        (Source::Hindsight(_), Some(Clairvoyance { instances, .. })) => instances,
+                        _ => study.file.instances,
+                    };
                     let unit = Unit {
                         study: index,
                         panel: file.name.clone(),
@@ -114,20 +138,24 @@ impl Plan {
                         policy,
                         training_seed: seed,
                         source,
-                        instances: study.file.instances,
+                        instances,
                         seed: study.file.seed,
                         measure: measure(study.file.figure),
-                        key: unit_key(study, scenario, identity),
+                        key: unit_key(study, scenario, instances, identity),
                     };
                     self.units.push(unit);
                 };
+                if let Some(Clairvoyance { rounds, .. }) = study.file.clairvoyant {
+                    let identity = json!({ "clairvoyant": rounds });
+                    unit(CLAIRVOYANT.into(), None, Source::Hindsight(rounds), &identity);
+                }
                 for (recipe, identity) in &given {
                     // Fails now and not after an hour if the checkpoint does not fit the cluster.
                     let generator = scheduling::Generator::new(0, scheduling::Purpose::Policy, 0);
                     let cluster = scenario.cluster(0, simulation::Episode::Evaluation(0));
                     recipe.policy(&cluster, generator)?;
                     let source = Source::Given(recipe.clone());
-                    unit(recipe.name().to_string(), None, source, identity);
+                    unit(shown(recipe.name()), None, source, identity);
                 }
                 for (learned, school) in study.file.learned.iter().zip(&study.schools) {
                     if learned.panels.as_ref().is_some_and(|names| !names.contains(&file.name)) {
@@ -139,9 +167,17 @@ impl Plan {
                         (_, None) => &panel.scenario,
                     };
                     for &seed in &learned.seeds {
-                        let training = training(&mut self.trainings, learned, school, seed);
-                        let identity = json!({ "trained": self.trainings[training].key.text() });
-                        let source = Source::Trained(training);
+                        let (source, key) = match learned.method {
+                            Method::ActorCritic => {
+                                let index = training(&mut self.trainings, learned, school, seed);
+                                (Source::Trained(index), &self.trainings[index].key)
+                            }
+                            Method::Tune => {
+                                let index = tuning(&mut self.tunings, learned, school, seed);
+                                (Source::Tuned(index), &self.tunings[index].key)
+                            }
+                        };
+                        let identity = json!({ "trained": key.text() });
                         unit(learned.name.clone(), Some(seed), source, &identity);
                     }
                 }
@@ -158,8 +194,9 @@ impl Plan {
             let episodes = training.hyperparameters.episodes.saturating_sub(done);
             TRAINING_WORK * episodes * training.scenario.settings().requests as u64
         });
+        let tunings = self.tunings.iter().filter(|tuning| !cache.has(&tuning.key));
         let missing = self.distinct_units().filter(|unit| !cache.has(&unit.key));
-        trainings.chain(missing.map(Unit::work)).sum()
+        trainings.chain(tunings.map(Tuning::work)).chain(missing.map(Unit::work)).sum()
     }
 
     /// The units without those whose result another one gives as well.
@@ -173,15 +210,38 @@ impl Plan {
 pub(crate) const TRAINING_WORK: u64 = 6;
 /// How much longer a request takes under an agent than under a rule.
 const AGENT_WORK: u64 = 3;
+/// How much longer a request takes in a round of search than under a rule.
+const SEARCH_WORK: u64 = 160;
+
+/// What the schedule that knows all arrivals is called.
+pub(crate) const CLAIRVOYANT: &str = "clairvoyant";
+
+/// The name of a policy without the way to its checkpoint, for which figures have no room.
+fn shown(name: &PolicyName) -> String {
+    let mut name = name.clone();
+    if let PolicyName::Agent { checkpoint, .. } = &mut name
+        && let Some(last) = checkpoint.file_name()
+    {
+        *checkpoint = last.into();
+    }
+    name.to_string()
+}
 
 impl Unit {
     /// Requests to be decided, weighted by how long they take.
     pub(crate) fn work(&self) -> u64 {
         let weight = match self.source {
-            Source::Given(Recipe::Rule(_)) => 1,
-            _ => AGENT_WORK,
+            Source::Given(Recipe::Rule(_)) | Source::Tuned(_) => 1,
+            Source::Given(_) | Source::Trained(_) => AGENT_WORK,
+            Source::Hindsight(rounds) => SEARCH_WORK * rounds as u64,
         };
         weight * self.instances * self.scenario.settings().requests as u64
+    }
+}
+
+impl Tuning {
+    pub(crate) fn work(&self) -> u64 {
+        crate::tune::TRIALS * self.instances * self.scenario.settings().requests as u64
     }
 }
 
@@ -218,6 +278,17 @@ fn training(
     trainings.len() - 1
 }
 
+fn tuning(tunings: &mut Vec<Tuning>, learned: &Learned, scenario: &Scenario, seed: u64) -> usize {
+    let instances = learned.episodes;
+    let key = Key::new(&json!({
+        "tuning": scenario.settings(), "seed": seed, "instances": instances,
+    }));
+    tunings.iter().position(|tuning| tuning.key == key).unwrap_or_else(|| {
+        tunings.push(Tuning { scenario: scenario.clone(), seed, instances, key });
+        tunings.len() - 1
+    })
+}
+
 fn measure(figure: FigureKind) -> Measure {
     match figure {
         FigureKind::Distribution => Measure::Requests,
@@ -228,11 +299,16 @@ fn measure(figure: FigureKind) -> Measure {
     }
 }
 
-fn unit_key(study: &Study, scenario: &Scenario, policy: &serde_json::Value) -> Key {
+fn unit_key(
+    study: &Study,
+    scenario: &Scenario,
+    instances: u64,
+    policy: &serde_json::Value,
+) -> Key {
     Key::new(&json!({
         "measure": format!("{:?}", measure(study.file.figure)),
         "scenario": scenario.settings(),
-        "instances": study.file.instances,
+        "instances": instances,
         "seed": study.file.seed,
         "policy": policy,
     }))

@@ -9,7 +9,8 @@ use crate::claims::{Claim, Evidence, Verdict, beyond, claims, plain};
 use crate::figures::svg::{Svg, escape};
 use crate::figures::{SHEET, distribution, gain, instances, label, learning_curve, sweep};
 use crate::results::{CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, read_csv, write};
-use crate::statistics::{Figure, Series, series};
+use crate::plan::CLAIRVOYANT;
+use crate::statistics::{Figure, Finding, Series, series};
 use crate::study::{Effort, FigureKind, Study};
 
 /// Writes `out/index.html` and `out/figures/*.svg` from `out/rows`.
@@ -263,7 +264,11 @@ const COLUMNS: [Column; 5] = [
 fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: &[Series]) {
     let swept = all.iter().any(|series| series.x.is_some());
     let x = if swept { "<th>at</th>" } else { "" };
-    let heads = COLUMNS.map(|(name, ..)| format!("<th>{name}</th>")).concat();
+    let mut heads = COLUMNS.map(|(name, ..)| format!("<th>{name}</th>")).concat();
+    let known = study.file.clairvoyant.is_some();
+    if known {
+        heads.push_str("<th>regret</th><th>of possible, %</th>");
+    }
     let open = if swept { "" } else { " open" };
     let _ = write!(
         page,
@@ -273,29 +278,54 @@ fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: 
     );
     for series in all {
         let at = series.x.map_or(String::new(), |x| format!("<td>{x}</td>"));
-        let cells: String =
-            COLUMNS.iter().map(|column| cell(series, column, study.file.seed)).collect();
+        let seed = study.file.seed;
+        let mut cells: String = (COLUMNS.iter())
+            .map(|(_, figure, digits)| cell(&series.mean(*figure, seed), *digits))
+            .collect();
+        if known {
+            cells.push_str(&against_clairvoyant(series, all, seed));
+        }
         let _ = writeln!(page, "<tr><td>{}</td>{at}{cells}</tr>", escape(&series.policy));
     }
+    let possible = study.file.clairvoyant.map_or(String::new(), |clairvoyant| {
+        format!(
+            " The clairvoyant is the best schedule that {} rounds of search find with full \
+             knowledge of the arrivals, on the first {} instances; regret (clairvoyant − policy, in \
+             reward per request) and share of the possible, (policy − greedy) / (clairvoyant − \
+             greedy), are taken on these. <code>atelier bound</code> searches longer and proves how \
+             much more there can be.",
+            clairvoyant.rounds, clairvoyant.instances
+        )
+    });
     let _ = write!(
         page,
         "</tbody>\n</table>\n<p class=\"small\">{} instances of {requests} requests, seed {}; ± half \
          of the 95 % interval over instances, and below it the range of the training \
-         seeds.</p>\n</details>\n",
+         seeds.{possible}</p>\n</details>\n",
         study.file.instances, study.file.seed
     );
 }
 
-fn cell(series: &Series, (_, figure, digits): &Column, seed: u64) -> String {
-    let finding = series.mean(*figure, seed);
+/// Regret and share of what was possible, where that is known.
+fn against_clairvoyant(series: &Series, all: &[Series], seed: u64) -> String {
+    let named = |name: &str| all.iter().find(|other| other.policy == name && other.x == series.x);
+    let (Some(greedy), Some(clairvoyant)) = (named("greedy"), named(CLAIRVOYANT)) else {
+        return "<td>–</td><td>–</td>".to_owned();
+    };
+    let regret = clairvoyant.difference(series, |m| m.reward, seed);
+    let share = series.share_of_possible(greedy, clairvoyant, seed).scaled(100.0);
+    cell(&regret, 2) + &cell(&share, 1)
+}
+
+fn cell(finding: &Finding, digits: usize) -> String {
     let half = finding.estimate.ci95.map_or(String::new(), |[low, high]| {
-        format!(" <span class=\"half\">± {}</span>", label((high - low) / 2.0, *digits))
+        format!(" <span class=\"half\">± {}</span>", label((high - low) / 2.0, digits))
     });
     let seeds = finding.seeds.map_or(String::new(), |[low, high]| {
-        let [low, high] = [low, high].map(|value| label(value, *digits));
+        let [low, high] = [low, high].map(|value| label(value, digits));
         format!("<br><span class=\"half\">{low} … {high}</span>")
     });
-    format!("<td>{}{half}{seeds}</td>", label(finding.estimate.mean, *digits))
+    format!("<td>{}{half}{seeds}</td>", label(finding.estimate.mean, digits))
 }
 
 const PAGE_STYLE: &str = "

@@ -7,16 +7,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use agent::{ActorCritic, Checkpoint, CheckpointError, Origin, PolicyError, Recipe};
 use scheduling::verify::{Order, Violation, verify};
-use scheduling::{Generator, PolicyName, Purpose, Row};
+use scheduling::{Generator, Instance, PolicyName, Purpose, Row};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use simulation::{BatchedEnvironment, Episode, Metrics, simulate};
 use thiserror::Error;
 
-use crate::plan::{Measure, Plan, Source, TRAINING_WORK, Training, Unit};
+use crate::evaluation::possible;
+use crate::plan::{Measure, Plan, Source, TRAINING_WORK, Training, Tuning, Unit};
 use crate::results::{
     Cache, CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, to_csv, write,
 };
 use crate::study::FigureKind;
+use crate::tune::{TRIALS, tune};
 
 /// Runs what is missing and writes the rows of every study into `out/rows`.
 ///
@@ -37,21 +40,29 @@ pub fn run(
     let missing = || plan.distinct_units().filter(|unit| !world.cache.has(&unit.key));
     // Trainings first, as they take longest; rules fill the gap at their end.
     let trainings = plan.trainings.iter().map(Job::Train);
+    let tunings = plan.tunings.iter().filter(|tuning| !world.cache.has(&tuning.key));
     let given = missing().filter_map(|unit| match &unit.source {
         Source::Given(recipe) => Some(Job::Evaluate(unit, recipe.clone())),
-        Source::Trained(_) => None,
+        Source::Hindsight(rounds) => Some(Job::Search(unit, *rounds)),
+        Source::Trained(_) | Source::Tuned(_) => None,
     });
-    world.work(&trainings.chain(given).collect::<Vec<_>>())?;
+    world.work(&trainings.chain(tunings.map(Job::Tune)).chain(given).collect::<Vec<_>>())?;
     if world.stopped() {
         return Ok(Outcome::Interrupted);
     }
-    let trained = missing().filter_map(|unit| match &unit.source {
-        Source::Given(_) => None,
-        Source::Trained(index) => {
-            let checkpoint = out.join(&plan.trainings[*index].folder);
-            let name = PolicyName::Agent { checkpoint, cap: None };
-            Some(Recipe::load(&name).map(|recipe| Job::Evaluate(unit, recipe)))
-        }
+    let trained = missing().filter_map(|unit| {
+        let name = match &unit.source {
+            Source::Given(_) | Source::Hindsight(_) => return None,
+            Source::Trained(index) => {
+                let checkpoint = out.join(&plan.trainings[*index].folder);
+                PolicyName::Agent { checkpoint, cap: None }
+            }
+            Source::Tuned(index) => {
+                let price = world.cache.get::<TunedRow>(&plan.tunings[*index].key);
+                PolicyName::Priced { price: price?.first()?.price.parse().ok()? }
+            }
+        };
+        Some(Recipe::load(&name).map(|recipe| Job::Evaluate(unit, recipe)))
     });
     world.work(&trained.collect::<Result<Vec<_>, _>>()?)?;
     if world.stopped() {
@@ -95,7 +106,9 @@ pub enum RunError {
 /// Something that one thread does from beginning to end.
 enum Job<'a> {
     Train(&'a Training),
+    Tune(&'a Tuning),
     Evaluate(&'a Unit, Recipe),
+    Search(&'a Unit, usize),
 }
 
 struct World<'a> {
@@ -123,7 +136,11 @@ impl World<'_> {
             {
                 let done = alone.install(|| match job {
                     Job::Train(training) => self.train(training),
-                    Job::Evaluate(unit, recipe) => self.evaluate(unit, recipe),
+                    Job::Tune(tuning) => self.tune(tuning),
+                    Job::Evaluate(unit, recipe) => {
+                        self.judge(unit, |instance| schedule(unit, recipe, instance))
+                    }
+                    Job::Search(unit, rounds) => self.search(unit, *rounds),
                 });
                 if let (Err(error), Ok(mut failure)) = (done, failure.lock()) {
                     failure.get_or_insert(error);
@@ -173,18 +190,38 @@ impl World<'_> {
         Ok(())
     }
 
-    fn evaluate(&self, unit: &Unit, recipe: &Recipe) -> Result<(), RunError> {
+    fn tune(&self, tuning: &Tuning) -> Result<(), RunError> {
+        let Tuning { scenario, instances, seed, .. } = tuning;
+        let each = tuning.work() / TRIALS;
+        let tuned = tune(scenario, *instances, *seed, || (self.worked)(each));
+        self.cache.put(&tuning.key, &[TunedRow { price: tuned.price.to_string() }])?;
+        Ok(())
+    }
+
+    fn search(&self, unit: &Unit, rounds: usize) -> Result<(), RunError> {
+        self.judge(unit, |number| {
+            let instance = unit.scenario.instance(unit.seed, Episode::Evaluation(number));
+            let rows = possible(&instance, unit.seed, rounds).rows;
+            judged(unit, &instance, rows)
+        })
+    }
+
+    /// Keeps what comes of the schedule of each instance.
+    fn judge(
+        &self,
+        unit: &Unit,
+        schedule: impl Fn(u64) -> Result<Vec<Row>, RunError>,
+    ) -> Result<(), RunError> {
         match unit.measure {
             Measure::Instances => {
                 let row = |instance: u64| {
-                    let rows = schedule(unit, recipe, instance)?;
-                    Ok(instance_row(unit, instance, &Metrics::of(&rows)))
+                    Ok(instance_row(unit, instance, &Metrics::of(&schedule(instance)?)))
                 };
                 let rows = (0..unit.instances).map(row).collect::<Result<Vec<_>, RunError>>()?;
                 self.cache.put(&unit.key, &rows)?;
             }
             Measure::Requests => {
-                let rows = schedule(unit, recipe, 0)?;
+                let rows = schedule(0)?;
                 let rows: Vec<_> = rows.iter().map(|row| request_row(unit, 0, row)).collect();
                 self.cache.put(&unit.key, &rows)?;
             }
@@ -194,16 +231,28 @@ impl World<'_> {
     }
 }
 
+/// What a tuning leaves behind.
+#[derive(Serialize, Deserialize)]
+struct TunedRow {
+    /// As in the name of a policy: `base=…,slope=…,power=…`.
+    price: String,
+}
+
 /// Episodes between two checkpoints: a few seconds are lost when the power fails.
 const CHECKPOINT_EPISODES: u64 = 500;
 
-/// Simulates an instance, and lets the independent verifier judge the schedule.
+/// The schedule of a policy.
 fn schedule(unit: &Unit, recipe: &Recipe, instance: u64) -> Result<Vec<Row>, RunError> {
     let episode = Episode::Evaluation(instance);
     let instance = unit.scenario.instance(unit.seed, episode);
     let generator = Generator::new(unit.seed, Purpose::Policy, episode.stream());
     let rows = simulate(&instance, &mut *recipe.policy(instance.cluster(), generator)?);
-    verify(&instance, &rows, Order::FirstComeFirstServed).map_err(|mut violations| {
+    judged(unit, &instance, rows)
+}
+
+/// A schedule that the independent verifier accepts.
+fn judged(unit: &Unit, instance: &Instance, rows: Vec<Row>) -> Result<Vec<Row>, RunError> {
+    verify(instance, &rows, Order::FirstComeFirstServed).map_err(|mut violations| {
         RunError::Violation { policy: unit.policy.clone(), violation: violations.swap_remove(0) }
     })?;
     Ok(rows)

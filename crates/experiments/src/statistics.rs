@@ -52,14 +52,32 @@ impl Series {
         finding(&values.collect::<Vec<_>>(), seed)
     }
 
-    /// The mean of the differences to another policy on common instances, pair by pair.
+    /// The mean of the differences to another policy on common instances, pair by pair. All have
+    /// instances 0, 1, …; the clairvoyant has fewer than others.
     pub(crate) fn difference(&self, other: &Self, figure: Figure, seed: u64) -> Finding {
         let theirs = &other.mean_over_seeds(figure);
         let pairs = self.seeds.iter().map(|ours| {
-            assert_eq!(ours.len(), theirs.len(), "differences are taken on common instances");
             ours.iter().zip(theirs).map(|(ours, theirs)| figure(ours) - theirs).collect()
         });
         finding(&pairs.collect::<Vec<_>>(), seed)
+    }
+
+    /// (policy − greedy) / (clairvoyant − greedy) in reward, on common instances.
+    pub(crate) fn share_of_possible(
+        &self,
+        greedy: &Self,
+        clairvoyant: &Self,
+        seed: u64,
+    ) -> Finding {
+        let reward: Figure = |m| m.reward;
+        let (greedy, possible) =
+            (greedy.mean_over_seeds(reward), clairvoyant.mean_over_seeds(reward));
+        let shares = self.seeds.iter().map(|ours| {
+            let references = greedy.iter().zip(&possible);
+            let pairs = ours.iter().zip(references);
+            pairs.map(|(ours, (g, p))| (ours.reward - g) / (p - g)).collect()
+        });
+        finding(&shares.collect::<Vec<_>>(), seed)
     }
 
     /// For each instance the mean over training seeds.
@@ -186,6 +204,17 @@ mod tests {
         assert_eq!(finding.estimate.ci95, Some([2.0, 2.0]));
         assert_eq!(finding.seeds, Some([1.0, 3.0]));
         assert_eq!(finding.scaled(100.0).seeds, Some([100.0, 300.0]));
+    }
+
+    #[test]
+    fn the_share_of_the_possible_is_taken_where_the_possible_is_known() {
+        let (greedy, possible) = (series_of(&[&[50.0, 40.0, 0.0]]), series_of(&[&[60.0, 50.0]]));
+        let agent = series_of(&[&[55.0, 45.0, 99.0], &[57.0, 47.0, 99.0]]);
+        let share = agent.share_of_possible(&greedy, &possible, 1);
+        assert!((share.estimate.mean - 0.6).abs() < 1e-12, "{share:?}");
+        assert_eq!(share.seeds, Some([0.5, 0.7]));
+        assert_eq!(possible.share_of_possible(&greedy, &possible, 1).estimate.mean, 1.0);
+        assert_eq!(possible.difference(&agent, |m| m.reward, 1).estimate.mean, 4.0);
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub struct StudyFile {
     /// Policies that are trained first.
     #[serde(default)]
     pub learned: Vec<Learned>,
+    /// What was possible, for the first few instances of each point; not looked for unless told.
+    #[serde(default)]
+    pub clairvoyant: Option<Clairvoyance>,
     /// One or more settings, each drawn in panels of its own.
     pub panels: Vec<PanelFile>,
     /// What is different under `--quick`.
@@ -56,21 +59,45 @@ pub enum FigureKind {
     Gain,
 }
 
+/// How hard to look for what was possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clairvoyance {
+    /// Instances 0, 1, … of each point, so many.
+    pub instances: u64,
+    /// Rounds of search on each.
+    pub rounds: usize,
+}
+
 /// A policy that is trained before it is judged, once for each seed.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Learned {
     /// What the figures call it.
     pub name: String,
+    /// How it learns.
+    #[serde(default)]
+    pub method: Method,
     /// Where it is trained.
     pub trained_in: TrainedIn,
     /// Training seeds.
     pub seeds: Vec<u64>,
-    /// Episodes of each training.
+    /// Episodes of each training; for `tune` the instances that the price is fitted to.
     pub episodes: u64,
     /// Names of the panels that show it; all unless told.
     #[serde(default)]
     pub panels: Option<Vec<String>>,
+}
+
+/// How a policy learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Algorithm 1 of the paper.
+    #[default]
+    ActorCritic,
+    /// [`crate::tune`]: fits the parameters of `priced`.
+    Tune,
 }
 
 /// The scenario of a training.
@@ -136,8 +163,12 @@ impl Sweep {
 pub struct Quick {
     /// In place of the study's.
     pub instances: Option<u64>,
-    /// In place of every learned policy's.
+    /// In place of those of every [`Method::ActorCritic`].
     pub episodes: Option<u64>,
+    /// In place of those of every [`Method::Tune`].
+    pub tuning_instances: Option<u64>,
+    /// In place of the study's.
+    pub clairvoyant: Option<Clairvoyance>,
 }
 
 /// How much of a study is run.
@@ -216,8 +247,13 @@ impl Study {
         let mut file: StudyFile = toml::from_str(text).map_err(|e| e.to_string())?;
         if effort == Effort::Quick {
             file.instances = file.quick.instances.unwrap_or(file.instances);
+            file.clairvoyant = file.quick.clairvoyant.or(file.clairvoyant);
             for learned in &mut file.learned {
-                learned.episodes = file.quick.episodes.unwrap_or(learned.episodes);
+                let shorter = match learned.method {
+                    Method::ActorCritic => file.quick.episodes,
+                    Method::Tune => file.quick.tuning_instances,
+                };
+                learned.episodes = shorter.unwrap_or(learned.episodes);
             }
         }
         check(&file)?;
@@ -248,6 +284,14 @@ impl Study {
 fn check(file: &StudyFile) -> Result<(), String> {
     if !(1..=100_000).contains(&file.instances) {
         return Err(format!("instances is {}: allowed is 1 to 100000", file.instances));
+    }
+    if let Some(Clairvoyance { instances, .. }) = file.clairvoyant
+        && !(1..=file.instances).contains(&instances)
+    {
+        return Err(format!(
+            "clairvoyant.instances is {instances}: allowed is 1 to the study's {}",
+            file.instances
+        ));
     }
     if file.panels.is_empty() {
         return Err("panels is empty: allowed is one or more".into());
@@ -382,6 +426,11 @@ sweep = { strong_servers = [2, 8] }
         check("seed = 1", "seed = 1\ncolour = 2", &["line", "unknown field", "colour"]);
         check("\"greedy\"", "\"best\"", &["line", "no such policy", "valid are"]);
         check("instances = 50", "instances = 0", &["instances is 0", "1 to 100000"]);
+        check(
+            "instances = 50",
+            "instances = 50\nclairvoyant = { instances = 60, rounds = 1 }",
+            &["clairvoyant.instances is 60", "1 to the study's 50"],
+        );
         check("\"sweep\"", "\"pie\"", &["line", "pie", "learning_curve"]);
         check("\"sweep\"", "\"instances\"", &["panel \"p\"", "only with it"]);
         check("paper.toml", "none.toml", &["none.toml", "no such file"]);

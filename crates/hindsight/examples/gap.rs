@@ -1,7 +1,8 @@
 //! Bound, schedule and gap on instances of the paper's setting, as `docs/hindsight.md` tabulates them.
 //!
-//! `cargo run --release -p hindsight --example gap -- 2000 10 1 1.0 3.0` takes the requests, the
-//! servers, the seed and any number of mean intervals between arrivals in seconds.
+//! `cargo run --release -p hindsight --example gap -- 2000 10 1 60 1.0 3.0` takes the requests, the
+//! servers, the seed, the most seconds to work on each, and any number of mean intervals between
+//! arrivals in seconds.
 
 #[path = "../tests/paper/mod.rs"]
 mod paper;
@@ -10,12 +11,13 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use hindsight::{Budget, bound};
+use scheduling::Seconds;
 use scheduling::verify::{Order, verify};
 
 fn main() {
     let numbers: Vec<f64> = std::env::args().skip(1).filter_map(|text| text.parse().ok()).collect();
-    let [requests, servers, seed, intervals @ ..] = numbers.as_slice() else {
-        eprintln!("usage: gap REQUESTS SERVERS SEED INTERVAL...");
+    let [requests, servers, seed, seconds, intervals @ ..] = numbers.as_slice() else {
+        eprintln!("usage: gap REQUESTS SERVERS SEED SECONDS INTERVAL...");
         return;
     };
     println!("interval_s,bound,schedule,gap_percent,wall_s,cpu_s");
@@ -25,7 +27,8 @@ fn main() {
         let (began, busy) = (Instant::now(), paper::cpu_seconds());
         let mut shown = Instant::now();
         let order = Order::FirstComeFirstServed;
-        let outcome = bound(&instance, order, &Budget::default(), |progress| {
+        let budget = Budget { time: Some(Seconds::of(*seconds)), ..Budget::default() };
+        let outcome = bound(&instance, order, &budget, |progress| {
             if shown.elapsed().as_secs() >= 10 {
                 eprintln!("{progress:?}");
                 shown = Instant::now();

@@ -140,11 +140,15 @@ fn work(
     });
     let start = insert_by_price(&problem, &dual.prices);
     let rounds = if stopped { 0 } else { budget.search_rounds };
-    let best = improve(&problem, start, rounds, budget.seed, |fraction, best| {
-        let fraction = DESCENT_SHARE + fraction * (1.0 - DESCENT_SHARE);
+    let searched = Instant::now();
+    let left = budget.time.map(|time| time.seconds() - began.elapsed().as_secs_f64());
+    let best = improve(&problem, start, rounds, budget.seed, |share, best| {
+        let time_share = left.map_or(0.0, |left| searched.elapsed().as_secs_f64() / left.max(1e-9));
+        let share = share.max(time_share);
+        let fraction = DESCENT_SHARE + share.min(1.0) * (1.0 - DESCENT_SHARE);
         let best = Some(best.reward / n);
         stopped |= report(&Progress { fraction, bound: dual.bound / n, best }).is_break();
-        !stopped && within(1.0)
+        (!stopped && share < 1.0).then_some(share)
     });
     let small = problem.requests() <= CLOSED_REQUESTS && problem.servers() <= MOST_SERVERS;
     let closable = small && !stopped;

@@ -180,7 +180,7 @@ pub(crate) fn solve(
 /// A good first-come-first-served schedule; on slots its starts are rounded up.
 fn first_schedule(problem: &Problem<'_>, timeline: Timeline, dual: &Dual) -> Schedule {
     let start = insert_by_price(problem, &dual.prices);
-    let schedule = improve(problem, start, ROUNDS, 0, |_, _| true);
+    let schedule = improve(problem, start, ROUNDS, 0, |share, _| Some(share));
     let mut free = vec![f64::NEG_INFINITY; problem.servers()];
     let rows = schedule.rows.iter().map(|row| {
         let start = timeline.start(problem.arrival[row.request].max(free[row.server]));

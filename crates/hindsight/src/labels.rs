@@ -455,7 +455,7 @@ mod tests {
                 let dual = descend(&problem, Timeline::Continuous, steps, |_, _| true);
                 for rounds in [0, 10] {
                     let start = insert_by_price(&problem, &dual.prices);
-                    let first = improve(&problem, start, rounds, 0, |_, _| true);
+                    let first = improve(&problem, start, rounds, 0, |share, _| Some(share));
                     let least = first.reward / 6.0;
                     let (order, timeline) = (Order::FirstComeFirstServed, Timeline::Continuous);
                     let mut go_on = || ControlFlow::Continue(());

@@ -27,24 +27,22 @@ const STRIDE: usize = 4;
 /// Value functions this close count as the same.
 const TOLERANCE: f32 = 2e-3;
 
-/// Improves `start` for `rounds` rounds, or until `watch` says no; `watch` gets the share of the
-/// rounds done and the best schedule.
+/// Improves `start` for `rounds` rounds, or until `watch` ends it with `None`; `watch` gets the share
+/// of the rounds done and the best schedule, and says what share of the work that is: more, where
+/// time will end it before the rounds do.
 pub(crate) fn improve(
     problem: &Problem<'_>,
     start: Assignment,
     rounds: usize,
     seed: u64,
-    mut watch: impl FnMut(f64, &Schedule) -> bool,
+    mut watch: impl FnMut(f64, &Schedule) -> Option<f64>,
 ) -> Schedule {
     let grids: Vec<Grid<'_>> =
         (0..problem.servers()).map(|j| Grid::new(problem, j, STRIDE)).collect();
     let mut best = best_steps(problem, &grids, &start);
     let mut assignment = start;
     for round in 0..rounds {
-        if !watch(round as f64 / rounds as f64, &best) {
-            return best;
-        }
-        let share = round as f64 / rounds as f64;
+        let Some(share) = watch(round as f64 / rounds as f64, &best) else { break };
         let temperature = problem.quality_range() * 0.02 * 0.02f64.powf(share);
         search_round(problem, &grids, &mut assignment, temperature, (seed, round));
         let schedule = best_steps(problem, &grids, &assignment);

@@ -23,16 +23,16 @@ pub(crate) fn learning_curve(study: &Study, rows: &[InstanceRow], curves: &[Curv
         let top = 40.0 + index as f64 * (HEIGHT + 84.0);
         let axes = Axes { left: 74.0, top, width: WIDTH - 74.0 - LABELS, height: HEIGHT };
         axes.heading(&mut svg, &panel.title);
+        let curves: Vec<_> = (study.file.learned.iter())
+            .map(|learned| Band::of(&learned.name, curves, &panel.name))
+            .filter(|band| !band.points.is_empty())
+            .collect();
         let levels: Vec<_> = (series(rows, &panel.name).into_iter())
-            .filter(|series| study.file.learned.iter().all(|l| l.name != series.policy))
+            .filter(|series| curves.iter().all(|band| band.policy != series.policy))
             .map(|series| {
                 let reward = series.mean(|m| m.reward, study.file.seed).estimate.mean;
                 (series.policy, reward)
             })
-            .collect();
-        let curves: Vec<_> = (study.file.learned.iter())
-            .map(|learned| Band::of(&learned.name, curves, &panel.name))
-            .filter(|band| !band.points.is_empty())
             .collect();
         draw(&mut svg, &axes, &levels, &curves);
     }

@@ -44,6 +44,7 @@ impl Style {
             // An agent trained elsewhere than the others.
             ("agent", variant) if variant.starts_with(',') => ("p-blue", Mark::Circle),
             ("agent", _) => ("p-sky", Mark::FilledDiamond),
+            ("clairvoyant", _) => ("p-ink", Mark::Plus),
             ("priced", _) => ("p-ink", Mark::FilledTriangle),
             _ => ("p-olive", Mark::FilledDiamond),
         };
@@ -80,9 +81,12 @@ impl Style {
         }
     }
 
-    /// Class of a curve: learned variants are dashed.
+    /// Class of a curve: variants of the agent, and what was possible, are dashed.
     pub(crate) fn curve(self) -> String {
-        let dash = if self.mark == Mark::Circle { " dashed" } else { "" };
+        let dash = match (self.mark, self.colour) {
+            (Mark::Circle, _) | (Mark::Plus, "p-ink") => " dashed",
+            _ => "",
+        };
         format!("curve {}{dash}", self.colour)
     }
 }
@@ -153,7 +157,8 @@ mod tests {
             "agent",
             "agent, trained there",
             "agent[models/universal]",
-            "priced[load=known]",
+            "priced, tuned",
+            "clairvoyant",
             "something else",
         ];
         for (index, name) in names.iter().enumerate() {
