@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent::Recipe;
 use anyhow::Context;
@@ -15,6 +15,46 @@ use crate::failure::Failure;
 /// The scenario in a TOML file.
 pub(crate) fn read_scenario(file: &Path) -> Result<Scenario, Failure> {
     Scenario::from_toml(&read(file)?).map_err(|error| Failure::refused(file.display(), error))
+}
+
+/// What is compared or trained on: drawn instances, or recorded traffic.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Source {
+    /// Scenario file (TOML).
+    #[arg(long)]
+    scenario: Option<PathBuf>,
+    /// Instance file (JSON), such as a gateway's traffic from `export`, in place of a scenario:
+    /// evaluated as it is; training resamples it in blocks of 50 requests.
+    #[arg(long)]
+    instance: Option<PathBuf>,
+}
+
+impl Source {
+    /// The scenario of the file.
+    pub(crate) fn read(&self) -> Result<Scenario, Failure> {
+        match (&self.scenario, &self.instance) {
+            (Some(file), _) => read_scenario(file),
+            (None, Some(file)) => {
+                let name = file
+                    .file_stem()
+                    .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+                Scenario::recorded(&name, read_instance(file)?)
+                    .map_err(|error| Failure::refused(file.display(), error))
+            }
+            (None, None) => unreachable!("the group is required"),
+        }
+    }
+
+    /// The file of a scenario or domain, if it is one.
+    pub(crate) fn scenario(&self) -> Option<&Path> {
+        self.scenario.as_deref()
+    }
+
+    /// How many evaluation instances there are: those asked for, or the one that was recorded.
+    pub(crate) fn instances(&self, asked: u64) -> u64 {
+        if self.instance.is_some() { asked.min(1) } else { asked }
+    }
 }
 
 /// The domain in a TOML file.

@@ -4,6 +4,7 @@ mod commands;
 mod failure;
 mod files;
 mod interruption;
+mod output;
 mod progress;
 
 use std::process::ExitCode;

@@ -158,6 +158,32 @@ fn training_leaves_a_checkpoint_that_can_be_evaluated_and_is_not_overwritten() {
 }
 
 #[test]
+fn recorded_traffic_can_be_evaluated_tuned_for_and_trained_on() {
+    let shop = Workshop::new();
+    let contended = fs::read_to_string(CONTENDED).unwrap();
+    shop.file("short.toml", &contended.replace("requests = 2000", "requests = 60"));
+    shop.run(&["instance", "--scenario", "short.toml", "--seed", "2", "--out", "traffic.json"]);
+    let table = shop.run(&["evaluate", "--instance", "traffic.json", "--policy", "greedy"]);
+    assert!(table.contains("60 requests as they were recorded"), "{table}");
+    let simulated = ["simulate", "--instance", "traffic.json", "--policy", "greedy", "--rows"];
+    let simulated = shop.run(&[&simulated[..], &["rows.csv"]].concat());
+    let reward = simulated.lines().next().unwrap().split_whitespace().last().unwrap();
+    assert!(table.contains(&reward[..reward.len() - 2]), "{reward} is not in {table}");
+    let tuned = ["tune", "--instance", "traffic.json", "--training-instances", "1"];
+    assert!(shop.run(&tuned).starts_with("priced[base="));
+    let trained = ["train", "--instance", "traffic.json", "--episodes", "2", "--out", "agent"];
+    assert!(shop.run(&trained).contains("agent[agent]"));
+    let universal = ["train", "--agent", "universal", "--instance", "traffic.json"];
+    shop.run(&[&universal[..], &["--generations", "1", "--out", "universal"]].concat());
+    shop.run(&["evaluate", "--instance", "traffic.json", "--policy", "agent[universal]"]);
+    shop.file("empty.json", "{}");
+    let nothing = ["train", "--instance", "empty.json", "--out", "nothing"];
+    shop.refused(&nothing, &["empty.json", "servers"]);
+    let both = ["evaluate", "--instance", "traffic.json", "--scenario", "short.toml"];
+    shop.refused(&both, &["--instance", "--scenario"]);
+}
+
+#[test]
 fn a_schedule_can_be_seen() {
     let workshop = Workshop::new();
     workshop.run(&["instance", "--scenario", CONTENDED, "--out", "i.json"]);

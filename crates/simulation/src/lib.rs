@@ -24,6 +24,7 @@ mod domain;
 mod environment;
 mod event;
 mod metrics;
+mod recording;
 mod scenario;
 mod simulator;
 mod uniform;

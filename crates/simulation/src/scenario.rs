@@ -1,5 +1,7 @@
 //! Scenario files: how instances are drawn, as TOML.
 
+use std::sync::Arc;
+
 use scheduling::{
     Objective, ObjectiveError, OutOfRange, QualityCurve, Seconds, StepRate, TardinessPenalty,
 };
@@ -7,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use crate::recording::Recording;
 use crate::uniform::Uniform;
 
 /// How instances are drawn, and what decisions on them are worth.
@@ -25,6 +28,8 @@ use crate::uniform::Uniform;
 pub struct Scenario {
     settings: Settings,
     objective: Objective,
+    /// Where the requests come from, if not from the settings.
+    recording: Option<Arc<Recording>>,
 }
 
 /// What stands in a scenario file.
@@ -179,7 +184,7 @@ impl Scenario {
         check_cluster(&settings.cluster)?;
         check_duration(&settings)?;
         let objective = Objective::new(settings.quality.clone(), settings.tardiness_weight)?;
-        Ok(Self { settings, objective })
+        Ok(Self { settings, objective, recording: None })
     }
 
     /// Reads a scenario file.
@@ -206,12 +211,21 @@ impl Scenario {
         &self.objective
     }
 
+    pub(crate) fn recording(&self) -> Option<&Arc<Recording>> {
+        self.recording.as_ref()
+    }
+
+    pub(crate) fn with_recording(self, recording: Arc<Recording>) -> Self {
+        Self { recording: Some(recording), ..self }
+    }
+
     /// J: number of servers of each instance.
     pub fn servers(&self) -> usize {
         self.settings.cluster.servers.iter().map(|group| group.count).sum()
     }
 
-    /// The same scenario after a change to its settings.
+    /// The scenario after a change to its settings. Of recorded traffic only what the settings say
+    /// of it remains.
     ///
     /// # Errors
     /// [`ScenarioError`] if the changed settings are not allowed.

@@ -4,6 +4,7 @@ use scheduling::{
     Cluster, Generator, Instance, Purpose, Request, Seconds, Server, TardinessPenalty, Time,
 };
 
+use crate::recording::Resampled;
 use crate::scenario::{Arrivals, Drawn, Scenario};
 use crate::uniform::Uniform;
 
@@ -37,6 +38,9 @@ impl Episode {
 impl Scenario {
     /// The instance of `episode` under `seed`: these two and the scenario decide it alone.
     pub fn instance(&self, seed: u64, episode: Episode) -> Instance {
+        if let (Some(recording), Episode::Evaluation(_)) = (self.recording(), episode) {
+            return recording.instance.clone();
+        }
         let requests = self.workload(seed, episode).take(self.settings().requests).collect();
         Instance::new(self.cluster(seed, episode), requests, self.objective().clone())
             .expect("a checked scenario gives valid instances")
@@ -62,7 +66,11 @@ impl Scenario {
     pub fn workload(&self, seed: u64, episode: Episode) -> Workload {
         let settings = self.settings();
         let generator = |purpose| Generator::new(seed, purpose, episode.stream());
-        Workload {
+        if let Some(recording) = self.recording() {
+            let place = generator(Purpose::Arrival);
+            return Workload(Source::Resampled(Resampled::new(recording.clone(), place)));
+        }
+        Workload(Source::Drawn(Draws {
             now: Time::ZERO,
             arrivals: settings.arrivals,
             arrival: generator(Purpose::Arrival),
@@ -70,13 +78,23 @@ impl Scenario {
             due: generator(Purpose::Slack),
             weights: settings.penalties.weights(),
             penalty: generator(Purpose::Penalty),
-        }
+        }))
     }
 }
 
-/// The requests of an episode, in order of arrival; each property has a random stream of its own.
+/// The requests of an episode, in order of arrival.
 #[derive(Clone, Debug)]
-pub struct Workload {
+pub struct Workload(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    Drawn(Draws),
+    Resampled(Resampled),
+}
+
+/// Requests as the settings describe them; each property has a random stream of its own.
+#[derive(Clone, Debug)]
+struct Draws {
     now: Time,
     arrivals: Arrivals,
     arrival: Generator,
@@ -89,6 +107,15 @@ pub struct Workload {
 impl Workload {
     /// The next request.
     pub fn draw(&mut self) -> Request {
+        match &mut self.0 {
+            Source::Drawn(draws) => draws.draw(),
+            Source::Resampled(resampled) => resampled.draw(),
+        }
+    }
+}
+
+impl Draws {
+    fn draw(&mut self) -> Request {
         let Arrivals::Poisson { mean_interval } = self.arrivals;
         self.now += Seconds::of(self.arrival.exponential(mean_interval.seconds()));
         Request {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::commands::simulate::judge;
 use crate::failure::Failure;
+use crate::output::say;
 use crate::{files, interruption, progress};
 
 /// Bound what any schedule of an instance can earn, and find a schedule close to it.
@@ -151,12 +152,12 @@ fn name(status: Status) -> &'static str {
 }
 
 fn print(report: &Report) {
-    println!("status         {}", report.status);
-    println!("upper bound    {:.6}", report.upper_bound);
+    say!("status         {}", report.status);
+    say!("upper bound    {:.6}", report.upper_bound);
     if let Some(best) = report.best_schedule {
-        println!("best schedule  {best:.6}");
+        say!("best schedule  {best:.6}");
         let gap = (report.upper_bound - best) / report.upper_bound.abs().max(f64::MIN_POSITIVE);
-        println!("gap            {:.4} %", 100.0 * gap);
+        say!("gap            {:.4} %", 100.0 * gap);
     }
-    println!("mean rewards per request, {} requests", report.requests);
+    say!("mean rewards per request, {} requests", report.requests);
 }

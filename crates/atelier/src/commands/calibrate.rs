@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use crate::commands::serve;
 use crate::failure::Failure;
 use crate::files;
+use crate::output::say;
 
 /// Measure the configured servers and write their speeds into the configuration.
 ///
@@ -30,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let connect: gateway::gateway::BackendFactory = Arc::new(backends::connect);
     let measured = runtime
         .block_on(calibrate(&config, &connect, |measured| {
-            println!(
+            say!(
                 "{}: {:.2} steps/s and {:.2} s of overhead, from {} runs",
                 measured.server,
                 measured.speed.rate.steps_per_second(),

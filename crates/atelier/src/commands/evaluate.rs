@@ -6,19 +6,19 @@ use scheduling::PolicyName;
 use simulation::Scenario;
 
 use crate::failure::Failure;
+use crate::output::say;
 use crate::{files, progress};
 
-/// Compare policies on instances of a scenario that all of them share.
+/// Compare policies on instances of a scenario that all of them share, or on recorded traffic.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Scenario file (TOML).
-    #[arg(long)]
-    scenario: PathBuf,
+    #[command(flatten)]
+    source: files::Source,
     /// Name of a policy, such as `greedy`, `fixed[steps=30]` or `agent[models/paper]`; may be given
     /// several times. All rules unless told.
     #[arg(long = "policy")]
     policies: Vec<PolicyName>,
-    /// Number of instances.
+    /// Number of instances of a scenario.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     instances: u64,
     /// Seed of the instances.
@@ -38,15 +38,15 @@ pub(crate) const RULES: [&str; 5] =
     ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=30]", "myopic"];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let scenario = files::read_scenario(&arguments.scenario)?;
+    let scenario = arguments.source.read()?;
     let names = if arguments.policies.is_empty() { rules() } else { arguments.policies.clone() };
     let policies = files::load_policies(&names)?;
     let hindsight = match arguments.clairvoyant {
         Some(rounds) => Hindsight::Rounds(rounds.into()),
         None => Hindsight::None,
     };
-    let evaluation =
-        evaluate(&scenario, &policies, arguments.instances, arguments.seed, hindsight)?;
+    let instances = arguments.source.instances(arguments.instances);
+    let evaluation = evaluate(&scenario, &policies, instances, arguments.seed, hindsight)?;
     if let Some(file) = &arguments.json {
         let json = serde_json::to_string(&evaluation).map_err(anyhow::Error::from)?;
         files::write(file, &(json + "\n"))?;
@@ -72,8 +72,15 @@ pub(crate) fn evaluate(
         experiments::evaluate(scenario, policies, instances, seed, hindsight, || bar.inc(1))
             .map_err(|error| Failure::Refused(error.into()))?;
     bar.finish_and_clear();
-    println!("{}", table(&evaluation));
-    println!(
+    say!("{}", table(&evaluation));
+    if let Some(requests) = scenario.recorded_requests() {
+        say!(
+            "{}, {requests} requests as they were recorded; means per request",
+            evaluation.scenario
+        );
+        return Ok(evaluation);
+    }
+    say!(
         "scenario {}, {instances} unseen instances of {} requests, seed {seed}; \
          means per request, ± half of the 95 % interval",
         evaluation.scenario,

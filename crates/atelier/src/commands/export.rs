@@ -5,8 +5,9 @@ use gateway::export::export;
 use crate::commands::serve;
 use crate::failure::Failure;
 use crate::files;
+use crate::output::say;
 
-/// Turn a gateway's journal into an instance that `simulate` and `bound` read.
+/// Turn a gateway's journal into an instance that `simulate`, `evaluate`, `train`, `tune` and `bound` read.
 ///
 /// Works beside a running gateway.
 #[derive(clap::Args)]
@@ -24,9 +25,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let exported = export(&config.journal, &config)
         .map_err(|error| Failure::refused(config.journal.display(), error))?;
     files::write(&arguments.out, &exported.instance.to_json())?;
-    println!("{} requests", exported.instance.requests().len());
+    say!("{} requests", exported.instance.requests().len());
     if exported.other_sizes > 0 {
-        println!("{} of another size, counted like the others", exported.other_sizes);
+        say!("{} of another size, counted like the others", exported.other_sizes);
     }
     Ok(())
 }

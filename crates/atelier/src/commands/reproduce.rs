@@ -5,6 +5,7 @@ use std::time::Duration;
 use experiments::{Effort, Outcome, Plan, Study};
 
 use crate::failure::Failure;
+use crate::output::say;
 use crate::{interruption, progress};
 
 /// Repeat the paper's evaluation, and what it did not ask, and write one report.
@@ -43,6 +44,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Interrupted);
     }
     experiments::report(&plan.studies, effort, out).map_err(anyhow::Error::from)?;
-    println!("{}", out.join("index.html").display());
+    say!("{}", out.join("index.html").display());
     Ok(())
 }

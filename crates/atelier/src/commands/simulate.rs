@@ -8,6 +8,7 @@ use simulation::{Metrics, simulate};
 
 use crate::failure::Failure;
 use crate::files;
+use crate::output::say;
 
 /// Run a policy on an instance; print what it is worth and write what happened to each request.
 #[derive(clap::Args)]
@@ -81,10 +82,10 @@ pub(crate) fn judge(instance: &Instance, rows: &[Row], order: Order) -> anyhow::
 }
 
 fn print(metrics: &Metrics) {
-    println!("reward           {:.4}", metrics.reward);
-    println!("quality          {:.4}", metrics.quality);
-    println!("tardiness        {:.4} s", metrics.tardiness);
-    println!("late             {:.2} %", 100.0 * metrics.late_fraction);
-    println!("p99 tardiness    {:.4} s", metrics.tardiness_p99);
-    println!("worst tardiness  {:.4} s", metrics.tardiness_worst);
+    say!("reward           {:.4}", metrics.reward);
+    say!("quality          {:.4}", metrics.quality);
+    say!("tardiness        {:.4} s", metrics.tardiness);
+    say!("late             {:.2} %", 100.0 * metrics.late_fraction);
+    say!("p99 tardiness    {:.4} s", metrics.tardiness_p99);
+    say!("worst tardiness  {:.4} s", metrics.tardiness_worst);
 }

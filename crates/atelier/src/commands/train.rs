@@ -19,9 +19,8 @@ use crate::{files, interruption, progress};
 /// Ctrl-C leaves a checkpoint that can be used and resumed.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Scenario file (TOML).
-    #[arg(long)]
-    scenario: PathBuf,
+    #[command(flatten)]
+    source: files::Source,
     /// Which agent: the universal one learns from a domain, such as scenarios/universal.toml.
     #[arg(long, value_enum, default_value_t = Learner::ActorCritic)]
     agent: Learner,
@@ -97,7 +96,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             return Err(Failure::refused("--agent universal", problem));
         }
         let order = train_universal::Order {
-            domain: &arguments.scenario,
+            source: &arguments.source,
             seed: arguments.seed,
             out: &arguments.out,
             resume: arguments.resume,
@@ -109,7 +108,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.generations.is_some() {
         return Err(Failure::refused("--generations", "allowed with --agent universal only"));
     }
-    let scenario = files::read_scenario(&arguments.scenario)?;
+    let scenario = arguments.source.read()?;
     let hyperparameters = arguments.choices.hyperparameters()?;
     let mut checkpoint = start(arguments, &scenario, hyperparameters)?;
     let interrupted = interruption::flag()?;
@@ -123,17 +122,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         );
         return Err(Failure::Interrupted);
     }
-    if arguments.instances > 0 {
+    let instances = arguments.source.instances(arguments.instances);
+    if instances > 0 {
         let mut names = evaluate::rules();
         names.push(PolicyName::Agent { checkpoint: arguments.out.clone(), cap: None });
         let policies = files::load_policies(&names)?;
-        evaluate::evaluate(
-            &scenario,
-            &policies,
-            arguments.instances,
-            arguments.seed,
-            Hindsight::None,
-        )?;
+        evaluate::evaluate(&scenario, &policies, instances, arguments.seed, Hindsight::None)?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::{Checkpoint, Evolution, EvolutionHyperparameters, Origin, UniversalCheckpoint};
 use anyhow::Context;
-use simulation::{Domain, Episode};
+use scheduling::Instance;
+use simulation::{Domain, Episode, Scenario};
 
 use crate::failure::Failure;
 use crate::{files, progress};
@@ -14,8 +15,8 @@ const CHECKPOINT_GENERATIONS: u64 = 20;
 
 /// What the training of a universal agent is asked for.
 pub(crate) struct Order<'a> {
-    /// File of the domain.
-    pub(crate) domain: &'a Path,
+    /// File of the domain, or of recorded traffic.
+    pub(crate) source: &'a files::Source,
     pub(crate) seed: u64,
     pub(crate) out: &'a Path,
     pub(crate) resume: bool,
@@ -24,11 +25,37 @@ pub(crate) struct Order<'a> {
     pub(crate) command: String,
 }
 
+/// Where the instances come from.
+enum School {
+    Domain(Domain),
+    Recording(Scenario),
+}
+
+impl School {
+    fn instance(&self, seed: u64, episode: Episode) -> Instance {
+        match self {
+            Self::Domain(domain) => domain.instance(seed, episode),
+            Self::Recording(scenario) => scenario.instance(seed, episode),
+        }
+    }
+
+    /// What a checkpoint says of it.
+    fn described(&self) -> serde_json::Result<serde_json::Value> {
+        match self {
+            Self::Domain(domain) => serde_json::to_value(domain),
+            Self::Recording(scenario) => serde_json::to_value(scenario.settings()),
+        }
+    }
+}
+
 /// Trains to the end or to the interruption, saving now and then.
 pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Failure> {
-    let domain = files::read_domain(order.domain)?;
+    let school = match order.source.scenario() {
+        Some(file) => School::Domain(files::read_domain(file)?),
+        None => School::Recording(order.source.read()?),
+    };
     let out = order.out;
-    let mut checkpoint = start(order, &domain)?;
+    let mut checkpoint = start(order, &school)?;
     let generations = checkpoint.training.hyperparameters.generations;
     let done = checkpoint.training.generations;
     let bar = progress::bar("training", generations).with_position(done);
@@ -36,7 +63,7 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
     let seed = checkpoint.training.seed;
     while checkpoint.training.generations < generations && !interrupted.load(Ordering::Relaxed) {
         let curve = &mut checkpoint.curve;
-        let instance = |number| domain.instance(seed, Episode::Training(number));
+        let instance = |number| school.instance(seed, Episode::Training(number));
         checkpoint.training.train(instance, |training, point| {
             curve.push(*point);
             bar.set_position(training.generations);
@@ -63,13 +90,13 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
 }
 
 /// A fresh training, or the one in the folder if it is the same.
-fn start(order: Order<'_>, domain: &Domain) -> Result<UniversalCheckpoint, Failure> {
+fn start(order: Order<'_>, school: &School) -> Result<UniversalCheckpoint, Failure> {
     let default = EvolutionHyperparameters::default();
     let hyperparameters = EvolutionHyperparameters {
         generations: order.generations.unwrap_or(default.generations),
         ..default
     };
-    let settings = serde_json::to_value(domain).map_err(anyhow::Error::from)?;
+    let settings = school.described().map_err(anyhow::Error::from)?;
     let folder = order.out.display();
     if !order.resume {
         if Checkpoint::exists(order.out) {

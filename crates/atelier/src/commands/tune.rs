@@ -1,10 +1,9 @@
-use std::path::PathBuf;
-
 use experiments::Hindsight;
 use scheduling::PolicyName;
 
 use crate::commands::evaluate;
 use crate::failure::Failure;
+use crate::output::say;
 use crate::{files, progress};
 
 /// Fit the price of server time to a scenario and compare it with the rules.
@@ -12,9 +11,8 @@ use crate::{files, progress};
 /// Standard output begins with the name of the policy, to be used wherever one is asked for.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Scenario file (TOML).
-    #[arg(long)]
-    scenario: PathBuf,
+    #[command(flatten)]
+    source: files::Source,
     /// Seed of the instances.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -27,25 +25,20 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let scenario = files::read_scenario(&arguments.scenario)?;
+    let scenario = arguments.source.read()?;
     let bar = progress::bar("tuning", experiments::TRIALS);
     let tuned = experiments::tune(&scenario, arguments.training_instances, arguments.seed, || {
         bar.inc(1);
     });
     bar.finish_and_clear();
     let name = PolicyName::Priced { price: tuned.price };
-    println!("{name}");
-    if arguments.instances > 0 {
+    say!("{name}");
+    let instances = arguments.source.instances(arguments.instances);
+    if instances > 0 {
         let mut names = evaluate::rules();
         names.push(name);
         let policies = files::load_policies(&names)?;
-        evaluate::evaluate(
-            &scenario,
-            &policies,
-            arguments.instances,
-            arguments.seed,
-            Hindsight::None,
-        )?;
+        evaluate::evaluate(&scenario, &policies, instances, arguments.seed, Hindsight::None)?;
     }
     Ok(())
 }
