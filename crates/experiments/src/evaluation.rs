@@ -163,7 +163,7 @@ fn run_all(
         Hindsight::Rounds(rounds) => Some(Reference {
             greedy: Metrics::of(&simulate(&instance, &mut Greedy::default())).reward,
             possible: {
-                let outcome = possible(&instance, seed, rounds);
+                let outcome = possible(&instance, seed, 2 * rounds, rounds);
                 let reward = outcome.value.expect("work that nobody stops ends with a schedule");
                 Possible { reward, upper_bound: outcome.bound }
             },
@@ -174,14 +174,14 @@ fn run_all(
 
 /// What was possible on an instance, with a schedule that serves first come first served. Instances
 /// are what runs in parallel, so each has one thread.
-pub(crate) fn possible(instance: &Instance, seed: u64, rounds: usize) -> Outcome {
-    let budget = Budget {
-        descent_steps: 2 * rounds,
-        search_rounds: rounds,
-        time: None,
-        seed,
-        threads: Some(NonZeroUsize::MIN),
-    };
+pub(crate) fn possible(
+    instance: &Instance,
+    seed: u64,
+    descent_steps: usize,
+    search_rounds: usize,
+) -> Outcome {
+    let budget =
+        Budget { descent_steps, search_rounds, time: None, seed, threads: Some(NonZeroUsize::MIN) };
     let order = Order::FirstComeFirstServed;
     hindsight::bound(instance, order, &budget, |_| ControlFlow::Continue(()))
 }

@@ -211,7 +211,7 @@ pub(crate) const TRAINING_WORK: u64 = 6;
 /// How much longer a request takes under an agent than under a rule.
 const AGENT_WORK: u64 = 3;
 /// How much longer a request takes in a round of search than under a rule.
-const SEARCH_WORK: u64 = 160;
+const SEARCH_WORK: u64 = 100;
 
 /// What the schedule that knows all arrivals is called.
 pub(crate) const CLAIRVOYANT: &str = "clairvoyant";

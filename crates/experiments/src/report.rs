@@ -292,8 +292,8 @@ fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: 
             " The clairvoyant is the best schedule that {} rounds of search find with full \
              knowledge of the arrivals, on the first {} instances; regret (clairvoyant − policy, in \
              reward per request) and share of the possible, (policy − greedy) / (clairvoyant − \
-             greedy), are taken on these. <code>atelier bound</code> searches longer and proves how \
-             much more there can be.",
+             greedy), are taken on these. <code>atelier bound</code> searches ten times longer \
+             and proves how much more there can be: with one request every second about one per cent.",
             clairvoyant.rounds, clairvoyant.instances
         )
     });

@@ -331,7 +331,9 @@ pub enum ConfigError {
 impl Config {
     /// The configuration of `--demo`: three painters of different speed.
     pub fn demo() -> Self {
-        Self::parse("demo.toml", include_str!("demo.toml")).expect("it is tested")
+        let demo = Self::parse("demo.toml", include_str!("demo.toml")).expect("it is tested");
+        // Not the journal of a real gateway that is started in the same folder.
+        Self { journal: "atelier-demo.db".into(), ..demo }
     }
 
     /// Reads a file.

@@ -75,6 +75,7 @@ pub(crate) struct Engine {
     timeline: Timeline,
     origin: f64,
     policy: Arc<str>,
+    shadow: Option<Arc<str>>,
     servers: Vec<Attached>,
     live: HashMap<RequestId, Tracked>,
     keys: HashMap<(Arc<str>, String), RequestId>,
@@ -110,6 +111,7 @@ impl Engine {
             timeline,
             origin,
             policy: config.policy.to_string().into(),
+            shadow: config.shadow_policy.as_ref().map(|name| name.to_string().into()),
             servers,
             live: HashMap::new(),
             keys: HashMap::new(),
@@ -473,6 +475,12 @@ impl Engine {
             &[("policy", &policy), ("server", &server), ("cause", &format!("{cause:?}"))],
             1.0,
         );
+        let shadow = quote.shadow.map(|d| (self.servers[d.server].name.clone(), d.steps));
+        if let (Some(d), Some(policy)) = (quote.shadow, &self.shadow) {
+            let agrees = if d == quote.decision { "yes" } else { "no" };
+            let labels = [("policy", &**policy), ("agrees", agrees)];
+            self.metrics.add(metrics::SHADOW_DECISIONS, &labels, 1.0);
+        }
         let entry = DecisionEntry {
             at,
             cause,
@@ -482,6 +490,7 @@ impl Engine {
             finish: quote.execution.finish,
             policy: policy.clone(),
             unbounded: quote.unbounded,
+            shadow: shadow.clone(),
         };
         let ahead = match self.scheduler.standing(request) {
             Some(Standing::Waiting { ahead, .. }) => ahead,
@@ -491,7 +500,6 @@ impl Engine {
             status.decision = Some(entry);
             status.phase = Phase::Waiting { ahead };
         });
-        let shadow = quote.shadow.map(|d| (self.servers[d.server].name.clone(), d.steps));
         self.writer.append(Record::Decided { decided, server, policy, shadow });
     }
 

@@ -154,7 +154,8 @@ impl Handle {
     /// # Errors
     /// [`Unavailable`]
     pub async fn picture(&self, id: RequestId) -> Result<Kept, Unavailable> {
-        self.read(move |archive| archive.picture(id)).await
+        let now = self.timeline.now();
+        self.read(move |archive| archive.picture(id, now)).await
     }
 
     /// Requests, the latest first.

@@ -41,10 +41,12 @@ async fn serve(config: Config, listen: Option<SocketAddr>) -> Result<(), Failure
                        anybody could use the servers: allowed is 127.0.0.1 or [::1]";
         return Err(Failure::refused(address, problem));
     }
+    let journal = config.journal.display().to_string();
     let world = World::real(policies(&config));
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    eprintln!("atelier is at http://{}", listener.local_addr().map_err(anyhow::Error::from)?);
+    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    eprintln!("atelier is at http://{address}; its journal is {journal}");
     gateway::run(config, world, listener, terminated()).await.map_err(|error| match error {
         StartError::Policy(_) | StartError::Backend { .. } => Failure::Refused(error.into()),
         StartError::Journal(_) | StartError::Listen(_) => Failure::Failed(error.into()),

@@ -51,6 +51,15 @@ pub(crate) struct DecisionView {
     policy: String,
     cause: Cause,
     why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowView>,
+}
+
+/// What the shadow policy would have decided; never carried out.
+#[derive(Debug, Serialize)]
+pub(crate) struct ShadowView {
+    server: String,
+    steps: u32,
 }
 
 /// What came of it.
@@ -151,6 +160,10 @@ impl DecisionView {
             policy: entry.policy.to_string(),
             cause: entry.cause,
             why: why(entry, quality, tardiness),
+            shadow: entry.shadow.as_ref().map(|(server, steps)| ShadowView {
+                server: server.to_string(),
+                steps: steps.get(),
+            }),
         }
     }
 
@@ -161,15 +174,19 @@ impl DecisionView {
         status: &Status,
         handle: &Handle,
     ) -> Self {
+        let name = |server: usize| -> Arc<str> {
+            handle.config.servers[server].name.get_ref().as_str().into()
+        };
         let entry = DecisionEntry {
             at: handle.timeline.now(),
             cause: Cause::Arrival,
-            server: handle.config.servers[quote.decision.server].name.get_ref().as_str().into(),
+            server: name(quote.decision.server),
             steps: quote.decision.steps,
             start: quote.execution.start,
             finish: quote.execution.finish,
             policy,
             unbounded: quote.unbounded,
+            shadow: quote.shadow.map(|d| (name(d.server), d.steps)),
         };
         Self::new(&entry, status, handle)
     }

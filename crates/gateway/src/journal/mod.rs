@@ -53,11 +53,11 @@ pub trait Archive: Send + Sync + 'static {
     /// [`JournalError`] if the store cannot be read.
     fn find(&self, id: RequestId) -> Result<Option<Entry>, JournalError>;
 
-    /// The picture of a request.
+    /// The picture of a request, unless its time is over.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    fn picture(&self, id: RequestId) -> Result<Kept, JournalError>;
+    fn picture(&self, id: RequestId, now: Time) -> Result<Kept, JournalError>;
 
     /// Requests, the latest first.
     ///

@@ -149,6 +149,8 @@ pub struct DecisionEntry {
     pub policy: Arc<str>,
     /// Steps the policy asked for, where the bounds changed them.
     pub unbounded: Option<Steps>,
+    /// What the shadow policy would have decided: name of the server, and steps.
+    pub shadow: Option<(Arc<str>, Steps)>,
 }
 
 /// An end read back.

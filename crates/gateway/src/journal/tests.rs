@@ -120,6 +120,7 @@ fn what_was_written_is_read_back_after_opening_again() {
     let decision = entry.decision.unwrap();
     assert_eq!((&*decision.server, decision.cause), ("s0", Cause::ServerDown));
     assert_eq!((&*decision.policy, decision.unbounded), ("greedy", Some(steps(200))));
+    assert_eq!(decision.shadow, Some(("s1".into(), steps(77))));
     assert_eq!(reader.by_key("ann", "k").unwrap(), Some((id(1), [7; 32])));
     assert_eq!(reader.by_key("bob", "k").unwrap(), None, "keys belong to their owner");
     assert_eq!(reader.find(id(2)).unwrap(), None);
@@ -134,7 +135,7 @@ fn a_request_ends_once_whatever_is_appended() {
     journal.append(&[ended(1, Outcome::Completed)]).unwrap();
     let end = reader.find(id(1)).unwrap().unwrap().end.unwrap();
     assert_eq!(end.outcome, Outcome::Cancelled);
-    assert_eq!(reader.picture(id(1)).unwrap(), Kept::Never);
+    assert_eq!(reader.picture(id(1), at(0.0)).unwrap(), Kept::Never);
 }
 
 #[test]
@@ -152,10 +153,11 @@ fn pictures_are_kept_for_their_time() {
     let batch = [Record::Accepted(accepted(1, "", None)), ended(1, Outcome::Completed)];
     journal.append(&batch).unwrap();
     journal.append(&[Record::Forget { now: at(9.9) }]).unwrap();
-    assert_eq!(reader.picture(id(1)).unwrap(), Kept::Here(Bytes::from_static(b"png")));
+    assert_eq!(reader.picture(id(1), at(9.9)).unwrap(), Kept::Here(Bytes::from_static(b"png")));
+    assert_eq!(reader.picture(id(1), at(10.0)).unwrap(), Kept::Gone);
     journal.append(&[Record::Forget { now: at(10.0) }]).unwrap();
-    assert_eq!(reader.picture(id(1)).unwrap(), Kept::Gone);
-    assert_eq!(reader.picture(id(2)).unwrap(), Kept::Never);
+    assert_eq!(reader.picture(id(1), at(0.0)).unwrap(), Kept::Gone);
+    assert_eq!(reader.picture(id(2), at(0.0)).unwrap(), Kept::Never);
 }
 
 #[test]
@@ -304,7 +306,7 @@ proptest! {
             let _ = reader.unfinished();
             let _ = reader.last();
             let _ = reader.list(&Filter { limit: 50, ..Filter::default() });
-            let _ = reader.find(id(7)).map(|_| reader.picture(id(7)));
+            let _ = reader.find(id(7)).map(|_| reader.picture(id(7), at(0.0)));
         }
     }
 }

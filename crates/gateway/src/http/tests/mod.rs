@@ -1,5 +1,7 @@
 //! The API against a whole gateway in one process, with backends that do as they are told.
 
+mod slow;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
@@ -215,6 +217,33 @@ async fn a_request_goes_from_202_to_its_picture() {
     assert_eq!(list["requests"][0]["id"], view["id"]);
     assert_eq!(t.get("/v1/requests?state=expired").await.json()["requests"], json!([]));
     assert_eq!(t.get("/v1/requests?stat=expired").await.status, 422);
+}
+
+#[tokio::test]
+async fn a_picture_whose_time_is_over_is_gone() {
+    let t = start("[limits]\nkeep_seconds = 0.001\n").await;
+    let done = t.finish(&red()).await;
+    assert_eq!(done["state"], "completed");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let image = t.get(done["result"]["image"].as_str().unwrap()).await;
+    assert_eq!((image.status, &image.json()["reason"]), (410, &json!("picture_gone")));
+    assert!(image.json()["detail"].as_str().unwrap().contains("kept for 0.001 s"));
+}
+
+#[tokio::test]
+async fn the_shadow_policy_is_shown_and_never_carried_out() {
+    let t = start("").await;
+    let done = t.finish(&red()).await;
+    // Greedy fills the 20 s until the due time; the policy in charge gives 30 steps.
+    let decision = &done["decision"];
+    assert_eq!((&decision["policy"], &decision["steps"]), (&json!("fixed[steps=30]"), &json!(30)));
+    assert_eq!(decision["shadow"]["server"], "a");
+    let steps = decision["shadow"]["steps"].as_u64().unwrap();
+    assert!((190..=200).contains(&steps), "{steps}");
+    assert_eq!(done["result"]["steps"], 30);
+    let text = String::from_utf8(t.get("/metrics").await.body.to_vec()).unwrap();
+    let line = "atelier_shadow_decisions_total{policy=\"greedy\",agrees=\"no\"} 1";
+    assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
 }
 
 #[tokio::test]
@@ -580,7 +609,7 @@ async fn every_route_is_documented_and_every_documented_route_exists() {
             assert_eq!(exists, methods.get(method).is_some(), "{method} {path}: {status}");
         }
     }
-    let routes = include_str!("mod.rs").matches(".route(\"").count();
+    let routes = include_str!("../mod.rs").matches(".route(\"").count();
     assert_eq!(routes, documented.len());
 }
 
