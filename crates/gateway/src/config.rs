@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use crate::backends::demo::Method;
 
+mod check;
 mod value;
 
 pub use value::{Digest, Side, Span};
@@ -365,51 +366,8 @@ impl Config {
             let shown = if key.is_empty() { String::new() } else { format!("`{key}`: ") };
             at(span, format!("{shown}{}", error.message().trim_end()))
         })?;
-        config.check().map_err(|(span, problem)| at(span, problem))?;
+        check::check(&config).map_err(|(place, problem)| at(place.within(text), problem))?;
         Ok(config)
-    }
-
-    /// What no single key can know.
-    fn check(&self) -> Result<(), (Range<usize>, String)> {
-        if self.servers.is_empty() {
-            return Err((0..0, "there is no [[server]]: write at least one".into()));
-        }
-        unique("server", self.servers.iter().map(|s| &s.name))?;
-        unique("key", self.keys.iter().map(|k| &k.name))?;
-        if !self.listen.get_ref().ip().is_loopback() && self.keys.is_empty() {
-            let message = format!(
-                "`listen`: {} is not a loopback address, and without [[key]] anybody could use the \
-                 servers: write a [[key]], or listen = \"127.0.0.1:8420\"",
-                self.listen.get_ref()
-            );
-            return Err((self.listen.span(), message));
-        }
-        let (width, height) = (self.defaults.width, self.defaults.height);
-        if width.max(height) > self.limits.side {
-            let (side, most) = (width.max(height).get(), self.limits.side.get());
-            let problem = format!(
-                "[defaults]: a side of {side} pixels is above `limits.side`, which is {most}"
-            );
-            return Err((0..0, problem));
-        }
-        let objective = &self.objective;
-        Objective::new(objective.quality.clone(), objective.tardiness_weight)
-            .map_err(|e| (0..0, format!("[objective]: {e}")))?;
-        let numbers = [
-            ("limits.waiting", self.limits.waiting, 1_000_000),
-            ("limits.attempts", self.limits.attempts, 100),
-            ("limits.connections", self.limits.connections, 1_000_000),
-            ("limits.body_bytes", self.limits.body_bytes, 16 * 1024 * 1024),
-            ("limits.prompt_bytes", self.limits.prompt_bytes, 1024 * 1024),
-            ("health.failures", self.health.failures, 1000),
-            ("health.successes", self.health.successes, 1000),
-        ];
-        for (key, value, most) in numbers {
-            if !(1..=most).contains(&value) {
-                return Err((0..0, format!("`{key}` is {value}: allowed is 1 to {most}")));
-            }
-        }
-        Ok(())
     }
 
     /// The objective that the configuration was checked for.
@@ -430,27 +388,6 @@ impl Config {
     pub(crate) fn typical_steps() -> Steps {
         Steps::saturating(30.0)
     }
-}
-
-fn unique<'a>(
-    what: &str,
-    names: impl Iterator<Item = &'a Spanned<String>>,
-) -> Result<(), (Range<usize>, String)> {
-    let mut seen = std::collections::HashSet::new();
-    for name in names {
-        let text = name.get_ref();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
-            return Err((
-                name.span(),
-                format!("`name` of a {what} is {text:?}: allowed are 1 to 64 of a-z A-Z 0-9 - _ ."),
-            ));
-        }
-        if !seen.insert(text) {
-            return Err((name.span(), format!("`name`: {text:?} is taken by an earlier {what}")));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -502,13 +439,19 @@ mod tests {
         check(&format!("seed = 1\nlisten = \"0.0.0.0:80\"\n{SERVER}"), 2, &["loopback", "[[key]]"]);
         check(&format!("listen = 80\n{SERVER}"), 1, &["listen"]);
         check(&with("[limits]\nside = 100\n"), 6, &["side", "100", "multiple of 8"]);
-        check(&with("[limits]\nside = 256\n"), 1, &["512", "limits.side", "256"]);
+        check(&with("[limits]\nside = 256\n"), 6, &["512", "limits.side", "256"]);
+        let tall = "[limits]\nside = 256\n[defaults]\nwidth = 256\nheight = 640\n";
+        check(&with(tall), 9, &["640", "limits.side", "256"]);
         check(&with("[limits]\nkeep_seconds = -1\n"), 6, &["keep_seconds", "0.001"]);
-        check(&with("[limits]\nwaiting = 0\n"), 1, &["limits.waiting", "1 to"]);
+        check(&with("[limits]\n\nwaiting = 0\n"), 7, &["limits.waiting", "1 to"]);
         check(&with("[defaults]\npenalty = \"cubic\"\n"), 6, &["cubic", "square_root"]);
         check(&with("[[key]]\nname = \"n\"\nsha256 = \"12\"\n"), 7, &["sha256", "64"]);
-        check(&with("[objective]\ntardiness_weight = -2.0\n"), 1, &["tardiness_weight", "-2"]);
+        check(&with("[objective]\ntardiness_weight = -2.0\n"), 5, &["tardiness_weight", "-2"]);
         check("[[server]\n", 1, &["server"]);
+        let secure = SERVER.replace("\"demo\"", "\"openai\", url = \"https://x\"");
+        check(&secure, 4, &["https://x", "http://HOST:PORT"]);
+        let second = secure.replace("\"a\"", "\"b\"");
+        check(&with(&second), 8, &["https://x", "http://HOST:PORT"]);
     }
 
     proptest! {
