@@ -68,9 +68,9 @@ impl Scenario {
         let generator = |purpose| Generator::new(seed, purpose, episode.stream());
         if let Some(recording) = self.recording() {
             let place = generator(Purpose::Arrival);
-            return Workload(Source::Resampled(Resampled::new(recording.clone(), place)));
+            return Workload(Source::Resampled(Box::new(Resampled::new(recording.clone(), place))));
         }
-        Workload(Source::Drawn(Draws {
+        Workload(Source::Drawn(Box::new(Draws {
             now: Time::ZERO,
             arrivals: settings.arrivals,
             arrival: generator(Purpose::Arrival),
@@ -78,7 +78,7 @@ impl Scenario {
             due: generator(Purpose::Slack),
             weights: settings.penalties.weights(),
             penalty: generator(Purpose::Penalty),
-        }))
+        })))
     }
 }
 
@@ -88,8 +88,8 @@ pub struct Workload(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    Drawn(Draws),
-    Resampled(Resampled),
+    Drawn(Box<Draws>),
+    Resampled(Box<Resampled>),
 }
 
 /// Requests as the settings describe them; each property has a random stream of its own.

@@ -28,7 +28,7 @@ pub(crate) struct Order<'a> {
 /// Where the instances come from.
 enum School {
     Domain(Domain),
-    Recording(Scenario),
+    Recording(Box<Scenario>),
 }
 
 impl School {
@@ -52,7 +52,7 @@ impl School {
 pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Failure> {
     let school = match order.source.scenario() {
         Some(file) => School::Domain(files::read_domain(file)?),
-        None => School::Recording(order.source.read()?),
+        None => School::Recording(Box::new(order.source.read()?)),
     };
     let out = order.out;
     let mut checkpoint = start(order, &school)?;
