@@ -163,9 +163,9 @@ impl Sweep {
 pub struct Quick {
     /// In place of the study's.
     pub instances: Option<u64>,
-    /// In place of those of every [`Method::ActorCritic`].
+    /// In place of those of every actor-critic training.
     pub episodes: Option<u64>,
-    /// In place of those of every [`Method::Tune`].
+    /// In place of those of every tuning.
     pub tuning_instances: Option<u64>,
     /// In place of the study's.
     pub clairvoyant: Option<Clairvoyance>,
