@@ -299,12 +299,7 @@ fn measure(figure: FigureKind) -> Measure {
     }
 }
 
-fn unit_key(
-    study: &Study,
-    scenario: &Scenario,
-    instances: u64,
-    policy: &serde_json::Value,
-) -> Key {
+fn unit_key(study: &Study, scenario: &Scenario, instances: u64, policy: &serde_json::Value) -> Key {
     Key::new(&json!({
         "measure": format!("{:?}", measure(study.file.figure)),
         "scenario": scenario.settings(),

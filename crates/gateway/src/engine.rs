@@ -18,7 +18,8 @@ use crate::backends::{BackendError, Job};
 use crate::config::Config;
 use crate::health::{HealthCounter, Turn};
 use crate::journal::{
-    Accepted, CompletedRun, DecisionEntry, EndEntry, Picture, Record, Report, Unfinished, Writer,
+    Accepted, CompletedRun, DecisionEntry, EndEntry, Picture, Record, Report, Shadow, Unfinished,
+    Writer,
 };
 use crate::metrics::{self, Metrics};
 use crate::scheduler::{
@@ -75,6 +76,7 @@ pub(crate) struct Engine {
     timeline: Timeline,
     origin: f64,
     policy: Arc<str>,
+    shadow_policy: Option<Arc<str>>,
     servers: Vec<Attached>,
     live: HashMap<RequestId, Tracked>,
     keys: HashMap<(Arc<str>, String), RequestId>,
@@ -110,6 +112,7 @@ impl Engine {
             timeline,
             origin,
             policy: config.policy.to_string().into(),
+            shadow_policy: config.shadow_policy.as_ref().map(|name| name.to_string().into()),
             servers,
             live: HashMap::new(),
             keys: HashMap::new(),
@@ -473,6 +476,9 @@ impl Engine {
             &[("policy", &policy), ("server", &server), ("cause", &format!("{cause:?}"))],
             1.0,
         );
+        let shadow = quote
+            .shadow
+            .map(|d| Shadow { server: self.servers[d.server].name.clone(), steps: d.steps });
         let entry = DecisionEntry {
             at,
             cause,
@@ -482,7 +488,13 @@ impl Engine {
             finish: quote.execution.finish,
             policy: policy.clone(),
             unbounded: quote.unbounded,
+            shadow: shadow.clone(),
         };
+        if let (Some(agrees), Some(name)) = (entry.agrees(), &self.shadow_policy) {
+            let agrees = if agrees { "true" } else { "false" };
+            let labels = [("policy", &**name), ("against", &*policy), ("agrees", agrees)];
+            self.metrics.add(metrics::SHADOW_DECISIONS, &labels, 1.0);
+        }
         let ahead = match self.scheduler.standing(request) {
             Some(Standing::Waiting { ahead, .. }) => ahead,
             _ => 0,
@@ -491,7 +503,6 @@ impl Engine {
             status.decision = Some(entry);
             status.phase = Phase::Waiting { ahead };
         });
-        let shadow = quote.shadow.map(|d| (self.servers[d.server].name.clone(), d.steps));
         self.writer.append(Record::Decided { decided, server, policy, shadow });
     }
 

@@ -494,6 +494,31 @@ async fn metrics_tell_what_happened() {
     }
 }
 
+#[tokio::test]
+async fn the_shadow_policy_is_shown_beside_the_one_that_decides() {
+    let t = start("").await;
+    // `greedy` asks for the most steps: within these bounds it agrees with 30, else it does not.
+    let bounded = json!({ "prompt": "x", "min_steps": 30, "max_steps": 30 });
+    for (body, agrees) in [(bounded, true), (red(), false)] {
+        let done = t.finish(&body).await;
+        let (decision, shadow) = (&done["decision"], &done["decision"]["shadow"]);
+        assert_eq!(shadow["agrees"], agrees, "{decision}");
+        let same = ["server", "steps"].iter().all(|field| shadow[field] == decision[field]);
+        assert_eq!(same, agrees, "{decision}");
+        // From the journal as well as from memory.
+        let path = format!("/v1/requests/{}", done["id"].as_str().unwrap());
+        assert_eq!(t.get(&path).await.json()["decision"]["shadow"], *shadow);
+    }
+    let text = String::from_utf8(t.get("/metrics").await.body.to_vec()).unwrap();
+    for agrees in ["true", "false"] {
+        let line = format!(
+            "atelier_shadow_decisions_total{{policy=\"greedy\",against=\"fixed[steps=30]\",\
+             agrees=\"{agrees}\"}} 1"
+        );
+        assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+    }
+}
+
 /// Whether a value is of the form that the document promises: types, required fields, no others.
 fn fits(document: &Value, schema: &Value, value: &Value, path: &str) {
     let schema = match schema["$ref"].as_str() {

@@ -7,7 +7,7 @@ use scheduling::{Seconds, Time};
 use serde::Serialize;
 
 use crate::handle::Handle;
-use crate::journal::DecisionEntry;
+use crate::journal::{DecisionEntry, Shadow};
 use crate::scheduler::{Administration, Cause, Health, Outcome, Quote};
 use crate::status::{Phase, ServerView, Status};
 
@@ -51,6 +51,17 @@ pub(crate) struct DecisionView {
     policy: String,
     cause: Cause,
     why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<ShadowView>,
+}
+
+/// What the shadow policy would have decided. It was not carried out.
+#[derive(Debug, Serialize)]
+pub(crate) struct ShadowView {
+    server: String,
+    steps: u32,
+    /// Whether that is what was decided.
+    agrees: bool,
 }
 
 /// What came of it.
@@ -151,6 +162,11 @@ impl DecisionView {
             policy: entry.policy.to_string(),
             cause: entry.cause,
             why: why(entry, quality, tardiness),
+            shadow: entry.shadow.as_ref().zip(entry.agrees()).map(|(shadow, agrees)| ShadowView {
+                server: shadow.server.to_string(),
+                steps: shadow.steps.get(),
+                agrees,
+            }),
         }
     }
 
@@ -161,15 +177,17 @@ impl DecisionView {
         status: &Status,
         handle: &Handle,
     ) -> Self {
+        let name = |server: usize| handle.config.servers[server].name.get_ref().as_str().into();
         let entry = DecisionEntry {
             at: handle.timeline.now(),
             cause: Cause::Arrival,
-            server: handle.config.servers[quote.decision.server].name.get_ref().as_str().into(),
+            server: name(quote.decision.server),
             steps: quote.decision.steps,
             start: quote.execution.start,
             finish: quote.execution.finish,
             policy,
             unbounded: quote.unbounded,
+            shadow: quote.shadow.map(|d| Shadow { server: name(d.server), steps: d.steps }),
         };
         Self::new(&entry, status, handle)
     }

@@ -17,7 +17,7 @@ use crate::scheduler::RequestId;
 pub use reader::Reader;
 pub use record::{
     Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
-    Picture, Record, Spec, Unfinished,
+    Picture, Record, Shadow, Spec, Unfinished,
 };
 pub use sqlite::{Checkpointer, Sqlite};
 pub use writer::{Report, Writer};

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::record::{
     Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
-    Unfinished,
+    Shadow, Unfinished,
 };
 use super::sqlite::word;
 use super::{Archive, JournalError};
@@ -74,7 +74,8 @@ impl Reader {
     fn complete(c: &Connection, position: i64, a: Accepted) -> Result<Entry, JournalError> {
         let decision = c
             .prepare_cached(
-                "SELECT at, cause, server, steps, start, finish, policy, unbounded FROM decisions
+                "SELECT at, cause, server, steps, start, finish, policy, unbounded,
+                 shadow_server, shadow_steps FROM decisions
                  WHERE request = ?1 ORDER BY rowid DESC LIMIT 1",
             )?
             .query_row([position], decision)
@@ -248,6 +249,10 @@ fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
 
 fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
     let unbounded: Option<u32> = r.get(7)?;
+    let shadow_server: Option<std::sync::Arc<str>> = r.get(8)?;
+    let shadow = shadow_server.map(|server| {
+        Ok::<_, rusqlite::Error>(Shadow { server, steps: checked(r, 9, Steps::new)? })
+    });
     Ok(DecisionEntry {
         at: checked(r, 0, Time::new)?,
         cause: spoken(r, 1)?,
@@ -257,6 +262,7 @@ fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
         finish: checked(r, 5, Time::new)?,
         policy: r.get(6)?,
         unbounded: unbounded.map(Steps::new).transpose().map_err(|e| broken(7, e))?,
+        shadow: shadow.transpose()?,
     })
 }
 

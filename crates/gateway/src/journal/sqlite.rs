@@ -100,8 +100,8 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 q.execution.finish.seconds(),
                 q.unbounded.map(Steps::get),
                 policy,
-                shadow.as_ref().map(|s| &s.0),
-                shadow.as_ref().map(|s| s.1.get()),
+                shadow.as_ref().map(|s| &s.server),
+                shadow.as_ref().map(|s| s.steps.get()),
             ])?;
         }
         Record::Started { run, server } => {

@@ -89,7 +89,7 @@ fn decided(n: u128) -> Record {
         },
         server: "s0".into(),
         policy: "greedy".into(),
-        shadow: Some(("s1".into(), steps(77))),
+        shadow: Some(Shadow { server: "s1".into(), steps: steps(77) }),
     }
 }
 
