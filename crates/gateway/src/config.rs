@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use crate::backends::demo::Method;
 
+mod check;
 mod value;
 
 pub use value::{Digest, Side, Span};
@@ -121,6 +122,8 @@ pub struct LimitsConfig {
     pub run_seconds: Span,
     /// Seconds a picture is kept.
     pub keep_seconds: Span,
+    /// Seconds a request is remembered after the time in which a picture is kept.
+    pub remember_seconds: Span,
     /// Seconds that runs may take to finish at shutdown.
     pub shutdown_seconds: Span,
 }
@@ -139,6 +142,7 @@ impl Default for LimitsConfig {
             client_seconds: Span(15.0),
             run_seconds: Span(60.0),
             keep_seconds: Span(86_400.0),
+            remember_seconds: Span(2_592_000.0),
             shutdown_seconds: Span(20.0),
         }
     }
@@ -363,51 +367,8 @@ impl Config {
             let shown = if key.is_empty() { String::new() } else { format!("`{key}`: ") };
             at(span, format!("{shown}{}", error.message().trim_end()))
         })?;
-        config.check().map_err(|(span, problem)| at(span, problem))?;
+        config.check().map_err(|misfit| at(misfit.place(text), misfit.problem))?;
         Ok(config)
-    }
-
-    /// What no single key can know.
-    fn check(&self) -> Result<(), (Range<usize>, String)> {
-        if self.servers.is_empty() {
-            return Err((0..0, "there is no [[server]]: write at least one".into()));
-        }
-        unique("server", self.servers.iter().map(|s| &s.name))?;
-        unique("key", self.keys.iter().map(|k| &k.name))?;
-        if !self.listen.get_ref().ip().is_loopback() && self.keys.is_empty() {
-            let message = format!(
-                "`listen`: {} is not a loopback address, and without [[key]] anybody could use the \
-                 servers: write a [[key]], or listen = \"127.0.0.1:8420\"",
-                self.listen.get_ref()
-            );
-            return Err((self.listen.span(), message));
-        }
-        let (width, height) = (self.defaults.width, self.defaults.height);
-        if width.max(height) > self.limits.side {
-            let (side, most) = (width.max(height).get(), self.limits.side.get());
-            let problem = format!(
-                "[defaults]: a side of {side} pixels is above `limits.side`, which is {most}"
-            );
-            return Err((0..0, problem));
-        }
-        let objective = &self.objective;
-        Objective::new(objective.quality.clone(), objective.tardiness_weight)
-            .map_err(|e| (0..0, format!("[objective]: {e}")))?;
-        let numbers = [
-            ("limits.waiting", self.limits.waiting, 1_000_000),
-            ("limits.attempts", self.limits.attempts, 100),
-            ("limits.connections", self.limits.connections, 1_000_000),
-            ("limits.body_bytes", self.limits.body_bytes, 16 * 1024 * 1024),
-            ("limits.prompt_bytes", self.limits.prompt_bytes, 1024 * 1024),
-            ("health.failures", self.health.failures, 1000),
-            ("health.successes", self.health.successes, 1000),
-        ];
-        for (key, value, most) in numbers {
-            if !(1..=most).contains(&value) {
-                return Err((0..0, format!("`{key}` is {value}: allowed is 1 to {most}")));
-            }
-        }
-        Ok(())
     }
 
     /// The objective that the configuration was checked for.
@@ -430,97 +391,5 @@ impl Config {
     }
 }
 
-fn unique<'a>(
-    what: &str,
-    names: impl Iterator<Item = &'a Spanned<String>>,
-) -> Result<(), (Range<usize>, String)> {
-    let mut seen = std::collections::HashSet::new();
-    for name in names {
-        let text = name.get_ref();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
-            return Err((
-                name.span(),
-                format!("`name` of a {what} is {text:?}: allowed are 1 to 64 of a-z A-Z 0-9 - _ ."),
-            ));
-        }
-        if !seen.insert(text) {
-            return Err((name.span(), format!("`name`: {text:?} is taken by an earlier {what}")));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SERVER: &str = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\n\
-                          backend = { kind = \"demo\" }\n";
-
-    #[test]
-    fn the_demo_has_three_servers_of_different_speed() {
-        let rates: Vec<_> =
-            Config::demo().servers.iter().map(|s| s.steps_per_second.steps_per_second()).collect();
-        assert_eq!(rates.len(), 3);
-        assert!(rates.is_sorted_by(|a, b| a > b));
-    }
-
-    #[test]
-    fn the_example_configurations_are_sound() {
-        for (file, text) in [
-            ("automatic1111.toml", include_str!("../configurations/automatic1111.toml")),
-            ("comfyui.toml", include_str!("../configurations/comfyui.toml")),
-            ("openai.toml", include_str!("../configurations/openai.toml")),
-            ("sdcpp.toml", include_str!("../configurations/sdcpp.toml")),
-        ] {
-            Config::parse(file, text).unwrap();
-        }
-    }
-
-    #[test]
-    fn wrong_files_are_refused_with_line_key_and_remedy() {
-        let check = |text: &str, line: usize, parts: &[&str]| {
-            let message = Config::parse("x.toml", text).unwrap_err().to_string();
-            assert!(message.starts_with(&format!("x.toml:{line}: ")), "{message}");
-            for part in parts {
-                assert!(message.contains(part), "{message:?} does not contain {part:?}");
-            }
-        };
-        let with = |rest: &str| format!("{SERVER}{rest}");
-        check("", 1, &["[[server]]", "at least one"]);
-        check(&with("colour = 1\n"), 5, &["colour", "unknown field", "steps_per_second"]);
-        check(&format!("polcy = \"greedy\"\n{SERVER}"), 1, &["polcy", "expected one of", "policy"]);
-        check(&format!("policy = \"best\"\n{SERVER}"), 1, &["no such policy", "greedy"]);
-        check(&with(SERVER), 6, &["\"a\" is taken"]);
-        check(&SERVER.replace("9.0", "-1"), 3, &["steps_per_second", "-1", "0.001 to 1e6"]);
-        check(&SERVER.replace("demo", "dalle"), 4, &["dalle", "demo"]);
-        check(&SERVER.replace("\"a\"", "\"a b\""), 2, &["a b", "allowed"]);
-        check(&format!("seed = 1\nlisten = \"0.0.0.0:80\"\n{SERVER}"), 2, &["loopback", "[[key]]"]);
-        check(&format!("listen = 80\n{SERVER}"), 1, &["listen"]);
-        check(&with("[limits]\nside = 100\n"), 6, &["side", "100", "multiple of 8"]);
-        check(&with("[limits]\nside = 256\n"), 1, &["512", "limits.side", "256"]);
-        check(&with("[limits]\nkeep_seconds = -1\n"), 6, &["keep_seconds", "0.001"]);
-        check(&with("[limits]\nwaiting = 0\n"), 1, &["limits.waiting", "1 to"]);
-        check(&with("[defaults]\npenalty = \"cubic\"\n"), 6, &["cubic", "square_root"]);
-        check(&with("[[key]]\nname = \"n\"\nsha256 = \"12\"\n"), 7, &["sha256", "64"]);
-        check(&with("[objective]\ntardiness_weight = -2.0\n"), 1, &["tardiness_weight", "-2"]);
-        check("[[server]\n", 1, &["server"]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in ".{0,200}") {
-            prop_assert!(Config::parse("x.toml", &text).is_err());
-        }
-
-        #[test]
-        fn damage_never_panics(place in 0..2000usize, patch in ".{0,6}") {
-            let mut text = include_str!("demo.toml").to_string();
-            let place = (0..=place % text.len()).rev().find(|&i| text.is_char_boundary(i)).unwrap();
-            text.insert_str(place, &patch);
-            let _ = Config::parse("x.toml", &text);
-        }
-    }
-}
+mod tests;

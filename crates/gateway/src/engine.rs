@@ -89,6 +89,7 @@ pub(crate) struct Engine {
     metrics: Arc<Metrics>,
     run_limit: Duration,
     keep: Seconds,
+    remember: Seconds,
     reference_pixels: u32,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
@@ -96,8 +97,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     const TICK: Duration = Duration::from_millis(500);
-    /// Ticks between two deletions of old pictures.
-    const FORGET: u32 = 120;
+    /// Ticks between two deletions of what is old.
+    const FORGET: u32 = 10;
 
     pub(crate) fn new(
         config: &Config,
@@ -123,6 +124,7 @@ impl Engine {
             metrics,
             run_limit: config.limits.run_seconds.duration(),
             keep: Seconds::of(config.limits.keep_seconds.seconds()),
+            remember: Seconds::of(config.limits.remember_seconds.seconds()),
             reference_pixels: config.reference_pixels(),
             closing: Vec::new(),
             ticks: 0,
@@ -198,7 +200,9 @@ impl Engine {
         self.scheduler.tick(now);
         self.ticks += 1;
         if self.ticks.is_multiple_of(Self::FORGET) {
-            self.writer.append(Record::Forget { now });
+            let old = Seconds::of(now.seconds()) - self.keep - self.remember;
+            let ended = Time::new(old.seconds()).ok();
+            self.writer.append(Record::Forget { now, ended });
         }
     }
 

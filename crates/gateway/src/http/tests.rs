@@ -519,6 +519,53 @@ async fn the_shadow_policy_is_shown_beside_the_one_that_decides() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_picture_is_kept_then_gone_then_forgotten() {
+    let t = start("[limits]\nkeep_seconds = 60\nremember_seconds = 600\n").await;
+    let done = t.finish(&red()).await;
+    let path = format!("/v1/requests/{}", done["id"].as_str().unwrap());
+    let image = format!("{path}/image");
+    for (seconds, request, picture) in
+        [(0, 200, 200), (50, 200, 200), (20, 200, 410), (560, 200, 410), (60, 404, 404)]
+    {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let statuses = (t.get(&path).await.status, t.get(&image).await.status);
+        assert_eq!(statuses, (request, picture), "{seconds} s later");
+        if picture == 410 {
+            assert_eq!(t.get(&image).await.json()["reason"], "picture_gone");
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_that_stall_are_cut_off() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let t = start("[limits]\nclient_seconds = 0.2\n").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let limits = t.gateway.handle.config.limits.clone();
+    let router = t.router.clone();
+    tokio::spawn(async move { serve(listener, router, &limits, std::future::pending()).await });
+    let head = "POST /v1/requests HTTP/1.1\r\nhost: localhost\r\n";
+    let half_body =
+        format!("{head}content-type: application/json\r\ncontent-length: 50\r\n\r\n{{\"prompt\": ");
+    // Nothing is answered to half a header; half a body is told why.
+    for (sent, reason) in [("", None), (head, None), (&*half_body, Some("body_too_slow"))] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let end = tokio::time::timeout(Duration::from_secs(30), stream.read_to_string(&mut answer));
+        end.await.unwrap_or_else(|_| panic!("still connected after {sent:?}: {answer}")).unwrap();
+        match reason {
+            None => assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}"),
+            Some(reason) => {
+                assert!(answer.starts_with("HTTP/1.1 408") && answer.contains(reason), "{answer}");
+            }
+        }
+    }
+    assert_eq!(t.get("/v1/requests").await.json()["requests"], json!([]));
+}
+
 /// Whether a value is of the form that the document promises: types, required fields, no others.
 fn fits(document: &Value, schema: &Value, value: &Value, path: &str) {
     let schema = match schema["$ref"].as_str() {

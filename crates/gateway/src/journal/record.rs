@@ -103,10 +103,12 @@ pub enum Record {
         /// Its picture, if completed.
         picture: Option<Picture>,
     },
-    /// Pictures whose time is over are deleted.
+    /// Pictures whose time is over are deleted, and requests that ended long ago.
     Forget {
         /// The present.
         now: Time,
+        /// The latest end that is too old; none if nothing is.
+        ended: Option<Time>,
     },
 }
 

@@ -24,6 +24,9 @@ impl Sqlite {
     /// the [`Checkpointer`]'s work, which does not hold up commits.
     const BACKSTOP: u32 = 16_384;
 
+    /// Requests that are forgotten in one commit.
+    const FORGOTTEN: u32 = 5_000;
+
     /// Opens the journal at `path`, or starts one whose origin is `now` in Unix seconds.
     ///
     /// # Errors
@@ -168,9 +171,20 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 ])?;
             }
         }
-        Record::Forget { now } => {
+        Record::Forget { now, ended } => {
             t.prepare_cached("DELETE FROM pictures WHERE kept_until <= ?1")?
                 .execute([now.seconds()])?;
+            if let Some(ended) = ended {
+                // Decisions, runs and the end go with the request. Not all at once, so that
+                // others need not wait long for their commit.
+                t.prepare_cached(
+                    "DELETE FROM requests WHERE position IN (
+                       SELECT request FROM ends WHERE at <= ?1
+                       AND request NOT IN (SELECT request FROM pictures)
+                       ORDER BY at LIMIT ?2)",
+                )?
+                .execute(params![ended.seconds(), Sqlite::FORGOTTEN])?;
+            }
         }
     }
     Ok(Fate::Written)

@@ -1,0 +1,159 @@
+//! What no single key can know, refused at the line where it stands.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use scheduling::{Objective, ObjectiveError};
+use toml::Spanned;
+use toml_edit::{Document, Item};
+
+use super::{BackendConfig, Config};
+use crate::backends;
+
+/// Something that does not go together.
+pub(super) struct Misfit {
+    /// Keys it may be due to, the likeliest first, with positions of tables counted from 0.
+    keys: Vec<String>,
+    /// The key, what is wrong with it and what to write.
+    pub(super) problem: String,
+}
+
+impl Misfit {
+    fn new(key: impl Into<String>, problem: String) -> Self {
+        Self { keys: vec![key.into()], problem }
+    }
+
+    fn or(mut self, key: &str) -> Self {
+        self.keys.push(key.into());
+        self
+    }
+
+    /// Where the first of the keys that is written stands; the start of the text if none is.
+    pub(super) fn place(&self, text: &str) -> Range<usize> {
+        let Ok(document) = Document::parse(text) else { return 0..0 };
+        let found = self.keys.iter().find_map(|key| {
+            let item = key.split('.').try_fold(document.as_item(), step);
+            item.and_then(Item::span)
+        });
+        found.unwrap_or(0..0)
+    }
+}
+
+fn step<'a>(item: &'a Item, key: &str) -> Option<&'a Item> {
+    match key.parse::<usize>() {
+        Ok(position) => item.get(position),
+        Err(_) => item.get(key),
+    }
+}
+
+impl Config {
+    pub(super) fn check(&self) -> Result<(), Misfit> {
+        if self.servers.is_empty() {
+            let problem = "there is no [[server]]: write at least one";
+            return Err(Misfit::new("server", problem.into()));
+        }
+        unique("server", self.servers.iter().map(|s| &s.name))?;
+        unique("key", self.keys.iter().map(|k| &k.name))?;
+        self.check_addresses()?;
+        self.check_defaults()?;
+        let objective = &self.objective;
+        Objective::new(objective.quality.clone(), objective.tardiness_weight).map_err(|error| {
+            let key = match error {
+                ObjectiveError::TardinessWeight(_) => "objective.tardiness_weight",
+                _ => "objective.quality",
+            };
+            Misfit::new(key, format!("[objective]: {error}")).or("objective")
+        })?;
+        let numbers = [
+            ("limits.waiting", self.limits.waiting, 1_000_000),
+            ("limits.attempts", self.limits.attempts, 100),
+            ("limits.connections", self.limits.connections, 1_000_000),
+            ("limits.body_bytes", self.limits.body_bytes, 16 * 1024 * 1024),
+            ("limits.prompt_bytes", self.limits.prompt_bytes, 1024 * 1024),
+            ("health.failures", self.health.failures, 1000),
+            ("health.successes", self.health.successes, 1000),
+        ];
+        for (key, value, most) in numbers {
+            if !(1..=most).contains(&value) {
+                let problem = format!("`{key}` is {value}: allowed is 1 to {most}");
+                return Err(Misfit::new(key, problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), Misfit> {
+        if !self.listen.get_ref().ip().is_loopback() && self.keys.is_empty() {
+            let problem = format!(
+                "`listen`: {} is not a loopback address, and without [[key]] anybody could use the \
+                 servers: write a [[key]], or listen = \"127.0.0.1:8420\"",
+                self.listen.get_ref()
+            );
+            return Err(Misfit::new("listen", problem));
+        }
+        for (position, server) in self.servers.iter().enumerate() {
+            let url = match &server.backend {
+                BackendConfig::Demo { .. } => continue,
+                BackendConfig::Automatic1111 { url, .. }
+                | BackendConfig::Sdcpp { url, .. }
+                | BackendConfig::Openai { url, .. }
+                | BackendConfig::Comfyui { url, .. } => url,
+            };
+            backends::check_url(url).map_err(|problem| {
+                let problem = format!("`server.url` of {:?}: {problem}", server.name.get_ref());
+                Misfit::new(format!("server.{position}.backend.url"), problem)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What a request leaves open must be allowed.
+    fn check_defaults(&self) -> Result<(), Misfit> {
+        let (defaults, limits) = (&self.defaults, &self.limits);
+        for (key, side) in
+            [("defaults.width", defaults.width), ("defaults.height", defaults.height)]
+        {
+            if side > limits.side {
+                let (side, most) = (side.get(), limits.side.get());
+                let problem = format!(
+                    "`{key}` is {side}: allowed is up to `limits.side`, which is {most}; write a \
+                     smaller one or raise the limit"
+                );
+                return Err(Misfit::new(key, problem).or("limits.side"));
+            }
+        }
+        if defaults.due_in_seconds > limits.due_in_seconds {
+            let key = "defaults.due_in_seconds";
+            let problem = format!(
+                "`{key}` is {}: allowed is up to `limits.due_in_seconds`, which is {}; write a \
+                 smaller one or raise the limit",
+                defaults.due_in_seconds.seconds(),
+                limits.due_in_seconds.seconds()
+            );
+            return Err(Misfit::new(key, problem).or("limits.due_in_seconds"));
+        }
+        Ok(())
+    }
+}
+
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Spanned<String>>) -> Result<(), Misfit> {
+    let mut seen = HashSet::new();
+    for (position, name) in names.enumerate() {
+        let text = name.get_ref();
+        let key = format!("{what}.{position}.name");
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
+            return Err(Misfit::new(
+                key,
+                format!("`name` of a {what} is {text:?}: allowed are 1 to 64 of a-z A-Z 0-9 - _ ."),
+            ));
+        }
+        if !seen.insert(text) {
+            return Err(Misfit::new(
+                key,
+                format!("`name`: {text:?} is taken by an earlier {what}"),
+            ));
+        }
+    }
+    Ok(())
+}
