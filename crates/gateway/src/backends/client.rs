@@ -43,6 +43,14 @@ impl Client {
         Ok(Self { base: url.trim_end_matches('/').into(), authorization, http })
     }
 
+    /// Host and port to connect to, and the address of a WebSocket there.
+    pub(super) fn web_socket(&self, path: &str) -> Option<(String, u16, String)> {
+        let url = reqwest::Url::parse(&self.base).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_string();
+        let base = self.base.get("http".len()..)?;
+        Some((host, url.port_or_known_default()?, format!("ws{base}{path}")))
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, BackendError> {
         understand(&self.call(Method::GET, path, None, Self::SMALL).await?)
     }
