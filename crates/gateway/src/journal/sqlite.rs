@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
-use scheduling::Steps;
+use scheduling::{Steps, Time};
 use serde::Serialize;
 
 use super::record::{Accepted, Record};
@@ -171,23 +171,25 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 ])?;
             }
         }
-        Record::Forget { now, ended } => {
-            t.prepare_cached("DELETE FROM pictures WHERE kept_until <= ?1")?
-                .execute([now.seconds()])?;
-            if let Some(ended) = ended {
-                // Decisions, runs and the end go with the request. Not all at once, so that
-                // others need not wait long for their commit.
-                t.prepare_cached(
-                    "DELETE FROM requests WHERE position IN (
-                       SELECT request FROM ends WHERE at <= ?1
-                       AND request NOT IN (SELECT request FROM pictures)
-                       ORDER BY at LIMIT ?2)",
-                )?
-                .execute(params![ended.seconds(), Sqlite::FORGOTTEN])?;
-            }
-        }
+        Record::Forget { now, ended } => forget(t, *now, *ended)?,
     }
     Ok(Fate::Written)
+}
+
+/// Deletes pictures whose time is over, and requests that ended up to `ended` without one.
+fn forget(t: &Transaction<'_>, now: Time, ended: Option<Time>) -> Result<(), JournalError> {
+    t.prepare_cached("DELETE FROM pictures WHERE kept_until <= ?1")?.execute([now.seconds()])?;
+    let Some(ended) = ended else { return Ok(()) };
+    // Decisions, runs and the end go with the request. Not all at once, so that others need not
+    // wait long for their commit.
+    t.prepare_cached(
+        "DELETE FROM requests WHERE position IN (
+           SELECT request FROM ends WHERE at <= ?1
+           AND request NOT IN (SELECT request FROM pictures)
+           ORDER BY at LIMIT ?2)",
+    )?
+    .execute(params![ended.seconds(), Sqlite::FORGOTTEN])?;
+    Ok(())
 }
 
 fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, JournalError> {
