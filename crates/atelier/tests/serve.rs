@@ -20,7 +20,8 @@ fn the_demo_keeps_its_journal_out_of_the_working_directory_and_starts_twice_in_a
             .unwrap();
         let mut told = String::new();
         for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-            told += &format!("{}\n", line.unwrap());
+            told.push_str(&line.unwrap());
+            told.push('\n');
             if told.contains("\"serving\"") {
                 break;
             }
