@@ -122,6 +122,8 @@ pub struct LimitsConfig {
     pub run_seconds: Span,
     /// Seconds a picture is kept.
     pub keep_seconds: Span,
+    /// Seconds a request is remembered after the time in which a picture is kept.
+    pub remember_seconds: Span,
     /// Seconds that runs may take to finish at shutdown.
     pub shutdown_seconds: Span,
 }
@@ -140,6 +142,7 @@ impl Default for LimitsConfig {
             client_seconds: Span(15.0),
             run_seconds: Span(60.0),
             keep_seconds: Span(86_400.0),
+            remember_seconds: Span(2_592_000.0),
             shutdown_seconds: Span(20.0),
         }
     }
@@ -332,9 +335,7 @@ pub enum ConfigError {
 impl Config {
     /// The configuration of `--demo`: three painters of different speed.
     pub fn demo() -> Self {
-        let demo = Self::parse("demo.toml", include_str!("demo.toml")).expect("it is tested");
-        // Not the journal of a real gateway that is started in the same folder.
-        Self { journal: "atelier-demo.db".into(), ..demo }
+        Self::parse("demo.toml", include_str!("demo.toml")).expect("it is tested")
     }
 
     /// Reads a file.
@@ -366,7 +367,7 @@ impl Config {
             let shown = if key.is_empty() { String::new() } else { format!("`{key}`: ") };
             at(span, format!("{shown}{}", error.message().trim_end()))
         })?;
-        check::check(&config).map_err(|(place, problem)| at(place.within(text), problem))?;
+        config.check().map_err(|misfit| at(misfit.place(text), misfit.problem))?;
         Ok(config)
     }
 
@@ -391,81 +392,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SERVER: &str = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\n\
-                          backend = { kind = \"demo\" }\n";
-
-    #[test]
-    fn the_demo_has_three_servers_of_different_speed() {
-        let rates: Vec<_> =
-            Config::demo().servers.iter().map(|s| s.steps_per_second.steps_per_second()).collect();
-        assert_eq!(rates.len(), 3);
-        assert!(rates.is_sorted_by(|a, b| a > b));
-    }
-
-    #[test]
-    fn the_example_configurations_are_sound() {
-        for (file, text) in [
-            ("automatic1111.toml", include_str!("../configurations/automatic1111.toml")),
-            ("comfyui.toml", include_str!("../configurations/comfyui.toml")),
-            ("openai.toml", include_str!("../configurations/openai.toml")),
-            ("sdcpp.toml", include_str!("../configurations/sdcpp.toml")),
-        ] {
-            Config::parse(file, text).unwrap();
-        }
-    }
-
-    #[test]
-    fn wrong_files_are_refused_with_line_key_and_remedy() {
-        let check = |text: &str, line: usize, parts: &[&str]| {
-            let message = Config::parse("x.toml", text).unwrap_err().to_string();
-            assert!(message.starts_with(&format!("x.toml:{line}: ")), "{message}");
-            for part in parts {
-                assert!(message.contains(part), "{message:?} does not contain {part:?}");
-            }
-        };
-        let with = |rest: &str| format!("{SERVER}{rest}");
-        check("", 1, &["[[server]]", "at least one"]);
-        check(&with("colour = 1\n"), 5, &["colour", "unknown field", "steps_per_second"]);
-        check(&format!("polcy = \"greedy\"\n{SERVER}"), 1, &["polcy", "expected one of", "policy"]);
-        check(&format!("policy = \"best\"\n{SERVER}"), 1, &["no such policy", "greedy"]);
-        check(&with(SERVER), 6, &["\"a\" is taken"]);
-        check(&SERVER.replace("9.0", "-1"), 3, &["steps_per_second", "-1", "0.001 to 1e6"]);
-        check(&SERVER.replace("demo", "dalle"), 4, &["dalle", "demo"]);
-        check(&SERVER.replace("\"a\"", "\"a b\""), 2, &["a b", "allowed"]);
-        check(&format!("seed = 1\nlisten = \"0.0.0.0:80\"\n{SERVER}"), 2, &["loopback", "[[key]]"]);
-        check(&format!("listen = 80\n{SERVER}"), 1, &["listen"]);
-        check(&with("[limits]\nside = 100\n"), 6, &["side", "100", "multiple of 8"]);
-        check(&with("[limits]\nside = 256\n"), 6, &["512", "limits.side", "256"]);
-        let tall = "[limits]\nside = 256\n[defaults]\nwidth = 256\nheight = 640\n";
-        check(&with(tall), 9, &["640", "limits.side", "256"]);
-        check(&with("[limits]\nkeep_seconds = -1\n"), 6, &["keep_seconds", "0.001"]);
-        check(&with("[limits]\n\nwaiting = 0\n"), 7, &["limits.waiting", "1 to"]);
-        check(&with("[defaults]\npenalty = \"cubic\"\n"), 6, &["cubic", "square_root"]);
-        check(&with("[[key]]\nname = \"n\"\nsha256 = \"12\"\n"), 7, &["sha256", "64"]);
-        check(&with("[objective]\ntardiness_weight = -2.0\n"), 5, &["tardiness_weight", "-2"]);
-        check("[[server]\n", 1, &["server"]);
-        let secure = SERVER.replace("\"demo\"", "\"openai\", url = \"https://x\"");
-        check(&secure, 4, &["https://x", "http://HOST:PORT"]);
-        let second = secure.replace("\"a\"", "\"b\"");
-        check(&with(&second), 8, &["https://x", "http://HOST:PORT"]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in ".{0,200}") {
-            prop_assert!(Config::parse("x.toml", &text).is_err());
-        }
-
-        #[test]
-        fn damage_never_panics(place in 0..2000usize, patch in ".{0,6}") {
-            let mut text = include_str!("demo.toml").to_string();
-            let place = (0..=place % text.len()).rev().find(|&i| text.is_char_boundary(i)).unwrap();
-            text.insert_str(place, &patch);
-            let _ = Config::parse("x.toml", &text);
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,9 @@
 //! request that has not durably ended, what others may see of it; ended ones are read from the
 //! journal.
 
+mod effects;
+mod gauges;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,21 +17,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::{BackendError, Job};
+use crate::backends::BackendError;
 use crate::config::Config;
 use crate::health::{HealthCounter, Turn};
-use crate::journal::{
-    Accepted, CompletedRun, DecisionEntry, EndEntry, Picture, Record, Report, Unfinished, Writer,
-};
+use crate::journal::{Accepted, CompletedRun, EndEntry, Record, Report, Unfinished, Writer};
 use crate::metrics::{self, Metrics};
 use crate::scheduler::{
-    Administration, Decided, Effect, End, Gate, Health, Order, Outcome, Quote, Rejection,
-    RequestId, Run, RunId, Scheduler, Speed, Standing,
+    Administration, Gate, Order, Quote, Rejection, RequestId, Run, RunId, Scheduler, Speed,
+    Standing,
 };
 use crate::speed::SpeedEstimator;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;
-use crate::worker::{Assignment, Notice, Task};
+use crate::worker::{Assignment, Notice};
 
 /// What requesters and operators ask.
 pub(crate) enum Message {
@@ -75,7 +76,7 @@ pub(crate) struct Engine {
     timeline: Timeline,
     origin: f64,
     policy: Arc<str>,
-    shadow: Option<Arc<str>>,
+    shadow_policy: Option<Arc<str>>,
     servers: Vec<Attached>,
     live: HashMap<RequestId, Tracked>,
     keys: HashMap<(Arc<str>, String), RequestId>,
@@ -88,6 +89,7 @@ pub(crate) struct Engine {
     metrics: Arc<Metrics>,
     run_limit: Duration,
     keep: Seconds,
+    remember: Seconds,
     reference_pixels: u32,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
@@ -95,8 +97,8 @@ pub(crate) struct Engine {
 
 impl Engine {
     const TICK: Duration = Duration::from_millis(500);
-    /// Ticks between two deletions of old pictures.
-    const FORGET: u32 = 120;
+    /// Ticks between two deletions of what is old.
+    const FORGET: u32 = 10;
 
     pub(crate) fn new(
         config: &Config,
@@ -111,7 +113,7 @@ impl Engine {
             timeline,
             origin,
             policy: config.policy.to_string().into(),
-            shadow: config.shadow_policy.as_ref().map(|name| name.to_string().into()),
+            shadow_policy: config.shadow_policy.as_ref().map(|name| name.to_string().into()),
             servers,
             live: HashMap::new(),
             keys: HashMap::new(),
@@ -122,6 +124,7 @@ impl Engine {
             metrics,
             run_limit: config.limits.run_seconds.duration(),
             keep: Seconds::of(config.limits.keep_seconds.seconds()),
+            remember: Seconds::of(config.limits.remember_seconds.seconds()),
             reference_pixels: config.reference_pixels(),
             closing: Vec::new(),
             ticks: 0,
@@ -197,7 +200,9 @@ impl Engine {
         self.scheduler.tick(now);
         self.ticks += 1;
         if self.ticks.is_multiple_of(Self::FORGET) {
-            self.writer.append(Record::Forget { now });
+            let old = Seconds::of(now.seconds()) - self.keep - self.remember;
+            let ended = Time::new(old.seconds()).ok();
+            self.writer.append(Record::Forget { now, ended });
         }
     }
 
@@ -443,152 +448,10 @@ impl Engine {
         }
     }
 
-    /// Does what the scheduler says.
-    fn carry_out(&mut self) {
-        for effect in self.scheduler.take_effects() {
-            match effect {
-                Effect::Decided(decided) => self.decided(decided),
-                Effect::Unplaced(id) => self.change(id, |s| s.phase = Phase::Unplaced),
-                Effect::Start(run) => {
-                    let server = self.servers[run.server].name.clone();
-                    self.writer.append(Record::Started { run, server });
-                    self.dispatch(run, Task::Generate);
-                }
-                Effect::LookUp(run) => {
-                    let ticket = self.tickets.remove(&run.id);
-                    self.dispatch(run, Task::LookUp { ticket });
-                }
-                Effect::Abort(run) => {
-                    self.aborts.remove(&run.id).into_iter().for_each(|abort| abort.cancel());
-                }
-                Effect::Ended(end) => self.ended(end),
-            }
-        }
-    }
-
-    fn decided(&mut self, decided: Decided) {
-        let Decided { request, at, cause, quote } = decided;
-        let server = self.servers[quote.decision.server].name.clone();
-        let policy = self.policy.clone();
-        self.metrics.add(
-            metrics::DECISIONS,
-            &[("policy", &policy), ("server", &server), ("cause", &format!("{cause:?}"))],
-            1.0,
-        );
-        let shadow = quote.shadow.map(|d| (self.servers[d.server].name.clone(), d.steps));
-        if let (Some(d), Some(policy)) = (quote.shadow, &self.shadow) {
-            let agrees = if d == quote.decision { "yes" } else { "no" };
-            let labels = [("policy", &**policy), ("agrees", agrees)];
-            self.metrics.add(metrics::SHADOW_DECISIONS, &labels, 1.0);
-        }
-        let entry = DecisionEntry {
-            at,
-            cause,
-            server: server.clone(),
-            steps: quote.decision.steps,
-            start: quote.execution.start,
-            finish: quote.execution.finish,
-            policy: policy.clone(),
-            unbounded: quote.unbounded,
-            shadow: shadow.clone(),
-        };
-        let ahead = match self.scheduler.standing(request) {
-            Some(Standing::Waiting { ahead, .. }) => ahead,
-            _ => 0,
-        };
-        self.change(request, |status| {
-            status.decision = Some(entry);
-            status.phase = Phase::Waiting { ahead };
-        });
-        self.writer.append(Record::Decided { decided, server, policy, shadow });
-    }
-
-    fn dispatch(&mut self, run: Run, task: Task) {
-        let Some(tracked) = self.live.get(&run.id.request) else { return };
-        let spec = tracked.view.borrow().accepted.spec.clone();
-        let abort = CancellationToken::new();
-        self.aborts.insert(run.id, abort.clone());
-        let limit = self.run_limit + Duration::from_secs_f64(4.0 * run.service.seconds().max(0.0));
-        let job = Job { run: run.id, spec, steps: run.steps };
-        let assignment = Assignment { job, task, limit, abort };
-        // The worker lives as long as the engine.
-        let _ = self.servers[run.server].worker.send(assignment);
-        self.change(run.id.request, |status| {
-            status.phase = Phase::Running { start: run.start, progress: None };
-        });
-    }
-
-    fn ended(&mut self, end: End) {
-        let server = end.run.map(|run| self.servers[run.server].name.clone());
-        let completed = end.outcome == Outcome::Completed;
-        let picture = self.picture.take_if(|_| completed);
-        let picture = picture.map(|png| Picture { png, kept_until: end.at + self.keep });
-        let word = match &end.outcome {
-            Outcome::Completed => "completed",
-            Outcome::Failed { .. } => "failed",
-            Outcome::Cancelled => "cancelled",
-            Outcome::Expired => "expired",
-        };
-        self.metrics.add(metrics::ENDED, &[("outcome", word)], 1.0);
-        if let (Some(quality), Some(reward), Some(server)) = (end.quality, end.reward, &server) {
-            let labels = [("server", &**server)];
-            self.metrics.observe(metrics::QUALITY, &labels, quality);
-            self.metrics.observe(metrics::TARDINESS, &labels, end.tardiness.seconds());
-            self.metrics.add(metrics::REWARD, &labels, reward);
-        }
-        if let Some(tracked) = self.live.get_mut(&end.request) {
-            tracked.ending = Some(EndEntry {
-                at: end.at,
-                outcome: end.outcome.clone(),
-                server: server.clone(),
-                steps: end.run.map(|run| run.steps),
-                start: end.run.map(|run| run.start),
-                attempts: end.attempts,
-                tardiness: end.tardiness,
-                quality: end.quality,
-                reward: end.reward,
-            });
-        }
-        self.writer.append(Record::Ended { end, server, picture });
-    }
-
     /// Changes what is seen of a request, and tells those who watch.
     fn change(&self, id: RequestId, change: impl FnOnce(&mut Status)) {
         if let Some(tracked) = self.live.get(&id) {
             tracked.view.send_modify(change);
-        }
-    }
-
-    fn views(&self, now: Time) -> Vec<ServerView> {
-        let servers = self.scheduler.servers().iter().zip(&self.servers).enumerate();
-        servers
-            .map(|(index, (state, attached))| ServerView {
-                name: attached.name.clone(),
-                health: state.health,
-                administration: state.administration,
-                speed: state.speed,
-                max_pixels: state.spec.max_pixels,
-                running: state.occupancy.run().copied(),
-                waiting: state.queue_length(),
-                backlog: self.scheduler.backlog(now, index),
-                trouble: attached.trouble.clone(),
-            })
-            .collect()
-    }
-
-    fn gauges(&self, now: Time) {
-        let m = &self.metrics;
-        m.set(metrics::LIVE, &[], self.scheduler.live() as f64);
-        m.set(metrics::CLOCK_DRIFT, &[], self.timeline.drift(self.origin).seconds());
-        for view in self.views(now) {
-            let labels = [("server", &*view.name)];
-            m.set(metrics::WAITING, &labels, view.waiting as f64);
-            m.set(metrics::BACKLOG, &labels, view.backlog.seconds());
-            let bit = |yes: bool| f64::from(u8::from(yes));
-            m.set(metrics::HEALTHY, &labels, bit(view.health == Health::Healthy));
-            m.set(metrics::ENABLED, &labels, bit(view.administration == Administration::Enabled));
-            m.set(metrics::RATE, &labels, view.speed.rate.steps_per_second());
-            m.set(metrics::OVERHEAD, &labels, view.speed.overhead.seconds());
         }
     }
 }

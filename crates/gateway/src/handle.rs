@@ -154,8 +154,7 @@ impl Handle {
     /// # Errors
     /// [`Unavailable`]
     pub async fn picture(&self, id: RequestId) -> Result<Kept, Unavailable> {
-        let now = self.timeline.now();
-        self.read(move |archive| archive.picture(id, now)).await
+        self.read(move |archive| archive.picture(id)).await
     }
 
     /// Requests, the latest first.

@@ -34,7 +34,7 @@ pub(crate) const DECISIONS: Metric =
     counter("atelier_decisions_total", "Decisions by policy, server and cause");
 pub(crate) const SHADOW_DECISIONS: Metric = counter(
     "atelier_shadow_decisions_total",
-    "Decisions of the shadow policy, by whether it agrees with what was done",
+    "Decisions of the shadow policy, by the policy they stood beside and whether both agree",
 );
 pub(crate) const RUN_FAILURES: Metric =
     counter("atelier_run_failures_total", "Runs that failed, by server");

@@ -31,26 +31,42 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = if arguments.demo { Config::demo() } else { read(&arguments.config)? };
     log();
     let runtime = Runtime::new().context("cannot start the threads")?;
-    runtime.block_on(serve(config, arguments.listen))
+    runtime.block_on(serve(config, arguments))
 }
 
-async fn serve(config: Config, listen: Option<SocketAddr>) -> Result<(), Failure> {
+async fn serve(mut config: Config, arguments: &Arguments) -> Result<(), Failure> {
+    let listen = arguments.listen;
     let address = listen.unwrap_or(*config.listen.get_ref());
     if !address.ip().is_loopback() && config.keys.is_empty() {
         let problem = "is not a loopback address, and without a [[key]] in the configuration \
                        anybody could use the servers: allowed is 127.0.0.1 or [::1]";
         return Err(Failure::refused(address, problem));
     }
-    let journal = config.journal.display().to_string();
     let world = World::real(policies(&config));
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
-    eprintln!("atelier is at http://{address}; its journal is {journal}");
+    if arguments.demo {
+        config.journal = demo_journal(address.port())?;
+    }
+    let journal = config.journal.display();
+    eprintln!("atelier is at http://{address}, its journal is {journal}");
     gateway::run(config, world, listener, terminated()).await.map_err(|error| match error {
         StartError::Policy(_) | StartError::Backend { .. } => Failure::Refused(error.into()),
         StartError::Journal(_) | StartError::Listen(_) => Failure::Failed(error.into()),
     })
+}
+
+/// Where a demonstration keeps its journal: with the user's other state, and a file for each port,
+/// so that two at once do not share one.
+fn demo_journal(port: u16) -> Result<PathBuf, Failure> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = || absolute("HOME").map(|home| home.join(".local/state"));
+    let state = absolute("XDG_STATE_HOME").or_else(home);
+    let folder = state.unwrap_or_else(std::env::temp_dir).join("atelier");
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
+    Ok(folder.join(format!("demo-{port}.db")))
 }
 
 /// The configuration in a TOML file.

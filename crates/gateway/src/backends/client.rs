@@ -33,10 +33,7 @@ impl Client {
     /// # Errors
     /// A message, if it is not a plain HTTP address.
     pub(super) fn new(url: &str, authorization: Option<String>) -> Result<Self, String> {
-        let parsed = reqwest::Url::parse(url).map_err(|e| format!("url {url:?}: {e}"))?;
-        if parsed.scheme() != "http" || parsed.host().is_none() {
-            return Err(format!("url {url:?}: write http://HOST:PORT"));
-        }
+        check_url(url)?;
         let http = reqwest::Client::builder()
             .connect_timeout(Self::CONNECT)
             .redirect(reqwest::redirect::Policy::none())
@@ -44,6 +41,14 @@ impl Client {
             .build()
             .map_err(|e| e.to_string())?;
         Ok(Self { base: url.trim_end_matches('/').into(), authorization, http })
+    }
+
+    /// Host and port to connect to, and the address of a WebSocket there.
+    pub(super) fn web_socket(&self, path: &str) -> Option<(String, u16, String)> {
+        let url = reqwest::Url::parse(&self.base).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']).to_string();
+        let base = self.base.get("http".len()..)?;
+        Some((host, url.port_or_known_default()?, format!("ws{base}{path}")))
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, BackendError> {
@@ -101,6 +106,20 @@ impl Client {
     /// Bytes of any kind, such as a picture.
     pub(super) async fn download(&self, path: &str) -> Result<Bytes, BackendError> {
         self.call(Method::GET, path, None, Self::LARGEST).await
+    }
+}
+
+/// Checks that an address is one that backends are reached at.
+///
+/// # Errors
+/// A message with what to write.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    let write = "write http://HOST:PORT";
+    let parsed = reqwest::Url::parse(url).map_err(|e| format!("{url:?}: {e}; {write}"))?;
+    match parsed.scheme() {
+        "http" if parsed.host().is_some() => Ok(()),
+        "https" => Err(format!("{url:?}: {write}, and for TLS put a proxy between")),
+        _ => Err(format!("{url:?}: {write}")),
     }
 }
 

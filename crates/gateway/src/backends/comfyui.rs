@@ -9,8 +9,11 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use self::progress::Prompt;
 use super::client::Client;
 use super::{Backend, BackendError, Cancelled, Job, Watcher};
+
+mod progress;
 
 /// One ComfyUI server. Prompts carry a name of ours, so they can be looked up after a restart and
 /// cancelled without touching others.
@@ -67,6 +70,12 @@ impl Workflow {
         Ok(Self { graph, inputs })
     }
 
+    /// The node that takes an input.
+    fn node(&self, wanted: Input) -> Option<&str> {
+        let found = self.inputs.iter().find(|(input, ..)| *input == wanted);
+        found.map(|(_, node, _)| node.as_str())
+    }
+
     fn fill(&self, job: &Job) -> Value {
         let mut graph = Value::Object(self.graph.clone());
         let spec = &job.spec;
@@ -119,6 +128,22 @@ impl ComfyUi {
     const POLL: Duration = Duration::from_millis(200);
     /// Polls between two looks at the queue, which tell whether the job is still there.
     const LOST: u32 = 10;
+
+    /// Waits for a prompt, and tells meanwhile how far it is.
+    async fn attend(
+        &self,
+        job: &Job,
+        id: &str,
+        watcher: &dyn Watcher,
+    ) -> Result<Bytes, BackendError> {
+        let client = job.uuid().to_string();
+        let node = self.workflow.node(Input::Steps);
+        let prompt = Prompt { client: &client, id, node, steps: job.steps.get() };
+        tokio::select! {
+            result = self.wait(id) => result,
+            never = progress::follow(&self.client, &prompt, watcher) => match never {},
+        }
+    }
 
     async fn wait(&self, id: &str) -> Result<Bytes, BackendError> {
         for poll in 0u32.. {
@@ -189,7 +214,7 @@ impl Backend for ComfyUi {
         let ours = job.uuid().to_string();
         let body = json!({
             "prompt": self.workflow.fill(job),
-            "client_id": "atelier",
+            "client_id": ours,
             "prompt_id": ours,
         });
         let Queued { prompt_id } = match self.client.post("/prompt", &body).await {
@@ -203,17 +228,17 @@ impl Backend for ComfyUi {
             return Err(BackendError::Garbage("prompt_id is not a UUID".into()));
         }
         watcher.ticket(&prompt_id);
-        self.wait(&prompt_id).await
+        self.attend(job, &prompt_id, watcher).await
     }
 
     async fn look_up(
         &self,
         job: &Job,
         ticket: Option<&str>,
-        _: &dyn Watcher,
+        watcher: &dyn Watcher,
     ) -> Result<Bytes, BackendError> {
         let ours = job.uuid().to_string();
-        self.wait(ticket.unwrap_or(&ours)).await
+        self.attend(job, ticket.unwrap_or(&ours), watcher).await
     }
 
     async fn cancel(&self, job: &Job, ticket: Option<&str>) -> Result<Cancelled, BackendError> {

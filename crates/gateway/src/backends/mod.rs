@@ -21,6 +21,7 @@ use scheduling::Steps;
 use thiserror::Error;
 
 use self::client::Client;
+pub(crate) use self::client::check_url;
 use self::comfyui::{Input, Workflow};
 
 use crate::config::{BackendConfig, Config, ServerConfig, WorkflowInputs};

@@ -9,8 +9,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{SinkExt as _, StreamExt as _, stream};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
 use crate::scheduler::RequestId;
@@ -38,6 +43,9 @@ struct StandIn {
     jobs: Mutex<HashMap<String, u32>>,
     /// The task that A1111 runs.
     active: Mutex<Option<String>>,
+    /// What ComfyUI's WebSocket says on each connection before that is cut, the last first. Without
+    /// any there is no WebSocket.
+    sockets: Mutex<Vec<Vec<Message>>>,
     png: Vec<u8>,
 }
 
@@ -49,6 +57,7 @@ async fn stand_in() -> (Shared, String) {
         seen: Mutex::default(),
         jobs: Mutex::default(),
         active: Mutex::default(),
+        sockets: Mutex::default(),
         png: picture::encode(&[9; 3 * 16 * 16], 16, 16),
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -69,7 +78,34 @@ fn cut(head: Vec<u8>) -> Response {
     Body::from_stream(slow).into_response()
 }
 
-async fn answer(State(s): State<Shared>, request: Request) -> Response {
+/// Opens a WebSocket, says what is to be said, and cuts the connection without a farewell.
+fn socket(request: &mut Request, said: Vec<Message>) -> Response {
+    let key = request.headers()["sec-websocket-key"].as_bytes();
+    let headers = [
+        ("connection", "upgrade".to_string()),
+        ("upgrade", "websocket".to_string()),
+        ("sec-websocket-accept", derive_accept_key(key)),
+    ];
+    let upgrade = hyper::upgrade::on(request);
+    tokio::spawn(async move {
+        let stream = TokioIo::new(upgrade.await.unwrap());
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        for message in said {
+            let _ = socket.send(message).await;
+        }
+    });
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+async fn answer(State(s): State<Shared>, mut request: Request) -> Response {
+    if request.uri().path() == "/ws" {
+        let said = s.sockets.lock().unwrap().pop();
+        s.seen.lock().unwrap().push((request.uri().to_string(), Value::Null));
+        return match said {
+            Some(said) => socket(&mut request, said),
+            None => StatusCode::NOT_FOUND.into_response(),
+        };
+    }
     let (parts, body) = request.into_parts();
     let path = parts.uri.to_string();
     let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
@@ -345,6 +381,47 @@ async fn nobody_there_is_unreachable() {
         let error = backend.generate(&job(1), &Notes::default()).await.unwrap_err();
         assert!(error.is_unreachable(), "{kind}: {error}");
     }
+}
+
+#[tokio::test]
+async fn comfyui_tells_progress_whatever_else_its_socket_says() {
+    let (stand_in, url) = stand_in().await;
+    let ours = job(1).uuid().to_string();
+    let progress = |value: u32, max: u32, prompt: &str, node: &str| {
+        let data = json!({ "value": value, "max": max, "prompt_id": prompt, "node": node });
+        Message::Text(json!({ "type": "progress", "data": data }).to_string().into())
+    };
+    let first = vec![
+        Message::Text("{\"type\": \"status\"".into()),
+        Message::Text("{\"type\": \"progress\", \"data\": [1, 2]}".into()),
+        Message::Binary(vec![0, 0, 0, 1, 255].into()),
+        progress(22, 23, "another prompt", "3"),
+        progress(9, 10, &ours, "upscaler"),
+        progress(7, 23, &ours, "3"),
+    ];
+    // The connection is cut; the next one starts further back.
+    let again = vec![progress(5, 23, &ours, "3"), progress(23, 23, &ours, "3")];
+    *stand_in.sockets.lock().unwrap() = vec![again, first];
+    *stand_in.mood.lock().unwrap() = Mood::Hang;
+    let notes = Arc::new(Notes::default());
+    let call = tokio::spawn({
+        let (backend, notes) = (backend("comfyui", &url), notes.clone());
+        async move { backend.generate(&job(1), &*notes).await }
+    });
+    let all = async {
+        while notes.0.lock().unwrap().0.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_mins(1), all).await;
+    assert!(told.is_ok(), "told: {:?}", notes.0.lock().unwrap().0);
+    *stand_in.mood.lock().unwrap() = Mood::Faithful;
+    picture::check(&call.await.unwrap().unwrap(), 16, 16).unwrap();
+    assert_eq!(notes.0.lock().unwrap().0, [7.0 / 23.0, 1.0]);
+    let seen = stand_in.seen.lock().unwrap();
+    let (_, asked) = seen.iter().find(|(path, _)| path == "/prompt").unwrap();
+    assert_eq!(asked["client_id"], ours, "progress is told to whoever handed the prompt in");
+    assert!(seen.iter().any(|(path, _)| *path == format!("/ws?clientId={ours}")));
 }
 
 #[tokio::test]

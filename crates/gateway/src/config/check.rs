@@ -1,131 +1,156 @@
-//! What the configuration must fulfil beyond what each value checks for itself.
+//! What no single key can know, refused at the line where it stands.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
-use scheduling::Objective;
+use scheduling::{Objective, ObjectiveError};
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml_edit::{Document, Item};
 
 use super::{BackendConfig, Config};
+use crate::backends;
 
-/// What is wrong, and where.
-type Problem = (Place, String);
-
-/// Where something is wrong.
-pub(super) enum Place {
-    /// Nowhere in particular.
-    Start,
-    Span(Range<usize>),
-    /// At the first of these keys that is written, such as `limits.side` or `server.1.name`.
-    Keys(Vec<String>),
+/// Something that does not go together.
+pub(super) struct Misfit {
+    /// Keys it may be due to, the likeliest first, with positions of tables counted from 0.
+    keys: Vec<String>,
+    /// The key, what is wrong with it and what to write.
+    pub(super) problem: String,
 }
 
-impl Place {
-    pub(super) fn within(self, text: &str) -> Range<usize> {
-        match self {
-            Self::Start => 0..0,
-            Self::Span(span) => span,
-            Self::Keys(keys) => keys.iter().find_map(|key| span(text, key)).unwrap_or(0..0),
-        }
+impl Misfit {
+    fn new(key: impl Into<String>, problem: String) -> Self {
+        Self { keys: vec![key.into()], problem }
+    }
+
+    fn or(mut self, key: &str) -> Self {
+        self.keys.push(key.into());
+        self
+    }
+
+    /// Where the first of the keys that is written stands; the start of the text if none is.
+    pub(super) fn place(&self, text: &str) -> Range<usize> {
+        let Ok(document) = Document::parse(text) else { return 0..0 };
+        let found = self.keys.iter().find_map(|key| {
+            let item = key.split('.').try_fold(document.as_item(), step);
+            item.and_then(Item::span)
+        });
+        found.unwrap_or(0..0)
     }
 }
 
-/// Where a key is written.
-fn span(text: &str, key: &str) -> Option<Range<usize>> {
-    let root = DeTable::parse(text).ok()?;
-    let mut found = root.span();
-    let mut value = &DeValue::Table(root.into_inner());
-    for part in key.split('.') {
-        let next = match value {
-            DeValue::Table(table) => {
-                let (name, next) = table.iter().find(|(name, _)| name.get_ref() == part)?;
-                found = name.span();
-                next
+fn step<'a>(item: &'a Item, key: &str) -> Option<&'a Item> {
+    match key.parse::<usize>() {
+        Ok(position) => item.get(position),
+        Err(_) => item.get(key),
+    }
+}
+
+impl Config {
+    pub(super) fn check(&self) -> Result<(), Misfit> {
+        if self.servers.is_empty() {
+            let problem = "there is no [[server]]: write at least one";
+            return Err(Misfit::new("server", problem.into()));
+        }
+        unique("server", self.servers.iter().map(|s| &s.name))?;
+        unique("key", self.keys.iter().map(|k| &k.name))?;
+        self.check_addresses()?;
+        self.check_defaults()?;
+        let objective = &self.objective;
+        Objective::new(objective.quality.clone(), objective.tardiness_weight).map_err(|error| {
+            let key = match error {
+                ObjectiveError::TardinessWeight(_) => "objective.tardiness_weight",
+                _ => "objective.quality",
+            };
+            Misfit::new(key, format!("[objective]: {error}")).or("objective")
+        })?;
+        let numbers = [
+            ("limits.waiting", self.limits.waiting, 1_000_000),
+            ("limits.attempts", self.limits.attempts, 100),
+            ("limits.connections", self.limits.connections, 1_000_000),
+            ("limits.body_bytes", self.limits.body_bytes, 16 * 1024 * 1024),
+            ("limits.prompt_bytes", self.limits.prompt_bytes, 1024 * 1024),
+            ("health.failures", self.health.failures, 1000),
+            ("health.successes", self.health.successes, 1000),
+        ];
+        for (key, value, most) in numbers {
+            if !(1..=most).contains(&value) {
+                let problem = format!("`{key}` is {value}: allowed is 1 to {most}");
+                return Err(Misfit::new(key, problem));
             }
-            DeValue::Array(array) => array.get(part.parse::<usize>().ok()?)?,
-            _ => return None,
-        };
-        value = next.get_ref();
+        }
+        Ok(())
     }
-    Some(found)
-}
 
-/// What no single key can know.
-pub(super) fn check(config: &Config) -> Result<(), Problem> {
-    if config.servers.is_empty() {
-        return Err((Place::Start, "there is no [[server]]: write at least one".into()));
-    }
-    unique("server", config.servers.iter().map(|s| &s.name))?;
-    unique("key", config.keys.iter().map(|k| &k.name))?;
-    if !config.listen.get_ref().ip().is_loopback() && config.keys.is_empty() {
-        let message = format!(
-            "`listen`: {} is not a loopback address, and without [[key]] anybody could use the \
-             servers: write a [[key]], or listen = \"127.0.0.1:8420\"",
-            config.listen.get_ref()
-        );
-        return Err((Place::Span(config.listen.span()), message));
-    }
-    let most = config.limits.side;
-    for (key, side) in [("width", config.defaults.width), ("height", config.defaults.height)] {
-        if side > most {
+    fn check_addresses(&self) -> Result<(), Misfit> {
+        if !self.listen.get_ref().ip().is_loopback() && self.keys.is_empty() {
             let problem = format!(
-                "`defaults.{key}` is {}: allowed is up to `limits.side`, which is {}",
-                side.get(),
-                most.get()
+                "`listen`: {} is not a loopback address, and without [[key]] anybody could use the \
+                 servers: write a [[key]], or listen = \"127.0.0.1:8420\"",
+                self.listen.get_ref()
             );
-            // Whichever of the two is written, and the other's default if not.
-            let places = [format!("defaults.{key}"), "limits.side".into()];
-            return Err((Place::Keys(places.into()), problem));
+            return Err(Misfit::new("listen", problem));
         }
-    }
-    let objective = &config.objective;
-    Objective::new(objective.quality.clone(), objective.tardiness_weight)
-        .map_err(|e| (Place::Keys(vec!["objective".into()]), format!("[objective]: {e}")))?;
-    for (index, server) in config.servers.iter().enumerate() {
-        let (BackendConfig::Automatic1111 { url, .. }
-        | BackendConfig::Sdcpp { url, .. }
-        | BackendConfig::Openai { url, .. }
-        | BackendConfig::Comfyui { url, .. }) = &server.backend
-        else {
-            continue;
-        };
-        if !url.starts_with("http://") {
-            let problem = format!("`url` is {url:?}: write http://HOST:PORT");
-            return Err((Place::Keys(vec![format!("server.{index}.backend.url")]), problem));
+        for (position, server) in self.servers.iter().enumerate() {
+            let url = match &server.backend {
+                BackendConfig::Demo { .. } => continue,
+                BackendConfig::Automatic1111 { url, .. }
+                | BackendConfig::Sdcpp { url, .. }
+                | BackendConfig::Openai { url, .. }
+                | BackendConfig::Comfyui { url, .. } => url,
+            };
+            backends::check_url(url).map_err(|problem| {
+                let problem = format!("`server.url` of {:?}: {problem}", server.name.get_ref());
+                Misfit::new(format!("server.{position}.backend.url"), problem)
+            })?;
         }
+        Ok(())
     }
-    let numbers = [
-        ("limits.waiting", config.limits.waiting, 1_000_000),
-        ("limits.attempts", config.limits.attempts, 100),
-        ("limits.connections", config.limits.connections, 1_000_000),
-        ("limits.body_bytes", config.limits.body_bytes, 16 * 1024 * 1024),
-        ("limits.prompt_bytes", config.limits.prompt_bytes, 1024 * 1024),
-        ("health.failures", config.health.failures, 1000),
-        ("health.successes", config.health.successes, 1000),
-    ];
-    for (key, value, most) in numbers {
-        if !(1..=most).contains(&value) {
-            let problem = format!("`{key}` is {value}: allowed is 1 to {most}");
-            return Err((Place::Keys(vec![key.into()]), problem));
+
+    /// What a request leaves open must be allowed.
+    fn check_defaults(&self) -> Result<(), Misfit> {
+        let (defaults, limits) = (&self.defaults, &self.limits);
+        for (key, side) in
+            [("defaults.width", defaults.width), ("defaults.height", defaults.height)]
+        {
+            if side > limits.side {
+                let (side, most) = (side.get(), limits.side.get());
+                let problem = format!(
+                    "`{key}` is {side}: allowed is up to `limits.side`, which is {most}; write a \
+                     smaller one or raise the limit"
+                );
+                return Err(Misfit::new(key, problem).or("limits.side"));
+            }
         }
+        if defaults.due_in_seconds > limits.due_in_seconds {
+            let key = "defaults.due_in_seconds";
+            let problem = format!(
+                "`{key}` is {}: allowed is up to `limits.due_in_seconds`, which is {}; write a \
+                 smaller one or raise the limit",
+                defaults.due_in_seconds.seconds(),
+                limits.due_in_seconds.seconds()
+            );
+            return Err(Misfit::new(key, problem).or("limits.due_in_seconds"));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Spanned<String>>) -> Result<(), Problem> {
-    let mut seen = std::collections::HashSet::new();
-    for name in names {
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Spanned<String>>) -> Result<(), Misfit> {
+    let mut seen = HashSet::new();
+    for (position, name) in names.enumerate() {
         let text = name.get_ref();
+        let key = format!("{what}.{position}.name");
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
-            return Err((
-                Place::Span(name.span()),
+            return Err(Misfit::new(
+                key,
                 format!("`name` of a {what} is {text:?}: allowed are 1 to 64 of a-z A-Z 0-9 - _ ."),
             ));
         }
         if !seen.insert(text) {
-            return Err((
-                Place::Span(name.span()),
+            return Err(Misfit::new(
+                key,
                 format!("`name`: {text:?} is taken by an earlier {what}"),
             ));
         }

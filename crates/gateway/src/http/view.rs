@@ -7,7 +7,7 @@ use scheduling::{Seconds, Time};
 use serde::Serialize;
 
 use crate::handle::Handle;
-use crate::journal::DecisionEntry;
+use crate::journal::{DecisionEntry, Shadow};
 use crate::scheduler::{Administration, Cause, Health, Outcome, Quote};
 use crate::status::{Phase, ServerView, Status};
 
@@ -55,11 +55,13 @@ pub(crate) struct DecisionView {
     shadow: Option<ShadowView>,
 }
 
-/// What the shadow policy would have decided; never carried out.
+/// What the shadow policy would have decided. It was not carried out.
 #[derive(Debug, Serialize)]
 pub(crate) struct ShadowView {
     server: String,
     steps: u32,
+    /// Whether that is what was decided.
+    agrees: bool,
 }
 
 /// What came of it.
@@ -160,9 +162,10 @@ impl DecisionView {
             policy: entry.policy.to_string(),
             cause: entry.cause,
             why: why(entry, quality, tardiness),
-            shadow: entry.shadow.as_ref().map(|(server, steps)| ShadowView {
-                server: server.to_string(),
-                steps: steps.get(),
+            shadow: entry.shadow.as_ref().zip(entry.agrees()).map(|(shadow, agrees)| ShadowView {
+                server: shadow.server.to_string(),
+                steps: shadow.steps.get(),
+                agrees,
             }),
         }
     }
@@ -174,9 +177,7 @@ impl DecisionView {
         status: &Status,
         handle: &Handle,
     ) -> Self {
-        let name = |server: usize| -> Arc<str> {
-            handle.config.servers[server].name.get_ref().as_str().into()
-        };
+        let name = |server: usize| handle.config.servers[server].name.get_ref().as_str().into();
         let entry = DecisionEntry {
             at: handle.timeline.now(),
             cause: Cause::Arrival,
@@ -186,7 +187,7 @@ impl DecisionView {
             finish: quote.execution.finish,
             policy,
             unbounded: quote.unbounded,
-            shadow: quote.shadow.map(|d| (name(d.server), d.steps)),
+            shadow: quote.shadow.map(|d| Shadow { server: name(d.server), steps: d.steps }),
         };
         Self::new(&entry, status, handle)
     }

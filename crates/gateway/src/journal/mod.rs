@@ -17,7 +17,7 @@ use crate::scheduler::RequestId;
 pub use reader::Reader;
 pub use record::{
     Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
-    Picture, Record, Spec, Unfinished,
+    Picture, Record, Shadow, Spec, Unfinished,
 };
 pub use sqlite::{Checkpointer, Sqlite};
 pub use writer::{Report, Writer};
@@ -53,11 +53,11 @@ pub trait Archive: Send + Sync + 'static {
     /// [`JournalError`] if the store cannot be read.
     fn find(&self, id: RequestId) -> Result<Option<Entry>, JournalError>;
 
-    /// The picture of a request, unless its time is over.
+    /// The picture of a request.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    fn picture(&self, id: RequestId, now: Time) -> Result<Kept, JournalError>;
+    fn picture(&self, id: RequestId) -> Result<Kept, JournalError>;
 
     /// Requests, the latest first.
     ///

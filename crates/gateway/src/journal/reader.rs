@@ -1,7 +1,7 @@
 //! The journal read back, beside the writer.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rusqlite::types::Type;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::record::{
     Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
-    Unfinished,
+    Shadow, Unfinished,
 };
 use super::sqlite::word;
 use super::{Archive, JournalError};
@@ -74,8 +74,8 @@ impl Reader {
     fn complete(c: &Connection, position: i64, a: Accepted) -> Result<Entry, JournalError> {
         let decision = c
             .prepare_cached(
-                "SELECT at, cause, server, steps, start, finish, policy, unbounded, shadow_server,
-                   shadow_steps FROM decisions
+                "SELECT at, cause, server, steps, start, finish, policy, unbounded,
+                 shadow_server, shadow_steps FROM decisions
                  WHERE request = ?1 ORDER BY rowid DESC LIMIT 1",
             )?
             .query_row([position], decision)
@@ -101,15 +101,15 @@ impl Archive for Reader {
         found.map(|(position, accepted)| Self::complete(&c, position, accepted)).transpose()
     }
 
-    fn picture(&self, id: RequestId, now: Time) -> Result<Kept, JournalError> {
+    fn picture(&self, id: RequestId) -> Result<Kept, JournalError> {
         let c = self.connection();
         let found: Option<(Option<Vec<u8>>, Option<String>)> = c
             .prepare_cached(
                 "SELECT png, outcome FROM requests
-                 LEFT JOIN pictures ON pictures.request = position AND kept_until > ?2
+                 LEFT JOIN pictures ON pictures.request = position
                  LEFT JOIN ends ON ends.request = position WHERE id = ?1",
             )?
-            .query_row(params![id.0.into_bytes(), now.seconds()], |r| Ok((r.get(0)?, r.get(1)?)))
+            .query_row([id.0.into_bytes()], |r| Ok((r.get(0)?, r.get(1)?)))
             .optional()?;
         Ok(match found {
             Some((Some(png), _)) => Kept::Here(Bytes::from(png)),
@@ -248,11 +248,11 @@ fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
 }
 
 fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
-    let optional = |column| {
-        let steps: Option<u32> = r.get(column)?;
-        steps.map(Steps::new).transpose().map_err(|e| broken(column, e))
-    };
-    let shadow_server: Option<Arc<str>> = r.get(8)?;
+    let unbounded: Option<u32> = r.get(7)?;
+    let shadow_server: Option<std::sync::Arc<str>> = r.get(8)?;
+    let shadow = shadow_server.map(|server| {
+        Ok::<_, rusqlite::Error>(Shadow { server, steps: checked(r, 9, Steps::new)? })
+    });
     Ok(DecisionEntry {
         at: checked(r, 0, Time::new)?,
         cause: spoken(r, 1)?,
@@ -261,8 +261,8 @@ fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
         start: checked(r, 4, Time::new)?,
         finish: checked(r, 5, Time::new)?,
         policy: r.get(6)?,
-        unbounded: optional(7)?,
-        shadow: shadow_server.zip(optional(9)?),
+        unbounded: unbounded.map(Steps::new).transpose().map_err(|e| broken(7, e))?,
+        shadow: shadow.transpose()?,
     })
 }
 

@@ -68,8 +68,8 @@ pub enum Record {
         server: Arc<str>,
         /// Name of the policy.
         policy: Arc<str>,
-        /// What the shadow policy would have decided: name of the server, and steps.
-        shadow: Option<(Arc<str>, Steps)>,
+        /// What the shadow policy would have decided.
+        shadow: Option<Shadow>,
     },
     /// A run was dispatched.
     Started {
@@ -103,10 +103,12 @@ pub enum Record {
         /// Its picture, if completed.
         picture: Option<Picture>,
     },
-    /// Pictures whose time is over are deleted.
+    /// Pictures whose time is over are deleted, and requests that ended long ago.
     Forget {
         /// The present.
         now: Time,
+        /// The latest end that is too old; none if nothing is.
+        ended: Option<Time>,
     },
 }
 
@@ -149,8 +151,25 @@ pub struct DecisionEntry {
     pub policy: Arc<str>,
     /// Steps the policy asked for, where the bounds changed them.
     pub unbounded: Option<Steps>,
-    /// What the shadow policy would have decided: name of the server, and steps.
-    pub shadow: Option<(Arc<str>, Steps)>,
+    /// What the shadow policy would have decided.
+    pub shadow: Option<Shadow>,
+}
+
+/// A decision that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shadow {
+    /// Name of the server.
+    pub server: Arc<str>,
+    /// Steps.
+    pub steps: Steps,
+}
+
+impl DecisionEntry {
+    /// Whether the shadow policy would have done the same; none if there was no shadow policy.
+    pub fn agrees(&self) -> Option<bool> {
+        let shadow = self.shadow.as_ref()?;
+        Some(shadow.server == self.server && shadow.steps == self.steps)
+    }
 }
 
 /// An end read back.

@@ -65,6 +65,8 @@ CREATE TABLE IF NOT EXISTS ends (
   reward REAL
 ) STRICT;
 
+CREATE INDEX IF NOT EXISTS ends_by_time ON ends (at);
+
 CREATE TABLE IF NOT EXISTS pictures (
   request INTEGER PRIMARY KEY REFERENCES requests (position) ON DELETE CASCADE,
   kept_until REAL NOT NULL,

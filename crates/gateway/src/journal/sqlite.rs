@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
-use scheduling::Steps;
+use scheduling::{Steps, Time};
 use serde::Serialize;
 
 use super::record::{Accepted, Record};
@@ -23,6 +23,9 @@ impl Sqlite {
     /// Pages of the log from which on the writer itself moves them into the file. Before that it is
     /// the [`Checkpointer`]'s work, which does not hold up commits.
     const BACKSTOP: u32 = 16_384;
+
+    /// Requests that are forgotten in one commit.
+    const FORGOTTEN: u32 = 5_000;
 
     /// Opens the journal at `path`, or starts one whose origin is `now` in Unix seconds.
     ///
@@ -100,8 +103,8 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 q.execution.finish.seconds(),
                 q.unbounded.map(Steps::get),
                 policy,
-                shadow.as_ref().map(|s| &s.0),
-                shadow.as_ref().map(|s| s.1.get()),
+                shadow.as_ref().map(|s| &s.server),
+                shadow.as_ref().map(|s| s.steps.get()),
             ])?;
         }
         Record::Started { run, server } => {
@@ -168,12 +171,25 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 ])?;
             }
         }
-        Record::Forget { now } => {
-            t.prepare_cached("DELETE FROM pictures WHERE kept_until <= ?1")?
-                .execute([now.seconds()])?;
-        }
+        Record::Forget { now, ended } => forget(t, *now, *ended)?,
     }
     Ok(Fate::Written)
+}
+
+/// Deletes pictures whose time is over, and requests that ended up to `ended` without one.
+fn forget(t: &Transaction<'_>, now: Time, ended: Option<Time>) -> Result<(), JournalError> {
+    t.prepare_cached("DELETE FROM pictures WHERE kept_until <= ?1")?.execute([now.seconds()])?;
+    let Some(ended) = ended else { return Ok(()) };
+    // Decisions, runs and the end go with the request. Not all at once, so that others need not
+    // wait long for their commit.
+    t.prepare_cached(
+        "DELETE FROM requests WHERE position IN (
+           SELECT request FROM ends WHERE at <= ?1
+           AND request NOT IN (SELECT request FROM pictures)
+           ORDER BY at LIMIT ?2)",
+    )?
+    .execute(params![ended.seconds(), Sqlite::FORGOTTEN])?;
+    Ok(())
 }
 
 fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, JournalError> {

@@ -89,7 +89,7 @@ fn decided(n: u128) -> Record {
         },
         server: "s0".into(),
         policy: "greedy".into(),
-        shadow: Some(("s1".into(), steps(77))),
+        shadow: Some(Shadow { server: "s1".into(), steps: steps(77) }),
     }
 }
 
@@ -120,7 +120,6 @@ fn what_was_written_is_read_back_after_opening_again() {
     let decision = entry.decision.unwrap();
     assert_eq!((&*decision.server, decision.cause), ("s0", Cause::ServerDown));
     assert_eq!((&*decision.policy, decision.unbounded), ("greedy", Some(steps(200))));
-    assert_eq!(decision.shadow, Some(("s1".into(), steps(77))));
     assert_eq!(reader.by_key("ann", "k").unwrap(), Some((id(1), [7; 32])));
     assert_eq!(reader.by_key("bob", "k").unwrap(), None, "keys belong to their owner");
     assert_eq!(reader.find(id(2)).unwrap(), None);
@@ -135,7 +134,7 @@ fn a_request_ends_once_whatever_is_appended() {
     journal.append(&[ended(1, Outcome::Completed)]).unwrap();
     let end = reader.find(id(1)).unwrap().unwrap().end.unwrap();
     assert_eq!(end.outcome, Outcome::Cancelled);
-    assert_eq!(reader.picture(id(1), at(0.0)).unwrap(), Kept::Never);
+    assert_eq!(reader.picture(id(1)).unwrap(), Kept::Never);
 }
 
 #[test]
@@ -152,12 +151,11 @@ fn pictures_are_kept_for_their_time() {
     let Store { mut journal, reader, folder: _folder } = store();
     let batch = [Record::Accepted(accepted(1, "", None)), ended(1, Outcome::Completed)];
     journal.append(&batch).unwrap();
-    journal.append(&[Record::Forget { now: at(9.9) }]).unwrap();
-    assert_eq!(reader.picture(id(1), at(9.9)).unwrap(), Kept::Here(Bytes::from_static(b"png")));
-    assert_eq!(reader.picture(id(1), at(10.0)).unwrap(), Kept::Gone);
-    journal.append(&[Record::Forget { now: at(10.0) }]).unwrap();
-    assert_eq!(reader.picture(id(1), at(0.0)).unwrap(), Kept::Gone);
-    assert_eq!(reader.picture(id(2), at(0.0)).unwrap(), Kept::Never);
+    journal.append(&[Record::Forget { now: at(9.9), ended: None }]).unwrap();
+    assert_eq!(reader.picture(id(1)).unwrap(), Kept::Here(Bytes::from_static(b"png")));
+    journal.append(&[Record::Forget { now: at(10.0), ended: None }]).unwrap();
+    assert_eq!(reader.picture(id(1)).unwrap(), Kept::Gone);
+    assert_eq!(reader.picture(id(2)).unwrap(), Kept::Never);
 }
 
 #[test]
@@ -185,6 +183,32 @@ fn what_had_not_ended_is_found_with_its_run() {
         found,
         [(id(2), 0, 0, None), (id(3), 1, 1, None), (id(4), 1, 0, Some(Some("job-9".into()))),]
     );
+}
+
+#[test]
+fn what_ended_long_ago_is_forgotten_and_nothing_else() {
+    let Store { mut journal, reader, folder: _folder } = store();
+    let old =
+        |n| [Record::Accepted(accepted(n, "x", Some(&n.to_string()))), decided(n), started(n, 1)];
+    for n in 1..=3 {
+        journal.append(&old(n)).unwrap();
+    }
+    // Both end at 4; the picture of the second is kept until 10; the third has not ended.
+    journal.append(&[ended(1, Outcome::Expired), ended(2, Outcome::Completed)]).unwrap();
+    let mut remaining = |now: f64, old: f64| {
+        journal.append(&[Record::Forget { now: at(now), ended: Some(at(old)) }]).unwrap();
+        let list = reader.list(&Filter { limit: 9, ..Filter::default() }).unwrap();
+        list.iter().map(|entry| entry.accepted.order.id).collect::<Vec<_>>()
+    };
+    assert_eq!(remaining(5.0, 3.9), [id(3), id(2), id(1)]);
+    assert_eq!(remaining(5.0, 4.0), [id(3), id(2)], "its picture is still kept");
+    assert_eq!(remaining(11.0, 4.0), [id(3)], "both at once");
+    assert_eq!(reader.picture(id(2)).unwrap(), Kept::Never);
+    assert_eq!(reader.by_key("ann", "1").unwrap(), None);
+    assert_eq!(reader.unfinished().unwrap().len(), 1);
+    // Nothing of them is left behind, and their keys are free again.
+    assert_eq!(reader.completed_runs("s0", 9).unwrap(), []);
+    assert_eq!(journal.append(&old(1)).unwrap()[0], Fate::Written);
 }
 
 #[test]
@@ -306,7 +330,7 @@ proptest! {
             let _ = reader.unfinished();
             let _ = reader.last();
             let _ = reader.list(&Filter { limit: 50, ..Filter::default() });
-            let _ = reader.find(id(7)).map(|_| reader.picture(id(7), at(0.0)));
+            let _ = reader.find(id(7)).map(|_| reader.picture(id(7)));
         }
     }
 }

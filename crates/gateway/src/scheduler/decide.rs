@@ -58,7 +58,10 @@ impl Scheduler {
             decision: Decision { server: eligible[asked.server], steps },
             execution,
             unbounded: (steps != asked.steps).then_some(asked.steps),
-            shadow: shadow.map(|d| Decision { server: eligible[d.server], ..d }),
+            shadow: shadow.map(|d| Decision {
+                server: eligible[d.server],
+                steps: order.bounds.clamp(d.steps),
+            }),
         })
     }
 

@@ -96,7 +96,7 @@ pub struct Quote {
     pub execution: Execution,
     /// Steps the policy asked for, where the requester's bounds changed them.
     pub unbounded: Option<Steps>,
-    /// What the shadow policy would decide.
+    /// What the shadow policy would decide, after the bounds as well.
     pub shadow: Option<Decision>,
 }
 

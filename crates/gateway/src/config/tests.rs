@@ -1,0 +1,113 @@
+use super::*;
+use proptest::prelude::*;
+
+const SERVER: &str = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\n\
+                      backend = { kind = \"demo\" }\n";
+
+#[test]
+fn the_demo_has_three_servers_of_different_speed() {
+    let rates: Vec<_> =
+        Config::demo().servers.iter().map(|s| s.steps_per_second.steps_per_second()).collect();
+    assert_eq!(rates.len(), 3);
+    assert!(rates.is_sorted_by(|a, b| a > b));
+}
+
+#[test]
+fn the_example_configurations_are_sound() {
+    for (file, text) in [
+        ("automatic1111.toml", include_str!("../../configurations/automatic1111.toml")),
+        ("comfyui.toml", include_str!("../../configurations/comfyui.toml")),
+        ("openai.toml", include_str!("../../configurations/openai.toml")),
+        ("sdcpp.toml", include_str!("../../configurations/sdcpp.toml")),
+    ] {
+        Config::parse(file, text).unwrap();
+    }
+}
+
+#[test]
+fn wrong_files_are_refused_with_line_key_and_remedy() {
+    let check = |text: &str, line: usize, parts: &[&str]| {
+        let message = Config::parse("x.toml", text).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("x.toml:{line}: ")), "{message}");
+        for part in parts {
+            assert!(message.contains(part), "{message:?} does not contain {part:?}");
+        }
+    };
+    let with = |rest: &str| format!("{SERVER}{rest}");
+    check("", 1, &["[[server]]", "at least one"]);
+    check(&with("colour = 1\n"), 5, &["colour", "unknown field", "steps_per_second"]);
+    check(&format!("polcy = \"greedy\"\n{SERVER}"), 1, &["polcy", "expected one of", "policy"]);
+    check(&format!("policy = \"best\"\n{SERVER}"), 1, &["no such policy", "greedy"]);
+    check(&with(SERVER), 6, &["\"a\" is taken"]);
+    check(&SERVER.replace("9.0", "-1"), 3, &["steps_per_second", "-1", "0.001 to 1e6"]);
+    check(&SERVER.replace("demo", "dalle"), 4, &["dalle", "demo"]);
+    check(&SERVER.replace("\"a\"", "\"a b\""), 2, &["a b", "allowed"]);
+    check(&format!("seed = 1\nlisten = \"0.0.0.0:80\"\n{SERVER}"), 2, &["loopback", "[[key]]"]);
+    check(&format!("listen = 80\n{SERVER}"), 1, &["listen"]);
+    check(&with("[limits]\nside = 100\n"), 6, &["side", "100", "multiple of 8"]);
+    check(&with("[limits]\nside = 256\n"), 6, &["512", "limits.side", "256"]);
+    check(&with("[limits]\nkeep_seconds = -1\n"), 6, &["keep_seconds", "0.001"]);
+    check(&with("[limits]\nwaiting = 0\n"), 6, &["limits.waiting", "1 to"]);
+    check(&with("[defaults]\npenalty = \"cubic\"\n"), 6, &["cubic", "square_root"]);
+    check(&with("[[key]]\nname = \"n\"\nsha256 = \"12\"\n"), 7, &["sha256", "64"]);
+    check(&with("[objective]\ntardiness_weight = -2.0\n"), 6, &["tardiness_weight", "-2"]);
+    check("[[server]\n", 1, &["server"]);
+}
+
+#[test]
+fn what_no_single_key_can_know_is_refused_at_its_line_too() {
+    let url = |address: &str| {
+        SERVER.replace("kind = \"demo\"", &format!("kind = \"openai\", url = \"{address}\""))
+    };
+    let nested = "[[server]]\nname = \"b\"\nsteps_per_second = 1.0\n[server.backend]\n\
+                  kind = \"sdcpp\"\n# a comment\nurl = \"https://h:1\"\n";
+    for (text, line, parts) in [
+        (format!("limits.attempts = 0\n{SERVER}"), 1, &["`limits.attempts`", "1 to 100"][..]),
+        (
+            format!("{SERVER}[limits]\nside = 64\n\n[defaults]\nwidth = 64\nheight = 128\n"),
+            10,
+            &["`defaults.height`", "128", "`limits.side`", "64"],
+        ),
+        (
+            format!("{SERVER}[limits]\ndue_in_seconds = 5\n"),
+            6,
+            &["`defaults.due_in_seconds`", "30", "5"],
+        ),
+        (
+            format!("{SERVER}[limits]\ndue_in_seconds = 5\n[defaults]\ndue_in_seconds = 7\n"),
+            8,
+            &["`defaults.due_in_seconds`", "7", "5"],
+        ),
+        (format!("{SERVER}[health]\nfailures = 5000\n"), 6, &["`health.failures`", "1 to 1000"]),
+        (format!("{SERVER}[objective]\nquality = {{ table = [] }}\n"), 6, &["quality", "point"]),
+        (
+            format!("{SERVER}[objective]\nquality = {{ table = [[9, 1], [3, 2]] }}\n"),
+            6,
+            &["quality.table[1]", "ascend"],
+        ),
+        (url("https://h:1"), 4, &["`server.url`", "https://h:1", "http://HOST:PORT", "proxy"]),
+        (url("h:1"), 4, &["`server.url`", "h:1", "http://HOST:PORT"]),
+        (format!("{SERVER}{nested}"), 11, &["`server.url`", "https://h:1"]),
+    ] {
+        let message = Config::parse("x.toml", &text).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("x.toml:{line}: ")), "{message} in\n{text}");
+        for part in parts {
+            assert!(message.contains(part), "{message:?} does not contain {part:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in ".{0,200}") {
+        prop_assert!(Config::parse("x.toml", &text).is_err());
+    }
+
+    #[test]
+    fn damage_never_panics(place in 0..2000usize, patch in ".{0,6}") {
+        let mut text = include_str!("../demo.toml").to_string();
+        let place = (0..=place % text.len()).rev().find(|&i| text.is_char_boundary(i)).unwrap();
+        text.insert_str(place, &patch);
+        let _ = Config::parse("x.toml", &text);
+    }
+}

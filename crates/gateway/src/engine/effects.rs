@@ -1,0 +1,126 @@
+//! What the scheduler says, carried out: written down, told, dispatched.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::backends::Job;
+use crate::journal::{DecisionEntry, EndEntry, Picture, Record, Shadow};
+use crate::metrics;
+use crate::scheduler::{Decided, Effect, End, Outcome, Run, Standing};
+use crate::status::Phase;
+use crate::worker::{Assignment, Task};
+
+impl Engine {
+    /// Does what the scheduler says.
+    pub(super) fn carry_out(&mut self) {
+        for effect in self.scheduler.take_effects() {
+            match effect {
+                Effect::Decided(decided) => self.decided(decided),
+                Effect::Unplaced(id) => self.change(id, |s| s.phase = Phase::Unplaced),
+                Effect::Start(run) => {
+                    let server = self.servers[run.server].name.clone();
+                    self.writer.append(Record::Started { run, server });
+                    self.dispatch(run, Task::Generate);
+                }
+                Effect::LookUp(run) => {
+                    let ticket = self.tickets.remove(&run.id);
+                    self.dispatch(run, Task::LookUp { ticket });
+                }
+                Effect::Abort(run) => {
+                    self.aborts.remove(&run.id).into_iter().for_each(|abort| abort.cancel());
+                }
+                Effect::Ended(end) => self.ended(end),
+            }
+        }
+    }
+
+    fn decided(&mut self, decided: Decided) {
+        let Decided { request, at, cause, quote } = decided;
+        let server = self.servers[quote.decision.server].name.clone();
+        let policy = self.policy.clone();
+        self.metrics.add(
+            metrics::DECISIONS,
+            &[("policy", &policy), ("server", &server), ("cause", &format!("{cause:?}"))],
+            1.0,
+        );
+        let shadow = quote
+            .shadow
+            .map(|d| Shadow { server: self.servers[d.server].name.clone(), steps: d.steps });
+        let entry = DecisionEntry {
+            at,
+            cause,
+            server: server.clone(),
+            steps: quote.decision.steps,
+            start: quote.execution.start,
+            finish: quote.execution.finish,
+            policy: policy.clone(),
+            unbounded: quote.unbounded,
+            shadow: shadow.clone(),
+        };
+        if let (Some(agrees), Some(name)) = (entry.agrees(), &self.shadow_policy) {
+            let agrees = if agrees { "true" } else { "false" };
+            let labels = [("policy", &**name), ("against", &*policy), ("agrees", agrees)];
+            self.metrics.add(metrics::SHADOW_DECISIONS, &labels, 1.0);
+        }
+        let ahead = match self.scheduler.standing(request) {
+            Some(Standing::Waiting { ahead, .. }) => ahead,
+            _ => 0,
+        };
+        self.change(request, |status| {
+            status.decision = Some(entry);
+            status.phase = Phase::Waiting { ahead };
+        });
+        self.writer.append(Record::Decided { decided, server, policy, shadow });
+    }
+
+    fn dispatch(&mut self, run: Run, task: Task) {
+        let Some(tracked) = self.live.get(&run.id.request) else { return };
+        let spec = tracked.view.borrow().accepted.spec.clone();
+        let abort = CancellationToken::new();
+        self.aborts.insert(run.id, abort.clone());
+        let limit = self.run_limit + Duration::from_secs_f64(4.0 * run.service.seconds().max(0.0));
+        let job = Job { run: run.id, spec, steps: run.steps };
+        let assignment = Assignment { job, task, limit, abort };
+        // The worker lives as long as the engine.
+        let _ = self.servers[run.server].worker.send(assignment);
+        self.change(run.id.request, |status| {
+            status.phase = Phase::Running { start: run.start, progress: None };
+        });
+    }
+
+    fn ended(&mut self, end: End) {
+        let server = end.run.map(|run| self.servers[run.server].name.clone());
+        let completed = end.outcome == Outcome::Completed;
+        let picture = self.picture.take_if(|_| completed);
+        let picture = picture.map(|png| Picture { png, kept_until: end.at + self.keep });
+        let word = match &end.outcome {
+            Outcome::Completed => "completed",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Expired => "expired",
+        };
+        self.metrics.add(metrics::ENDED, &[("outcome", word)], 1.0);
+        if let (Some(quality), Some(reward), Some(server)) = (end.quality, end.reward, &server) {
+            let labels = [("server", &**server)];
+            self.metrics.observe(metrics::QUALITY, &labels, quality);
+            self.metrics.observe(metrics::TARDINESS, &labels, end.tardiness.seconds());
+            self.metrics.add(metrics::REWARD, &labels, reward);
+        }
+        if let Some(tracked) = self.live.get_mut(&end.request) {
+            tracked.ending = Some(EndEntry {
+                at: end.at,
+                outcome: end.outcome.clone(),
+                server: server.clone(),
+                steps: end.run.map(|run| run.steps),
+                start: end.run.map(|run| run.start),
+                attempts: end.attempts,
+                tardiness: end.tardiness,
+                quality: end.quality,
+                reward: end.reward,
+            });
+        }
+        self.writer.append(Record::Ended { end, server, picture });
+    }
+}

@@ -1,0 +1,43 @@
+//! The present state of the servers, for those who ask and for the metrics.
+
+use scheduling::Time;
+
+use super::Engine;
+use crate::metrics;
+use crate::scheduler::{Administration, Health};
+use crate::status::ServerView;
+
+impl Engine {
+    pub(super) fn views(&self, now: Time) -> Vec<ServerView> {
+        let servers = self.scheduler.servers().iter().zip(&self.servers).enumerate();
+        servers
+            .map(|(index, (state, attached))| ServerView {
+                name: attached.name.clone(),
+                health: state.health,
+                administration: state.administration,
+                speed: state.speed,
+                max_pixels: state.spec.max_pixels,
+                running: state.occupancy.run().copied(),
+                waiting: state.queue_length(),
+                backlog: self.scheduler.backlog(now, index),
+                trouble: attached.trouble.clone(),
+            })
+            .collect()
+    }
+
+    pub(super) fn gauges(&self, now: Time) {
+        let m = &self.metrics;
+        m.set(metrics::LIVE, &[], self.scheduler.live() as f64);
+        m.set(metrics::CLOCK_DRIFT, &[], self.timeline.drift(self.origin).seconds());
+        for view in self.views(now) {
+            let labels = [("server", &*view.name)];
+            m.set(metrics::WAITING, &labels, view.waiting as f64);
+            m.set(metrics::BACKLOG, &labels, view.backlog.seconds());
+            let bit = |yes: bool| f64::from(u8::from(yes));
+            m.set(metrics::HEALTHY, &labels, bit(view.health == Health::Healthy));
+            m.set(metrics::ENABLED, &labels, bit(view.administration == Administration::Enabled));
+            m.set(metrics::RATE, &labels, view.speed.rate.steps_per_second());
+            m.set(metrics::OVERHEAD, &labels, view.speed.overhead.seconds());
+        }
+    }
+}
