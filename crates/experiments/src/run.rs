@@ -19,7 +19,7 @@ use crate::results::{
     Cache, CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, to_csv, write,
 };
 use crate::study::FigureKind;
-use crate::tune::{TRIALS, tune};
+use crate::tune::tune;
 
 /// Runs what is missing and writes the rows of every study into `out/rows`.
 ///
@@ -192,9 +192,9 @@ impl World<'_> {
 
     fn tune(&self, tuning: &Tuning) -> Result<(), RunError> {
         let Tuning { scenario, instances, seed, .. } = tuning;
-        let each = tuning.work() / TRIALS;
-        let tuned = tune(scenario, *instances, *seed, || (self.worked)(each));
+        let tuned = tune(scenario, *instances, *seed, || ());
         self.cache.put(&tuning.key, &[TunedRow { price: tuned.price.to_string() }])?;
+        (self.worked)(tuning.work());
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use scheduling::Instance;
 use scheduling::policies::{Price, Priced};
 use simulation::{Episode, Metrics, Scenario, simulate};
 
-/// Prices tried in all: a grid, then the search.
+/// Prices tried in all, give or take a few: a grid, then the search.
 pub const TRIALS: u64 = GRID as u64 + SEARCH;
 
 const BASES: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
@@ -27,7 +27,7 @@ pub struct Tuned {
 ///
 /// All prices meet the same instances. A coarse grid gives the start and Nelder and Mead's simplex
 /// the rest. Instances run on all threads; the result does not depend on their number.
-/// `after_trial` is called after each of the [`TRIALS`].
+/// `after_trial` is called after each trial, some [`TRIALS`] times.
 pub fn tune(
     scenario: &Scenario,
     instances: u64,
