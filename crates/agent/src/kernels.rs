@@ -139,6 +139,11 @@ pub(crate) fn softplus(x: f32) -> f32 {
     x.max(0.0) + log1p(e)
 }
 
+/// 1 / (1 + e^−x), the derivative of [`softplus`].
+pub(crate) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exponential(-x))
+}
+
 /// ln(1 + e) for e in 0..=1 by 2 artanh(e / (2 + e)).
 #[inline(always)]
 fn log1p(e: f32) -> f32 {

@@ -22,4 +22,4 @@ pub use checkpoint::{Checkpoint, CheckpointError, Metadata, Origin};
 pub use features::FEATURE_VERSION;
 pub use network::{Activations, Mlp, parameter_count};
 pub use policy::{Agent, PolicyError, Recipe};
-pub use universal::{Evolution, EvolutionHyperparameters, UniversalAgent, UniversalCheckpoint};
+pub use universal::{PriceHyperparameters, PriceTraining, UniversalAgent, UniversalCheckpoint};

@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use agent::universal::{GenerationPoint, PriceNetwork};
+use agent::universal::{PriceNetwork, RoundPoint};
 use agent::{
-    Evolution, EvolutionHyperparameters, Origin, Recipe, UniversalAgent, UniversalCheckpoint,
+    Origin, PriceHyperparameters, PriceTraining, Recipe, UniversalAgent, UniversalCheckpoint,
 };
 use proptest::prelude::*;
 use scheduling::policies::Myopic;
@@ -44,16 +44,17 @@ fn cluster(rates: &[f64]) -> Cluster {
 /// A network whose weights are all drawn: prices of every size.
 fn network(seed: u64) -> Arc<PriceNetwork> {
     let mut draw = Generator::new(seed, Purpose::Initialisation, 0);
-    let count = PriceNetwork::parameter_count(8);
+    let count = PriceNetwork::parameter_count(&[8]);
     let parameters = (0..count).map(|_| draw.normal() as f32).collect();
-    Arc::new(PriceNetwork::from_parameters(8, parameters).unwrap())
+    Arc::new(PriceNetwork::from_parameters(&[8], parameters).unwrap())
 }
 
-/// A network with every price the same.
+/// A network with every price the same: `bias` before the softplus, whatever a job takes.
 fn constant(bias: f32) -> Arc<PriceNetwork> {
-    let mut parameters = vec![0.0; PriceNetwork::parameter_count(8)];
-    *parameters.last_mut().unwrap() = bias;
-    Arc::new(PriceNetwork::from_parameters(8, parameters).unwrap())
+    let mut parameters = vec![0.0; PriceNetwork::parameter_count(&[8])];
+    let biases = parameters.len() - 2;
+    parameters[biases..].copy_from_slice(&[bias, -60.0]);
+    Arc::new(PriceNetwork::from_parameters(&[8], parameters).unwrap())
 }
 
 /// The decision for servers given as `(steps per second, backlog)`.
@@ -140,31 +141,29 @@ fn a_cap_is_kept_where_it_can_be() {
     assert_eq!((server, finish), (1, 12.0 + 1.0 / 15.0));
 }
 
-fn hyperparameters(generations: u64) -> EvolutionHyperparameters {
-    EvolutionHyperparameters {
-        generations,
-        pairs: 6,
-        instances: 3,
-        hidden: 4,
+fn hyperparameters(rounds: u64) -> PriceHyperparameters {
+    PriceHyperparameters {
+        rounds,
+        instances: 4,
+        phantoms: 64,
+        batch: 64,
+        hidden: vec![4],
+        learning_rate: 0.01,
         ..Default::default()
     }
 }
 
-/// Trains on until `stop` generations are done.
-fn train(training: &mut Evolution, stop: u64) -> Vec<GenerationPoint> {
+/// Trains on until `stop` rounds are done.
+fn train(training: &mut PriceTraining, stop: u64) -> Vec<RoundPoint> {
     let mut curve = Vec::new();
     training.train(instance, |training, point| {
         curve.push(*point);
-        if training.generations >= stop {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if training.rounds >= stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     curve
 }
 
-fn checkpoint(training: Evolution, curve: Vec<GenerationPoint>) -> UniversalCheckpoint {
+fn checkpoint(training: PriceTraining, curve: Vec<RoundPoint>) -> UniversalCheckpoint {
     let scenario = serde_json::json!({"name": "toy"});
     let origin = Origin { version: "0".into(), command: "test".into(), scenario };
     UniversalCheckpoint { training, curve, origin }
@@ -191,24 +190,26 @@ fn mean_reward(network: &PriceNetwork) -> f64 {
 }
 
 #[test]
-fn evolution_learns_what_server_time_is_worth() {
-    let mut training = Evolution::new(1, hyperparameters(40));
+fn phantoms_teach_what_server_time_is_worth() {
+    let mut training = PriceTraining::new(1, hyperparameters(40));
     // Starting from free server time: myopic.
-    let mut parameters = training.network.parameters().to_vec();
-    *parameters.last_mut().unwrap() = -4.0;
-    training.network = PriceNetwork::from_parameters(4, parameters).unwrap();
-    training.hyperparameters.learning_rate = 0.1;
+    let mut parameters = training.network.perceptron().parameters().to_vec();
+    let biases = parameters.len() - 2;
+    parameters[biases..].copy_from_slice(&[-6.0, -6.0]);
+    let network = PriceNetwork::from_parameters(&[4], parameters).unwrap();
+    (training.network, training.learner) = (network.clone(), network);
     let before = mean_reward(&training.network);
-    train(&mut training, 40);
+    let curve = train(&mut training, 40);
     let after = mean_reward(&training.network);
     assert!(after > before + 0.5, "{before} before and {after} after");
+    assert!(curve[39].error < curve[0].error, "{curve:?}");
 }
 
 #[test]
 fn interrupted_and_resumed_is_the_same_as_uninterrupted() {
-    let mut whole = Evolution::new(5, hyperparameters(8));
+    let mut whole = PriceTraining::new(5, hyperparameters(8));
     let curve = train(&mut whole, 8);
-    let mut parts = Evolution::new(5, hyperparameters(8));
+    let mut parts = PriceTraining::new(5, hyperparameters(8));
     let mut curve_of_parts = train(&mut parts, 3);
 
     let folder = tempfile::tempdir().unwrap();
@@ -229,7 +230,7 @@ fn the_number_of_threads_changes_nothing() {
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let mut training = Evolution::new(5, hyperparameters(4));
+            let mut training = PriceTraining::new(5, hyperparameters(4));
             train(&mut training, 4);
             training
         })
@@ -240,7 +241,7 @@ fn the_number_of_threads_changes_nothing() {
 #[test]
 fn a_checkpoint_says_which_agent_it_holds() {
     let folder = tempfile::tempdir().unwrap();
-    checkpoint(Evolution::new(5, hyperparameters(4)), vec![]).save(folder.path()).unwrap();
+    checkpoint(PriceTraining::new(5, hyperparameters(4)), vec![]).save(folder.path()).unwrap();
     let name = |cap: Option<f64>| PolicyName::Agent {
         checkpoint: folder.path().into(),
         cap: cap.map(|cap| Cap(Seconds::of(cap))),
@@ -258,7 +259,7 @@ fn a_checkpoint_says_which_agent_it_holds() {
 fn damaged_checkpoints_are_refused() {
     let check = |file: &str, from: &str, to: &str, part: &str| {
         let folder = tempfile::tempdir().unwrap();
-        checkpoint(Evolution::new(5, hyperparameters(4)), vec![]).save(folder.path()).unwrap();
+        checkpoint(PriceTraining::new(5, hyperparameters(4)), vec![]).save(folder.path()).unwrap();
         let path = folder.path().join(file);
         let bytes = std::fs::read(&path).unwrap();
         let text: String = bytes.into_iter().map(char::from).collect();
@@ -269,8 +270,9 @@ fn damaged_checkpoints_are_refused() {
         assert!(message.contains(part), "{message}");
     };
     check("metadata.json", "\"universal\"", "\"paper\"", "allowed here is \"universal\"");
-    check("metadata.json", "\"feature_version\": 1", "\"feature_version\": 9", "reads 1");
+    check("metadata.json", "\"feature_version\": 2", "\"feature_version\": 9", "reads 2");
     check("metadata.json", "weights-0", "../weights-0", "plain file name");
-    check("metadata.json", "\"hidden\": 4", "\"hidden\": 5", "expected F32");
+    check("metadata.json", "      4\n", "      5\n", "expected F32");
+    check("metadata.json", "      4\n", "      0\n", "1 to 4096 units");
     check("weights-0.safetensors", "prices\"", "prises\"", "prices");
 }

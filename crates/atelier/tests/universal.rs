@@ -46,7 +46,7 @@ fn tune_prints_a_name_that_evaluate_understands() {
 #[test]
 fn a_universal_agent_runs_on_any_scenario_and_resumes() {
     let folder = workshop();
-    let train = "train --agent universal --scenario domain.toml --seed 3 --generations 2 --out";
+    let train = "train --agent universal --scenario domain.toml --seed 3 --rounds 2 --out";
     run(&folder, &format!("{train} one"));
     run(&folder, &format!("--threads 1 {train} two"));
     let weights = |out: &str| fs::read(folder.path().join(out).join("weights-2.safetensors"));
@@ -64,8 +64,8 @@ fn what_does_not_fit_is_refused() {
     for (command, part) in [
         (format!("{train} domain.toml"), "unknown field"),
         (format!("{train} contended.toml --agent universal"), "unknown field"),
-        (format!("{train} domain.toml --agent universal --lanes 2"), "--generations"),
-        (format!("{train} contended.toml --generations 2"), "--agent universal only"),
+        (format!("{train} domain.toml --agent universal --lanes 2"), "--rounds"),
+        (format!("{train} contended.toml --rounds 2"), "--agent universal only"),
     ] {
         let output = atelier(&folder, &command);
         let message = String::from_utf8(output.stderr).unwrap();

@@ -24,7 +24,9 @@ pub mod verify;
 pub use cluster::{Cluster, EmptyCluster, Request, Server};
 pub use environment::Environment;
 pub use instance::{Instance, InstanceError};
-pub use objective::{Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty};
+pub use objective::{
+    FullService, Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty,
+};
 pub use policies::{Cap, PolicyName, PolicyNameError};
 pub use policy::{Decision, Observation, Policy};
 pub use queue::{Execution, Queues};

@@ -24,6 +24,26 @@ pub struct Objective {
     quality: [f64; Steps::COUNT],
     /// The largest Q up to every number of steps.
     best_quality: [f64; Steps::COUNT],
+    full_service: FullService,
+}
+
+/// The unit in which work is counted: the fewest steps that bring nine tenths of all that steps can
+/// add to the quality of a single one. On the paper's curve these are 112.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FullService {
+    /// So many steps; 1 where more of them add nothing.
+    pub steps: Steps,
+    /// What they add to the quality of a single step; not negative.
+    pub gain: f64,
+}
+
+impl FullService {
+    fn of(best_quality: &[f64; Steps::COUNT]) -> Self {
+        let gain = |steps: Steps| best_quality[steps.index()] - best_quality[0];
+        let enough = 0.9 * gain(Steps::MAX);
+        let steps = Steps::all().find(|&steps| gain(steps) >= enough).unwrap_or(Steps::MAX);
+        Self { steps, gain: gain(steps) }
+    }
 }
 
 impl Objective {
@@ -52,7 +72,8 @@ impl Objective {
         for index in 1..Steps::COUNT {
             best_quality[index] = best_quality[index].max(best_quality[index - 1]);
         }
-        Ok(Self { curve, tardiness_weight, quality, best_quality })
+        let full_service = FullService::of(&best_quality);
+        Ok(Self { curve, tardiness_weight, quality, best_quality, full_service })
     }
 
     /// The curve that [`Objective::quality`] tabulates.
@@ -78,6 +99,11 @@ impl Objective {
     /// The largest quality of so many steps or fewer; entry [`Steps::index`] belongs to `steps`.
     pub fn best_qualities(&self) -> &[f64; Steps::COUNT] {
         &self.best_quality
+    }
+
+    /// The unit in which work is counted.
+    pub fn full_service(&self) -> FullService {
+        self.full_service
     }
 
     /// r = Q(s) − w · g(τ), eq. (5), with the tardiness in seconds.

@@ -48,6 +48,11 @@ impl Queues {
         self.traffic = traffic;
     }
 
+    /// What policies know of the arrivals.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
     /// What a policy may know when `request` is to be decided at `now`.
     ///
     /// # Panics

@@ -1,8 +1,8 @@
 //! Randomised scenarios: every episode has a cluster, a load and customers of its own.
 
 use scheduling::{
-    Generator, Instance, Objective, PowerLaw, Purpose, QualityCurve, Request, Seconds, Server,
-    Sigmoid, StepRate, Steps, TardinessPenalty, Time,
+    FullService, Generator, Instance, Objective, PowerLaw, Purpose, QualityCurve, Request, Seconds, Server,
+    Sigmoid, StepRate, TardinessPenalty, Time,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -127,7 +127,7 @@ impl Domain {
             Objective::new(curve, weight).expect("curves and weights are drawn in range")
         };
         let curve = self.curve(&mut draw);
-        let worth = FullService::of(&objective_of(curve.clone(), 0.0));
+        let worth = objective_of(curve.clone(), 0.0).full_service();
         let servers = self.cluster(&worth, &mut draw);
         let speed = |server: &Server| 1.0 / server.service_time(worth.steps).seconds();
         let capacity: f64 = servers.iter().map(speed).sum();
@@ -195,24 +195,6 @@ impl Domain {
     }
 }
 
-/// The steps whose gain over a single step is largest per step.
-struct FullService {
-    steps: Steps,
-    gain: f64,
-}
-
-impl FullService {
-    fn of(objective: &Objective) -> Self {
-        let gain = |steps: Steps| objective.quality(steps) - objective.quality(Steps::MIN);
-        let per_step = |steps: Steps| gain(steps) / steps.index() as f64;
-        let steps = Steps::all()
-            .skip(1)
-            .max_by(|&a, &b| per_step(a).total_cmp(&per_step(b)))
-            .expect("there are two steps or more");
-        Self { steps, gain: gain(steps) }
-    }
-}
-
 fn between(draw: &mut Generator, [low, high]: [f64; 2]) -> f64 {
     draw.between(low, high)
 }
@@ -233,7 +215,7 @@ mod tests {
         let (mut servers, mut loads) = (Vec::new(), Vec::new());
         for episode in 0..200 {
             let instance = domain.instance(3, Episode::Training(episode));
-            let worth = FullService::of(instance.objective());
+            let worth = instance.objective().full_service();
             let rates = instance.cluster().iter().map(|s| s.step_rate.steps_per_second());
             let fastest = rates.clone().fold(0.0, f64::max);
             let slowest = rates.fold(f64::INFINITY, f64::min);

@@ -9,8 +9,8 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::UNIVERSAL_FEATURE_VERSION;
-use super::evolution::{Evolution, EvolutionHyperparameters, GenerationPoint};
 use super::prices::PriceNetwork;
+use super::training::{PriceHyperparameters, PriceTraining, RoundPoint};
 use crate::adam::Adam;
 use crate::checkpoint::{
     CheckpointError, Origin, Tensor, read_curve, read_values, remove_older, write, write_curve,
@@ -20,9 +20,9 @@ use crate::checkpoint::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct UniversalCheckpoint {
     /// The network and its optimiser.
-    pub training: Evolution,
-    /// One entry per generation.
-    pub curve: Vec<GenerationPoint>,
+    pub training: PriceTraining,
+    /// One entry per round.
+    pub curve: Vec<RoundPoint>,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -36,13 +36,15 @@ struct Metadata {
     seed: u64,
     generator: String,
     feature_version: u32,
-    hyperparameters: EvolutionHyperparameters,
-    generations: u64,
+    hyperparameters: PriceHyperparameters,
+    rounds: u64,
+    /// As the optimiser counts them.
+    updates: u64,
     weights: PathBuf,
     curve: PathBuf,
 }
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const AGENT: &str = "universal";
 const METADATA: &str = "metadata.json";
 
@@ -64,7 +66,7 @@ impl UniversalCheckpoint {
     /// # Errors
     /// [`CheckpointError::Io`]; an older checkpoint is then still there.
     pub fn save(&self, folder: &Path) -> Result<(), CheckpointError> {
-        let Evolution { hyperparameters, seed, network, adam, generations } = &self.training;
+        let PriceTraining { hyperparameters, seed, network, learner, adam, rounds } = &self.training;
         let metadata = Metadata {
             format: FORMAT,
             agent: AGENT.into(),
@@ -73,14 +75,16 @@ impl UniversalCheckpoint {
             generator: scheduling::Generator::VERSION.into(),
             feature_version: UNIVERSAL_FEATURE_VERSION,
             hyperparameters: hyperparameters.clone(),
-            generations: *generations,
-            weights: format!("weights-{generations}.safetensors").into(),
-            curve: format!("curve-{generations}.csv").into(),
+            rounds: *rounds,
+            updates: adam.updates,
+            weights: format!("weights-{rounds}.safetensors").into(),
+            curve: format!("curve-{rounds}.csv").into(),
         };
         let older = read_metadata(folder).ok();
         fs::create_dir_all(folder).map_err(|error| CheckpointError::io(folder, error))?;
         let tensors = [
-            ("prices", network.parameters()),
+            ("prices", network.perceptron().parameters()),
+            ("prices.learner", learner.perceptron().parameters()),
             ("prices.first_moment", &adam.first_moment),
             ("prices.second_moment", &adam.second_moment),
         ]
@@ -133,9 +137,10 @@ fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
             return Err(content(format!("{what} is {found}: this version reads {expected}")));
         }
     }
-    if metadata.hyperparameters.hidden > 4096 {
-        let hidden = metadata.hyperparameters.hidden;
-        return Err(content(format!("hidden is {hidden}: allowed is 0 to 4096")));
+    let hidden = &metadata.hyperparameters.hidden;
+    if hidden.len() > 8 || hidden.iter().any(|units| !(1..=4096).contains(units)) {
+        let problem = "allowed are up to 8 layers of 1 to 4096 units";
+        return Err(content(format!("hidden is {hidden:?}: {problem}")));
     }
     for name in [&metadata.weights, &metadata.curve] {
         // A checkpoint from elsewhere must not make us read other folders.
@@ -146,24 +151,28 @@ fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
     Ok(metadata)
 }
 
-fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<Evolution, String> {
+fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<PriceTraining, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let hidden = metadata.hyperparameters.hidden;
+    let hidden = &metadata.hyperparameters.hidden;
     let read = |name: &str| {
         let mut values = Vec::new();
         read_values(&tensors, name, &[PriceNetwork::parameter_count(hidden)], &mut values)?;
         Ok::<_, String>(values)
     };
-    let network = PriceNetwork::from_parameters(hidden, read("prices")?);
-    Ok(Evolution {
+    let network = |name: &str| {
+        let network = PriceNetwork::from_parameters(hidden, read(name)?);
+        Ok::<_, String>(network.expect("as many as the shape says"))
+    };
+    Ok(PriceTraining {
         hyperparameters: metadata.hyperparameters.clone(),
         seed: metadata.seed,
-        network: network.expect("as many as the shape says"),
+        network: network("prices")?,
+        learner: network("prices.learner")?,
         adam: Adam {
             first_moment: read("prices.first_moment")?,
             second_moment: read("prices.second_moment")?,
-            updates: metadata.generations,
+            updates: metadata.updates,
         },
-        generations: metadata.generations,
+        rounds: metadata.rounds,
     })
 }

@@ -1,6 +1,6 @@
 //! What the network of prices sees: everything in units of the cluster and of the traffic itself.
 
-use scheduling::{Observation, QualityCurve, Steps};
+use scheduling::{FullService, Observation, Steps};
 
 /// Inputs that differ from server to server.
 pub(crate) const SERVER_INPUTS: usize = 5;
@@ -20,31 +20,7 @@ pub(crate) struct Features {
     pub(crate) gain: f64,
     /// T: mean time of a full service, in seconds.
     pub(crate) full_service: f64,
-    worth: Option<Worth>,
     sorted: Vec<f64>,
-}
-
-/// A full service: the steps whose gain per step is largest. Under pressure it is best to give
-/// either about so many steps or next to none.
-#[derive(Clone, Debug)]
-struct Worth {
-    curve: QualityCurve,
-    steps: f64,
-    gain: f64,
-    /// Share of the gain that half of the steps bring.
-    at_half: f64,
-}
-
-impl Worth {
-    fn of(curve: &QualityCurve, quality: &[f64; Steps::COUNT]) -> Self {
-        let gain = |index: usize| quality[index] - quality[0];
-        let per_step = |index: usize| gain(index) / index as f64;
-        let best = (1..Steps::COUNT)
-            .fold(1, |best, index| if per_step(index) > per_step(best) { index } else { best });
-        let total = gain(best).max(0.0);
-        let at_half = if total > 0.0 { gain(best / 2) / total } else { 0.5 };
-        Self { curve: curve.clone(), steps: best as f64 + 1.0, gain: total, at_half }
-    }
 }
 
 /// x / (x + scale), without a division by zero: 0 at 0, ½ at the scale, 1 at infinity.
@@ -60,16 +36,14 @@ impl Features {
     /// Writes the inputs for one observation.
     pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
         let Observation { backlog, cluster, objective, traffic, .. } = *observation;
-        let worth = match self.worth.take() {
-            Some(worth) if worth.curve == *objective.curve() => worth,
-            _ => Worth::of(objective.curve(), objective.qualities()),
-        };
+        let FullService { steps, gain } = objective.full_service();
+        let half = Steps::from_index(steps.index() / 2);
+        let at_half = (objective.quality(half) - objective.quality(Steps::MIN)) / gain.max(1e-9);
         let servers = cluster.len();
         let count = servers as f64;
         self.speed.clear();
         self.speed.extend(cluster.iter().map(|server| {
-            let rate = server.step_rate.steps_per_second();
-            1.0 / (server.overhead.seconds() + worth.steps / rate)
+            1.0 / server.service_time(steps).seconds()
         }));
         let capacity: f64 = self.speed.iter().sum();
         let mean_speed = capacity / count;
@@ -108,7 +82,7 @@ impl Features {
             1.0 / (interval * capacity).max(1e-9)
         });
         let [_, quadratic, root] = traffic.penalties().unwrap_or([1.0 / 3.0; 3]);
-        let tardiness = objective.tardiness_weight() * full / worth.gain.max(1e-9);
+        let tardiness = objective.tardiness_weight() * full / gain.max(1e-9);
         self.cluster = [
             share(mean, full),
             (mean / full).min(16.0) as f32 / 4.0,
@@ -122,10 +96,15 @@ impl Features {
             root as f32,
             logarithm(tardiness, -4.0, 4.0) / 2.0,
             share(traffic.arrivals() as f64, 20.0),
-            worth.at_half as f32,
+            at_half as f32,
         ];
-        self.gain = worth.gain;
+        self.gain = gain;
         self.full_service = full;
-        self.worth = Some(worth);
+    }
+
+    /// The network's inputs for one server.
+    pub(crate) fn row(&self, server: usize) -> impl Iterator<Item = f32> {
+        let column = move |column: usize| self.server[column * self.speed.len() + server];
+        (0..SERVER_INPUTS).map(column).chain(self.cluster)
     }
 }

@@ -8,16 +8,17 @@
 //! `docs/universal-agent.md` has the equations and what it is worth.
 
 mod checkpoint;
-mod evolution;
 mod features;
+mod phantom;
 mod policy;
 mod prices;
+mod training;
 
 pub use checkpoint::UniversalCheckpoint;
-pub use evolution::{Evolution, EvolutionHyperparameters, GenerationPoint};
 pub use policy::UniversalAgent;
 pub use prices::PriceNetwork;
+pub use training::{PriceHyperparameters, PriceTraining, RoundPoint};
 
 /// Changes whenever the network's input changes its meaning; a checkpoint of another version is
 /// refused.
-pub const UNIVERSAL_FEATURE_VERSION: u32 = 1;
+pub const UNIVERSAL_FEATURE_VERSION: u32 = 2;

@@ -4,38 +4,43 @@ use scheduling::policies::{Myopic, best_decision};
 use scheduling::{Decision, Observation, Policy, Seconds};
 
 use super::features::Features;
-use super::prices::{PriceNetwork, Scratch};
+use super::prices::{PriceNetwork, Prices};
 
-/// The universal agent: the exact maximum of this request's reward, eq. (5), minus learned prices
-/// for the server time that it takes.
+/// The universal agent: the exact maximum of this request's reward, eq. (5), minus what the server
+/// time that it takes costs the requests still to come.
 ///
 /// ```text
-/// a_t = argmax over (j, s) of  r_t(j, s) − G · μ_j · f_j · p_j(s)
+/// a_t = argmax over (j, s) of  r_t(j, s) − G · q (f_j + h_j q),   q = μ_j p_j(s)
 /// ```
 ///
-/// Here p_j(s) is the service time, μ_j the full services that server j does in a second, G what a
-/// full service gains, and f_j the network's output: the share of that gain which the time is worth
-/// to the requests still to come.
+/// Here p_j(s) is the service time, μ_j the full services that server j does in a second, q the share
+/// of a full service, G what a full service gains, and f_j and h_j are the [`PriceNetwork`]'s.
 #[derive(Clone, Debug)]
 pub struct UniversalAgent {
     network: Arc<PriceNetwork>,
     cap: Option<Seconds>,
     features: Features,
-    scratch: Scratch,
+    prices: Prices,
     replaced: u64,
 }
 
-/// The largest reward, in full services, that a decision may give up for the requests to come.
-///
-/// Even a request turned away with a single step gives up little more than one full service.
+/// The largest reward, in gains of a full service, that a decision may give up for the requests to
+/// come. Even a request turned away with a single step gives up little more than one.
 const SAFE_MARGIN: f64 = 1.5;
 
+/// The cap on tardiness where none is given, in mean times of a full service.
+///
+/// Requests with a square-root penalty could be parked behind minutes of work: the price of a queue
+/// so long that no request joins it is never measured, and too low.
+const CAP: f64 = 2.0;
+
 impl UniversalAgent {
-    /// The policy of trained prices. With a cap, it plans no request to be later than that where
-    /// another decision avoids it; where none does, it plans for the least tardiness.
+    /// The policy of trained prices. It plans no request to be later than the cap where another
+    /// decision avoids it; where none does, it plans for the least tardiness. Without a cap of its own
+    /// it has one of two mean times of a full service.
     pub fn new(network: Arc<PriceNetwork>, cap: Option<Seconds>) -> Self {
-        let (features, scratch) = (Features::default(), Scratch::default());
-        Self { network, cap, features, scratch, replaced: 0 }
+        let (features, prices) = (Features::default(), Prices::default());
+        Self { network, cap, features, prices, replaced: 0 }
     }
 
     /// How many decisions the safe rule has replaced by [`Myopic`]'s: those whose prices were no
@@ -44,23 +49,16 @@ impl UniversalAgent {
         self.replaced
     }
 
-    /// What a second on each server costs, in reward.
-    fn prices(&mut self, observation: &Observation<'_>) {
-        self.features.observe(observation);
-        self.network.forward(&self.features, &mut self.scratch);
-    }
-
     /// The maximum under the current prices and the cap.
-    fn best(&self, observation: &Observation<'_>, prices: &[f32]) -> Decision {
-        let Features { gain, speed, .. } = &self.features;
-        let latest = self.cap.map(|cap| (observation.time_to_due() + cap).seconds());
+    fn best(&self, observation: &Observation<'_>) -> Decision {
+        let Features { gain, speed, full_service, .. } = &self.features;
+        let cap = self.cap.map_or(CAP * full_service, Seconds::seconds);
+        let latest = observation.time_to_due().seconds() + cap;
         let cost = |server: usize, service: Seconds| {
-            let price = gain * speed[server] * f64::from(prices[server]);
-            let over = latest
-                .map_or(0.0, |latest| (observation.backlog[server] + service).seconds() - latest);
+            let over = (observation.backlog[server] + service).seconds() - latest;
             // What is over the cap is worse than anything below it, and the less the better.
             let refusal = if over > 0.0 { 1e12 + 1e6 * over } else { 0.0 };
-            price * service.seconds() + refusal
+            gain * self.prices.on(server).of(speed[server] * service.seconds()) + refusal
         };
         best_decision(observation, cost).0
     }
@@ -79,15 +77,16 @@ impl UniversalAgent {
 
 impl Policy for UniversalAgent {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        self.prices(observation);
-        if self.scratch.prices.iter().all(|price| price.is_finite()) {
-            let decision = self.best(observation, &self.scratch.prices);
+        self.features.observe(observation);
+        self.network.forward(&self.features, &mut self.prices);
+        if self.prices.are_finite() {
+            let decision = self.best(observation);
             if !self.is_silly(observation, decision) {
                 return decision;
             }
         }
         self.replaced += 1;
-        self.scratch.prices.fill(0.0);
-        self.best(observation, &self.scratch.prices)
+        self.prices.clear();
+        self.best(observation)
     }
 }

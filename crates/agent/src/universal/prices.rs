@@ -1,146 +1,179 @@
+//! The network that prices server time.
+
 use pulp::{Arch, NullaryFnOnce};
 use scheduling::Generator;
 
 use super::features::{CLUSTER_INPUTS, Features, SERVER_INPUTS};
 use crate::kernels;
+use crate::network::{Mlp, parameter_count};
 
-const INPUTS: usize = SERVER_INPUTS + CLUSTER_INPUTS;
+/// Inputs of the network, those of the server first.
+pub(crate) const INPUTS: usize = SERVER_INPUTS + CLUSTER_INPUTS;
+/// Outputs of the network: f and h, before their softplus.
+pub(crate) const OUTPUTS: usize = 2;
 
-/// The network that prices server time, the same for every server.
+/// What server time is worth to the requests still to come.
 ///
-/// With x_j the inputs of server j and z those of the cluster,
-/// `f_j = softplus(b + u·[x_j, z] + Σ_h v_h tanh(c_h + W_h·[x_j, z]))`: a perceptron with one hidden
-/// layer beside a linear path. All parameters stand in one vector, in the order W, c, v, u, b.
+/// A job that takes the share q of a full service on server j costs them `q (f_j + h_j q)`, in gains
+/// of a full service: f_j for the time itself, and more and more of it the longer the queue becomes.
+/// Both are the softplus of outputs of a multi-layer perceptron that sees server j, the cluster and
+/// the traffic. It is the same for every server.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PriceNetwork {
-    hidden: usize,
-    parameters: Vec<f32>,
+pub struct PriceNetwork(Mlp);
+
+/// The prices of all servers, with the buffers in which they are computed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prices {
+    /// A column of one value per server for each unit of a layer; in the end f_j, then h_j.
+    columns: Vec<f32>,
+    next: Vec<f32>,
+    start: Vec<f32>,
 }
 
-/// Buffers of [`PriceNetwork::forward`].
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scratch {
-    /// c_h + W_h z: the part of each hidden unit that all servers share.
-    shared: Vec<f32>,
-    /// One hidden unit for all servers.
-    unit: Vec<f32>,
-    /// f_j
-    pub(crate) prices: Vec<f32>,
+/// What a job on a server costs others, by the share q of a full service that it takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Price {
+    f: f64,
+    h: f64,
+}
+
+impl Price {
+    /// `q (f + h q)`, in gains of a full service.
+    pub(crate) fn of(self, share: f64) -> f64 {
+        share * (self.f + self.h * share)
+    }
+
+    /// The price of the next moment, per full service.
+    pub(crate) fn at_once(self) -> f64 {
+        self.f
+    }
+}
+
+impl Prices {
+    /// The price on one server.
+    pub(crate) fn on(&self, server: usize) -> Price {
+        let servers = self.columns.len() / OUTPUTS;
+        let value = |output: usize| f64::from(self.columns[output * servers + server]);
+        Price { f: value(0), h: value(1) }
+    }
+
+    /// Whether all of them are numbers.
+    pub(crate) fn are_finite(&self) -> bool {
+        self.columns.iter().all(|value| value.is_finite())
+    }
+
+    /// Makes server time free.
+    pub(crate) fn clear(&mut self) {
+        self.columns.fill(0.0);
+    }
 }
 
 impl PriceNetwork {
-    /// How many parameters there are with so many hidden units.
-    pub fn parameter_count(hidden: usize) -> usize {
-        (INPUTS + 2) * hidden + INPUTS + 1
+    /// A fresh network with these hidden layers; every price is nearly the same moderate one.
+    pub fn new(hidden: &[usize], generator: &mut Generator) -> Self {
+        let mut network = Mlp::new(&Self::sizes(hidden), generator);
+        let parameters = network.parameters_mut();
+        let biases = parameters.len() - OUTPUTS;
+        parameters[biases..].copy_from_slice(&[-1.0, -2.0]);
+        Self(network)
     }
 
-    /// A fresh network: W drawn from a normal distribution with variance 1 / inputs, all else zero
-    /// but b, which makes every price the same moderate one.
-    pub fn new(hidden: usize, generator: &mut Generator) -> Self {
-        let mut parameters = vec![0.0; Self::parameter_count(hidden)];
-        let scale = 1.0 / (INPUTS as f64).sqrt();
-        for weight in &mut parameters[..INPUTS * hidden] {
-            *weight = (scale * generator.normal()) as f32;
-        }
-        if let Some(bias) = parameters.last_mut() {
-            *bias = -1.0;
-        }
-        Self { hidden, parameters }
+    /// A network from stored parameters, in the order of an [`Mlp`]; `None` unless there are
+    /// [`PriceNetwork::parameter_count`] of them.
+    pub fn from_parameters(hidden: &[usize], parameters: Vec<f32>) -> Option<Self> {
+        Mlp::from_parameters(&Self::sizes(hidden), parameters).map(Self)
     }
 
-    /// A network from stored parameters; `None` unless there are as many as the size asks for.
-    pub fn from_parameters(hidden: usize, parameters: Vec<f32>) -> Option<Self> {
-        (parameters.len() == Self::parameter_count(hidden)).then_some(Self { hidden, parameters })
+    /// How many parameters a network with these hidden layers has.
+    pub fn parameter_count(hidden: &[usize]) -> usize {
+        parameter_count(&Self::sizes(hidden))
     }
 
-    /// Hidden units.
-    pub fn hidden(&self) -> usize {
-        self.hidden
+    fn sizes(hidden: &[usize]) -> Vec<usize> {
+        [&[INPUTS], hidden, &[OUTPUTS]].concat()
     }
 
-    /// All parameters, in the order that the type describes.
-    pub fn parameters(&self) -> &[f32] {
-        &self.parameters
+    /// The perceptron: its output goes through a softplus.
+    pub fn perceptron(&self) -> &Mlp {
+        &self.0
     }
 
-    /// The parameters, for the optimiser.
-    pub(crate) fn parameters_mut(&mut self) -> &mut [f32] {
-        &mut self.parameters
+    /// The perceptron, for the optimiser.
+    pub(crate) fn perceptron_mut(&mut self) -> &mut Mlp {
+        &mut self.0
     }
 
-    /// Leaves the prices of all servers in the scratch.
-    pub(crate) fn forward(&self, features: &Features, scratch: &mut Scratch) {
+    /// Computes the prices of all servers.
+    pub(crate) fn forward(&self, features: &Features, prices: &mut Prices) {
         let servers = features.speed.len();
-        let (w, rest) = self.parameters.split_at(INPUTS * self.hidden);
-        let (c, rest) = rest.split_at(self.hidden);
-        let (v, rest) = rest.split_at(self.hidden);
-        let (u, b) = rest.split_at(INPUTS);
-        scratch.unit.resize(servers, 0.0);
-        scratch.prices.resize(servers, 0.0);
-        scratch.shared.clear();
-        scratch.shared.extend(
-            w.chunks_exact(INPUTS)
-                .zip(c)
-                .map(|(row, c)| c + dot(&row[SERVER_INPUTS..], &features.cluster)),
-        );
-        let start = b[0] + dot(&u[SERVER_INPUTS..], &features.cluster);
-        scratch.prices.fill(start);
-        Arch::new().dispatch(Forward {
-            w,
-            v,
-            u,
-            shared: &scratch.shared,
-            inputs: &features.server,
-            unit: &mut scratch.unit,
-            prices: &mut scratch.prices,
-        });
+        let mut rest = self.0.parameters();
+        let Prices { columns: x, next: y, start } = prices;
+        x.clear();
+        x.extend_from_slice(&features.server);
+        for (layer, pair) in self.0.sizes().windows(2).enumerate() {
+            let (inputs, units) = (pair[0], pair[1]);
+            let (mut weights, after) = rest.split_at(inputs * units);
+            let (bias, after) = after.split_at(units);
+            rest = after;
+            start.clear();
+            start.extend_from_slice(bias);
+            if layer == 0 {
+                // What the cluster adds is the same for all servers.
+                let (server, cluster) = weights.split_at(SERVER_INPUTS * units);
+                weights = server;
+                for (row, &z) in cluster.chunks_exact(units).zip(&features.cluster) {
+                    start.iter_mut().zip(row).for_each(|(start, w)| *start += w * z);
+                }
+            }
+            y.resize(units * servers, 0.0);
+            let squash = if rest.is_empty() { Squash::Softplus } else { Squash::Tanh };
+            Arch::new().dispatch(Layer { weights, start, x, y, servers, squash });
+            std::mem::swap(x, y);
+        }
     }
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b)
+/// What a layer's units go through.
+#[derive(Clone, Copy)]
+enum Squash {
+    Tanh,
+    Softplus,
 }
 
-/// One hidden unit after the other, each for all servers at once: the loops over servers fill the
-/// vector registers.
-struct Forward<'a> {
-    w: &'a [f32],
-    v: &'a [f32],
-    u: &'a [f32],
-    shared: &'a [f32],
-    /// One column of `servers` values per input.
-    inputs: &'a [f32],
-    unit: &'a mut [f32],
-    prices: &'a mut [f32],
+/// A layer for all servers, one unit after the other: the loops over servers fill the vector
+/// registers. No fused multiply-adds, so that an agent decides alike on every machine.
+struct Layer<'a> {
+    /// `inputs × units` in row-major order.
+    weights: &'a [f32],
+    /// What each unit starts from.
+    start: &'a [f32],
+    /// A column for each input.
+    x: &'a [f32],
+    /// A column for each unit.
+    y: &'a mut [f32],
+    servers: usize,
+    squash: Squash,
 }
 
-impl NullaryFnOnce for Forward<'_> {
+impl NullaryFnOnce for Layer<'_> {
     type Output = ();
 
     #[inline(always)]
     fn call(self) {
-        let Self { w, v, u, shared, inputs, unit, prices } = self;
-        add_inputs(u, inputs, prices);
-        for ((row, &v), &start) in w.chunks_exact(INPUTS).zip(v).zip(shared) {
-            unit.fill(start);
-            add_inputs(row, inputs, unit);
-            kernels::tanh_inlined(unit);
-            for (price, unit) in prices.iter_mut().zip(&*unit) {
-                *price += v * unit;
+        let Self { weights, start, x, y, servers, squash } = self;
+        let units = start.len();
+        for (unit, (y, &start)) in y.chunks_exact_mut(servers).zip(start).enumerate() {
+            y.fill(start);
+            for (row, x) in weights.chunks_exact(units).zip(x.chunks_exact(servers)) {
+                let w = row[unit];
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y += w * x;
+                }
             }
         }
-        for price in prices {
-            *price = kernels::softplus(*price);
-        }
-    }
-}
-
-/// y_j += Σ_k row_k x_kj over the inputs that differ between servers.
-#[inline(always)]
-fn add_inputs(row: &[f32], inputs: &[f32], y: &mut [f32]) {
-    for (&weight, column) in row.iter().zip(inputs.chunks_exact(y.len())) {
-        for (y, x) in y.iter_mut().zip(column) {
-            *y += weight * x;
+        match squash {
+            Squash::Tanh => kernels::tanh_inlined(y),
+            Squash::Softplus => y.iter_mut().for_each(|y| *y = kernels::softplus(*y)),
         }
     }
 }

@@ -24,9 +24,9 @@ pub(crate) struct Arguments {
     /// Which agent: the universal one learns from a domain, such as scenarios/universal.toml.
     #[arg(long, value_enum, default_value_t = Learner::ActorCritic)]
     agent: Learner,
-    /// Generations of the universal agent's training [default: 160]
+    /// Rounds of the universal agent's training [default: 120]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    generations: Option<u64>,
+    rounds: Option<u64>,
     /// Seed of the training instances, the initial weights and the exploration.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
 enum Learner {
     /// The paper's, by Algorithm 1.
     ActorCritic,
-    /// One set of weights for any cluster, by evolution strategies.
+    /// One set of weights for any cluster, by measured prices.
     Universal,
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.agent == Learner::Universal {
         if arguments.choices != Choices::default() {
             let problem = "the hyperparameters below it are the actor-critic's: allowed here is \
-                           --generations";
+                           --rounds";
             return Err(Failure::refused("--agent universal", problem));
         }
         let order = train_universal::Order {
@@ -100,13 +100,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             seed: arguments.seed,
             out: &arguments.out,
             resume: arguments.resume,
-            generations: arguments.generations,
+            rounds: arguments.rounds,
             command: command(),
         };
         return train_universal::run(order, interruption::flag()?);
     }
-    if arguments.generations.is_some() {
-        return Err(Failure::refused("--generations", "allowed with --agent universal only"));
+    if arguments.rounds.is_some() {
+        return Err(Failure::refused("--rounds", "allowed with --agent universal only"));
     }
     let scenario = arguments.source.read()?;
     let hyperparameters = arguments.choices.hyperparameters()?;

@@ -2,7 +2,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent::{Checkpoint, Evolution, EvolutionHyperparameters, Origin, UniversalCheckpoint};
+use agent::{Checkpoint, PriceTraining, PriceHyperparameters, Origin, UniversalCheckpoint};
 use anyhow::Context;
 use scheduling::Instance;
 use simulation::{Domain, Episode, Scenario};
@@ -10,8 +10,8 @@ use simulation::{Domain, Episode, Scenario};
 use crate::failure::Failure;
 use crate::{files, progress};
 
-/// Generations between two checkpoints.
-const CHECKPOINT_GENERATIONS: u64 = 20;
+/// Rounds between two checkpoints.
+const CHECKPOINT_ROUNDS: u64 = 20;
 
 /// What the training of a universal agent is asked for.
 pub(crate) struct Order<'a> {
@@ -20,7 +20,7 @@ pub(crate) struct Order<'a> {
     pub(crate) seed: u64,
     pub(crate) out: &'a Path,
     pub(crate) resume: bool,
-    pub(crate) generations: Option<u64>,
+    pub(crate) rounds: Option<u64>,
     /// The command as it would be typed.
     pub(crate) command: String,
 }
@@ -56,19 +56,19 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
     };
     let out = order.out;
     let mut checkpoint = start(order, &school)?;
-    let generations = checkpoint.training.hyperparameters.generations;
-    let done = checkpoint.training.generations;
-    let bar = progress::bar("training", generations).with_position(done);
+    let rounds = checkpoint.training.hyperparameters.rounds;
+    let done = checkpoint.training.rounds;
+    let bar = progress::bar("training", rounds).with_position(done);
     bar.reset_eta();
     let seed = checkpoint.training.seed;
-    while checkpoint.training.generations < generations && !interrupted.load(Ordering::Relaxed) {
+    while checkpoint.training.rounds < rounds && !interrupted.load(Ordering::Relaxed) {
         let curve = &mut checkpoint.curve;
         let instance = |number| school.instance(seed, Episode::Training(number));
         checkpoint.training.train(instance, |training, point| {
             curve.push(*point);
-            bar.set_position(training.generations);
-            bar.set_message(format!("rank spread {:.3}", point.rank_spread));
-            let due = training.generations.is_multiple_of(CHECKPOINT_GENERATIONS);
+            bar.set_position(training.rounds);
+            bar.set_message(format!("price {:.3}, error {:.3}", point.price, point.error));
+            let due = training.rounds.is_multiple_of(CHECKPOINT_ROUNDS);
             if due || interrupted.load(Ordering::Relaxed) {
                 return ControlFlow::Break(());
             }
@@ -77,11 +77,11 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
         checkpoint.save(out).context("cannot save the checkpoint")?;
     }
     bar.finish();
-    if checkpoint.training.generations < generations {
+    if checkpoint.training.rounds < rounds {
         eprintln!(
-            "interrupted after {} of {generations} generations; {} can be used as it is, and \
+            "interrupted after {} of {rounds} rounds; {} can be used as it is, and \
              --resume goes on",
-            checkpoint.training.generations,
+            checkpoint.training.rounds,
             out.display(),
         );
         return Err(Failure::Interrupted);
@@ -91,9 +91,9 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
 
 /// A fresh training, or the one in the folder if it is the same.
 fn start(order: Order<'_>, school: &School) -> Result<UniversalCheckpoint, Failure> {
-    let default = EvolutionHyperparameters::default();
-    let hyperparameters = EvolutionHyperparameters {
-        generations: order.generations.unwrap_or(default.generations),
+    let default = PriceHyperparameters::default();
+    let hyperparameters = PriceHyperparameters {
+        rounds: order.rounds.unwrap_or(default.rounds),
         ..default
     };
     let settings = school.described().map_err(anyhow::Error::from)?;
@@ -106,7 +106,7 @@ fn start(order: Order<'_>, school: &School) -> Result<UniversalCheckpoint, Failu
         }
         let version = env!("CARGO_PKG_VERSION").into();
         let origin = Origin { version, command: order.command, scenario: settings };
-        let training = Evolution::new(order.seed, hyperparameters);
+        let training = PriceTraining::new(order.seed, hyperparameters);
         return Ok(UniversalCheckpoint { training, curve: Vec::new(), origin });
     }
     let checkpoint =
@@ -115,7 +115,7 @@ fn start(order: Order<'_>, school: &School) -> Result<UniversalCheckpoint, Failu
     for (what, same) in [
         ("scenario", checkpoint.origin.scenario == settings),
         ("seed", training.seed == order.seed),
-        ("number of generations", training.hyperparameters == hyperparameters),
+        ("number of rounds", training.hyperparameters == hyperparameters),
     ] {
         if !same {
             let problem = format!(

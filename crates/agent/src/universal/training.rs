@@ -1,0 +1,272 @@
+//! How the prices are learned: policy iteration, with phantoms for the evaluation.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use scheduling::{Generator, Instance, Purpose};
+use serde::{Deserialize, Serialize};
+
+use super::phantom::{Episode, Phantoms, Samples};
+use super::prices::{INPUTS, OUTPUTS, PriceNetwork};
+use crate::adam::Adam;
+use crate::kernels;
+use crate::network::Activations;
+
+/// The network and the state of its training.
+///
+/// Each round runs the present agent on new instances, measures with phantoms what server time is
+/// worth to the others under it, and teaches the network the costs C:
+///
+/// ```text
+/// θ ← Adam on   mean of  v (q (f_θ(x) + h_θ(x) q) − C / G)²
+/// ```
+///
+/// with q the share of a full service that the phantom took, x what the network sees of its server, G
+/// what a full service gains, and v the weight of the phantom's episode. An agent that takes the best decision under the measured prices is better than the one
+/// that they were measured on, until both are the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PriceTraining {
+    /// Fixed for the whole training.
+    pub hyperparameters: PriceHyperparameters,
+    /// Seeds the initial weights, the phantoms and the order of samples.
+    pub seed: u64,
+    /// The running mean of θ over the last rounds: what acts, and what comes out.
+    pub network: PriceNetwork,
+    /// θ
+    pub learner: PriceNetwork,
+    /// Its optimiser.
+    pub adam: Adam,
+    /// Rounds done so far.
+    pub rounds: u64,
+}
+
+/// The choices of [`PriceTraining`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceHyperparameters {
+    /// Rounds of the whole training.
+    pub rounds: u64,
+    /// Instances of a round.
+    pub instances: usize,
+    /// Phantoms in each of them.
+    pub phantoms: usize,
+    /// Requests that each phantom is followed for.
+    pub followed_requests: usize,
+    /// And so many more for each server.
+    pub followed_requests_per_server: usize,
+    /// How often each sample is learned from.
+    pub epochs: usize,
+    /// Samples of an update.
+    pub batch: usize,
+    /// Units of each hidden layer of the network.
+    pub hidden: Vec<usize>,
+    /// Adam's learning rate at the start; it falls linearly to a hundredth of it.
+    pub learning_rate: f64,
+}
+
+impl Default for PriceHyperparameters {
+    fn default() -> Self {
+        Self {
+            rounds: 120,
+            instances: 64,
+            phantoms: 128,
+            followed_requests: 20,
+            followed_requests_per_server: 2,
+            epochs: 4,
+            batch: 512,
+            hidden: vec![32, 32],
+            learning_rate: 0.003,
+        }
+    }
+}
+
+/// Weight of the latest round in the running mean of the weights.
+const MEAN_WEIGHT: f32 = 0.2;
+
+/// What one round saw.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundPoint {
+    /// Rounds done, this one included.
+    pub round: u64,
+    /// r_t of eq. (5) per request, averaged over instances. Each round has instances of its own,
+    /// which differ by far more than rounds do.
+    pub reward: f64,
+    /// Mean price that the phantoms measured, in gains of a full service per full service.
+    pub price: f64,
+    /// Root of the mean squared error before the round's updates, in gains of a full service. Most
+    /// of it is the chance of single phantoms, which no network can know.
+    pub error: f64,
+}
+
+impl PriceTraining {
+    /// A fresh network.
+    pub fn new(seed: u64, hyperparameters: PriceHyperparameters) -> Self {
+        let mut generator = Generator::new(seed, Purpose::Initialisation, 0);
+        let network = PriceNetwork::new(&hyperparameters.hidden, &mut generator);
+        let adam = Adam::new(network.perceptron().parameters().len());
+        Self { hyperparameters, seed, learner: network.clone(), network, adam, rounds: 0 }
+    }
+
+    /// Trains until all rounds are done, or until `after_round` breaks. `instance` draws training
+    /// instance 0, 1, … Called again, it goes on where it stopped, and the result is the same as if
+    /// it had not; nor does it depend on the number of threads.
+    pub fn train(
+        &mut self,
+        instance: impl Fn(u64) -> Instance + Sync,
+        mut after_round: impl FnMut(&Self, &RoundPoint) -> ControlFlow<()>,
+    ) {
+        while self.rounds < self.hyperparameters.rounds {
+            let (samples, reward) = self.measure(&instance);
+            let error = self.error(&samples);
+            let sum = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>();
+            let price = sum(&samples.costs) / sum(&samples.shares).max(1e-9);
+            self.learn(&samples);
+            self.rounds += 1;
+            let point = RoundPoint { round: self.rounds, reward, price, error };
+            if after_round(self, &point).is_break() {
+                break;
+            }
+        }
+    }
+
+    /// Policy evaluation: phantoms on the round's instances, and the mean reward there.
+    fn measure(&self, instance: &(impl Fn(u64) -> Instance + Sync)) -> (Samples, f64) {
+        let hyperparameters = &self.hyperparameters;
+        let phantoms = Phantoms {
+            count: hyperparameters.phantoms,
+            requests: hyperparameters.followed_requests,
+            requests_per_server: hyperparameters.followed_requests_per_server,
+        };
+        let network = Arc::new(self.network.clone());
+        let instances = hyperparameters.instances as u64;
+        let first = self.rounds * instances;
+        let measured: Vec<_> = (first..first + instances)
+            .into_par_iter()
+            .map(|number| {
+                let instance = instance(number);
+                let episode = Episode::run(&network, &instance);
+                let mut draw = Generator::new(self.seed, Purpose::Exploration, number);
+                (episode.haunt(phantoms, &mut draw), episode.reward())
+            })
+            .collect();
+        let mut samples = Samples::default();
+        measured.iter().for_each(|(of_instance, _)| samples.append(of_instance));
+        let reward = measured.iter().map(|(_, reward)| reward).sum::<f64>();
+        (samples, reward / measured.len() as f64)
+    }
+
+    /// Policy improvement: the network learns what was measured.
+    fn learn(&mut self, samples: &Samples) {
+        let PriceHyperparameters { rounds, epochs, batch, learning_rate, .. } =
+            self.hyperparameters;
+        let rate = learning_rate * (1.0 - 0.99 * self.rounds as f64 / rounds as f64);
+        let mut draw = Generator::new(self.seed, Purpose::Search, self.rounds);
+        let mut order: Vec<usize> = (0..samples.len()).collect();
+        let mut activations = Activations::default();
+        let mut gradient = vec![0.0; self.adam.first_moment.len()];
+        for _ in 0..epochs {
+            for last in (1..order.len()).rev() {
+                order.swap(last, draw.below(last + 1));
+            }
+            for batch in order.chunks(batch) {
+                let batch = samples.select(batch);
+                let derivatives = self.residuals(&batch, &mut activations);
+                gradient.fill(0.0);
+                let learner = self.learner.perceptron();
+                learner.backward(&batch.inputs, &activations, derivatives, &mut gradient);
+                let parameters = self.learner.perceptron_mut().parameters_mut();
+                self.adam.update(parameters, &gradient, rate);
+            }
+        }
+        let mean = self.network.perceptron_mut().parameters_mut().iter_mut();
+        for (mean, &latest) in mean.zip(self.learner.perceptron().parameters()) {
+            *mean += MEAN_WEIGHT * (latest - *mean);
+        }
+    }
+
+    /// Derivatives of the weighted mean squared error by the outputs, before their softplus.
+    fn residuals(&self, samples: &Samples, activations: &mut Activations) -> Vec<f32> {
+        let outputs = self.learner.perceptron().forward(&samples.inputs, activations);
+        let scale = 2.0 / samples.len() as f32;
+        let mut derivatives = Vec::with_capacity(outputs.len());
+        for (index, outputs) in outputs.as_chunks::<OUTPUTS>().0.iter().enumerate() {
+            let (q, weight) = (samples.shares[index], samples.weights[index]);
+            let error = scale * weight * (cost(outputs, q) - samples.costs[index]);
+            let [f, h] = outputs.map(kernels::sigmoid);
+            derivatives.extend([error * q * f, error * q * q * h]);
+        }
+        derivatives
+    }
+
+    /// Root of the mean squared error of what acts.
+    fn error(&self, samples: &Samples) -> f64 {
+        let mut activations = Activations::default();
+        let outputs = self.network.perceptron().forward(&samples.inputs, &mut activations);
+        let truths = samples.shares.iter().zip(&samples.costs);
+        let squares = (outputs.as_chunks().0.iter().zip(truths))
+            .map(|(outputs, (&q, &truth))| f64::from(cost(outputs, q) - truth).powi(2));
+        (squares.sum::<f64>() / samples.len().max(1) as f64).sqrt()
+    }
+}
+
+/// `q (f + h q)` from the network's outputs.
+fn cost(&[f, h]: &[f32; OUTPUTS], q: f32) -> f32 {
+    q * (kernels::softplus(f) + q * kernels::softplus(h))
+}
+
+impl Samples {
+    /// Those at the given places.
+    fn select(&self, places: &[usize]) -> Self {
+        Self {
+            inputs: places
+                .iter()
+                .flat_map(|&at| &self.inputs[at * INPUTS..(at + 1) * INPUTS])
+                .copied()
+                .collect(),
+            shares: places.iter().map(|&at| self.shares[at]).collect(),
+            costs: places.iter().map(|&at| self.costs[at]).collect(),
+            weights: places.iter().map(|&at| self.weights[at]).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derivatives_are_those_of_the_error() {
+        let mut draw = Generator::new(3, Purpose::Exploration, 0);
+        let mut numbers = |count: usize, low: f64, high: f64| -> Vec<f32> {
+            (0..count).map(|_| draw.between(low, high) as f32).collect()
+        };
+        let samples = Samples {
+            inputs: numbers(7 * INPUTS, -1.0, 1.0),
+            shares: numbers(7, 0.2, 1.3),
+            costs: numbers(7, 0.0, 2.0),
+            weights: numbers(7, 0.1, 3.0),
+        };
+        let hyperparameters = PriceHyperparameters { hidden: vec![5, 4], ..Default::default() };
+        let training = PriceTraining::new(4, hyperparameters);
+        let mut activations = Activations::default();
+        let derivatives = training.residuals(&samples, &mut activations);
+        let loss = |outputs: &[f32]| {
+            let squares = outputs.as_chunks::<OUTPUTS>().0.iter().enumerate().map(|(i, y)| {
+                let error = f64::from(cost(y, samples.shares[i]) - samples.costs[i]);
+                f64::from(samples.weights[i]) * error * error
+            });
+            squares.sum::<f64>() / 7.0
+        };
+        for output in 0..derivatives.len() {
+            let [low, high] = [-0.01, 0.01].map(|step| {
+                let mut outputs = activations.output().to_vec();
+                outputs[output] += step;
+                loss(&outputs)
+            });
+            let slope = (high - low) / 0.02;
+            let found = f64::from(derivatives[output]);
+            assert!((found - slope).abs() < 1e-3 * (1.0 + slope.abs()), "{found} and {slope}");
+        }
+    }
+}
