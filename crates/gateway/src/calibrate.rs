@@ -53,7 +53,7 @@ pub async fn calibrate(
     for server in &config.servers {
         let name = server.name.get_ref().clone();
         let failed = |problem: String| CalibrationError { server: name.clone(), problem };
-        let backend = backends(server, config).map_err(failed)?;
+        let backend = backends(server, config).map_err(|e| failed(e.to_string()))?;
         let prior = Speed { overhead: server.overhead_seconds, rate: server.steps_per_second };
         let mut estimator = SpeedEstimator::new(prior);
         let mut runs = Vec::new();

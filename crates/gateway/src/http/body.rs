@@ -1,5 +1,7 @@
 //! Reading what clients send: strict JSON, with the path of what is wrong.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
@@ -194,12 +196,16 @@ pub(crate) fn idempotency_key(
 }
 
 /// `Prefer: wait=n` (RFC 7240), in seconds, at most ten minutes.
-pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<std::time::Duration> {
+pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all("prefer");
     let mut preferences = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-    let wait = preferences.find_map(|p| p.trim().strip_prefix("wait="))?;
+    let wait = preferences.find_map(|preference| {
+        // Parameters after a semicolon are none of ours.
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then_some(value)
+    })?;
     let seconds: u64 = wait.trim().trim_matches('"').parse().ok()?;
-    Some(std::time::Duration::from_secs(seconds.min(600)))
+    Some(Duration::from_secs(seconds.min(600)))
 }
 
 #[cfg(test)]
@@ -283,6 +289,7 @@ mod tests {
         let wait = |value: &str| prefer_wait(&headers("prefer", value)).map(|d| d.as_secs());
         assert_eq!(wait("respond-async, wait=10"), Some(10));
         assert_eq!(wait("wait=9999"), Some(600));
+        assert_eq!(wait("Wait = \"7\"; foo=bar"), Some(7));
         assert_eq!(wait("wait=soon"), None);
         let key = |value: &str| idempotency_key(&headers("idempotency-key", value), b"x");
         assert_eq!(key("\"k-1\"").unwrap().unwrap().key, "k-1");
