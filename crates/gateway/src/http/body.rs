@@ -8,7 +8,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use scheduling::{Seconds, Steps, TardinessPenalty};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest as _, Sha256};
 
 use super::Server;
@@ -75,17 +75,28 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let bad = |e: &serde_json::Error| {
         Problem::new(StatusCode::BAD_REQUEST, "not_json", format!("the body is not JSON: {e}"))
     };
+    // An array would be taken for the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| bad(&e))?;
+        return Err(Problem::field(".", "the body is not an object: allowed is {\"…\": …}"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         match inner.classify() {
-            serde_json::error::Category::Data => Problem::field(path, inner.to_string()),
+            serde_json::error::Category::Data => Problem::field(path, plain(&inner.to_string())),
             _ => bad(&inner),
         }
     })?;
     deserializer.end().map_err(|e| bad(&e))?;
     Ok(value)
+}
+
+/// A message without Rust's names for types.
+fn plain(message: &str) -> String {
+    let message = message.replace("expected u32", "expected a whole number from 0 to 4294967295");
+    message.replace("expected f64", "expected a number")
 }
 
 /// Turns a body into a request, with what it leaves open taken from the configuration.
@@ -252,6 +263,10 @@ mod tests {
         check("{", 400, None, &["line 1"]);
         check(r#"{"prompt":"x"}{}"#, 400, None, &["trailing"]);
         check("{}", 422, Some("."), &["missing field `prompt`"]);
+        check("[\"x\"]", 422, Some("."), &["not an object"]);
+        check("[\"x\"", 400, None, &["EOF"]);
+        check(&with(r#""seed":"7""#), 422, Some("seed"), &["\"7\"", "0 to 4294967295"]);
+        check(&with(r#""due_in_seconds":"7""#), 422, Some("due_in_seconds"), &["a number"]);
         check(r#"{"prompt":1}"#, 422, Some("prompt"), &["expected a string"]);
         check(&with(r#""colour":1"#), 422, Some("colour"), &["unknown field", "due_in_seconds"]);
         check(&with(r#""width":100"#), 422, Some("width"), &["100", "multiple of 8"]);

@@ -8,8 +8,11 @@ use serde_json::{Map, Value};
 use super::*;
 use crate::backends::client::understand;
 
-/// Faithful answers, and what each adapter makes of them.
-fn answers() -> Vec<(&'static str, Value, fn(&[u8]) -> Result<(), BackendError>)> {
+/// What an adapter makes of an answer.
+type Understand = fn(&[u8]) -> Result<(), BackendError>;
+
+/// Faithful answers of every kind.
+fn answers() -> Vec<(&'static str, Value, Understand)> {
     fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BackendError> {
         understand(bytes)
     }

@@ -4,6 +4,7 @@
 //! `ATELIER_FAULTS` sets the number of rounds, `ATELIER_SEED` the seed.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use scheduling::{Generator, Purpose};
@@ -69,7 +70,7 @@ impl Faults {
         }
         self.full.store(g.below(6) == 0, Ordering::SeqCst);
         if g.below(4) == 0 {
-            WALL.fetch_add(g.below(2_000_000_000) as i64 - 1_000_000_000, Ordering::SeqCst);
+            WALL.fetch_add(g.between(-1e9, 1e9) as i64, Ordering::SeqCst);
         }
     }
 
@@ -103,9 +104,11 @@ async fn start_all() -> (Test, Faults) {
         };
         // These two are asked again and again until the picture is there.
         let overhead = if matches!(kind, "sdcpp" | "comfyui") { 0.4 } else { 0.0 };
-        text += &format!(
+        let _ = writeln!(
+            text,
             "[[server]]\nname = \"{kind}\"\nsteps_per_second = 1000.0\n\
-             overhead_seconds = {overhead:?}\nlearn_speed = false\nbackend = {{ kind = \"{kind}\", url = \"{url}\"{more} }}\n"
+             overhead_seconds = {overhead:?}\nlearn_speed = false\n\
+             backend = {{ kind = \"{kind}\", url = \"{url}\"{more} }}"
         );
         faults.servers.push((server, Arc::default()));
     }
@@ -139,7 +142,7 @@ async fn whatever_goes_wrong_every_acknowledged_request_ends_once_and_says_how()
     let mut acknowledged = Vec::new();
     for _ in 0..rounds {
         faults.misbehave(&mut g);
-        for _ in 0..1 + g.below(3) {
+        for _ in 0..=g.below(3) {
             let body = json!({ "prompt": "x", "max_steps": 20, "due_in_seconds": 5 });
             let answer = t.post("/v1/requests", &body).await;
             if answer.status == 202 {

@@ -51,6 +51,7 @@ async fn metrics_tell_what_happened() {
         "atelier_requests_ended_total{outcome=\"completed\"} 1",
         "atelier_requests_rejected_total{reason=\"invalid_field\"} 1",
         "atelier_server_healthy{server=\"a\"} 1",
+        "atelier_decisions_total{policy=\"fixed[steps=30]\",server=\"a\",cause=\"arrival\"} 1",
         "atelier_tardiness_seconds_count{server=\"a\"} 1",
         "atelier_prediction_error_ratio_count{server=\"a\"} 1",
         "atelier_live 0",
