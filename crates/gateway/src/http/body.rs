@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
@@ -53,14 +54,18 @@ impl FromRequest<Server> for JsonBytes {
         }
         let limits = &server.handle.config.limits;
         let limit = limits.body_bytes as usize;
+        let too_large = || {
+            let detail = format!("the body could not be read whole: allowed are {limit} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+        };
+        // What announces itself as too large need not be waited for.
+        if request.body().size_hint().lower() > limit as u64 {
+            return Err(too_large());
+        }
         let read = axum::body::to_bytes(request.into_body(), limit);
         match tokio::time::timeout(limits.client_seconds.duration(), read).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(_)) => Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("the body could not be read whole: allowed are {limit} bytes"),
-            )),
+            Ok(Err(_)) => Err(too_large()),
             Err(_) => Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_too_slow",

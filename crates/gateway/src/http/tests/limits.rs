@@ -50,8 +50,14 @@ async fn clients_that_stall_are_cut_off() {
     let head = "POST /v1/requests HTTP/1.1\r\nhost: localhost\r\n";
     let half_body =
         format!("{head}content-type: application/json\r\ncontent-length: 50\r\n\r\n{{\"prompt\": ");
+    let huge = half_body.replace(": 50\r\n", ": 99999999999\r\n");
     // Nothing is answered to half a header; half a body is told why.
-    for (sent, reason) in [("", None), (head, None), (&*half_body, Some("body_too_slow"))] {
+    for (sent, reason) in [
+        ("", None),
+        (head, None),
+        (&half_body, Some((408, "body_too_slow"))),
+        (&huge, Some((413, "body_too_large"))),
+    ] {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -59,8 +65,9 @@ async fn clients_that_stall_are_cut_off() {
         end.await.unwrap_or_else(|_| panic!("still connected after {sent:?}: {answer}")).unwrap();
         match reason {
             None => assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}"),
-            Some(reason) => {
-                assert!(answer.starts_with("HTTP/1.1 408") && answer.contains(reason), "{answer}");
+            Some((status, reason)) => {
+                let status = format!("HTTP/1.1 {status}");
+                assert!(answer.starts_with(&status) && answer.contains(reason), "{answer}");
             }
         }
     }
