@@ -4,15 +4,14 @@
 //! `ATELIER_FAULTS` sets the number of rounds, `ATELIER_SEED` the seed.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use scheduling::{Generator, Purpose};
 
 use super::faults::Disk;
 use super::*;
+use crate::backends::tests::KINDS;
 use crate::backends::tests::stand_in::{Mood, Shared, stand_in};
-use crate::backends::tests::{KINDS, WORKFLOW};
 use crate::backends::{self, Backend};
 use crate::journal::{Archive as _, Filter, Reader};
 
@@ -86,8 +85,7 @@ impl Faults {
 /// A gateway in front of a server of each kind.
 async fn start_all() -> (Test, Faults) {
     let folder = tempfile::tempdir().unwrap();
-    let (journal, workflow) = (folder.path().join("journal.db"), folder.path().join("flow.json"));
-    std::fs::write(&workflow, WORKFLOW).unwrap();
+    let journal = folder.path().join("journal.db");
     let mut text = format!(
         "policy = \"greedy\"\njournal = {journal:?}\n[defaults]\nwidth = 16\nheight = 16\n\
          [limits]\nrun_seconds = 1.5\n[health]\ninterval_seconds = 0.05\nsuccesses = 1\n"
@@ -95,21 +93,7 @@ async fn start_all() -> (Test, Faults) {
     let mut faults = Faults::default();
     for kind in KINDS {
         let (server, url) = stand_in().await;
-        let more = match kind {
-            "comfyui" => format!(
-                ", workflow = {workflow:?}, inputs = {{ prompt = \"6.text\", seed = \"3.seed\", \
-                 steps = \"3.steps\", width = \"5.width\", height = \"5.height\" }}"
-            ),
-            _ => String::new(),
-        };
-        // These two are asked again and again until the picture is there.
-        let overhead = if matches!(kind, "sdcpp" | "comfyui") { 0.4 } else { 0.0 };
-        let _ = writeln!(
-            text,
-            "[[server]]\nname = \"{kind}\"\nsteps_per_second = 1000.0\n\
-             overhead_seconds = {overhead:?}\nlearn_speed = false\n\
-             backend = {{ kind = \"{kind}\", url = \"{url}\"{more} }}"
-        );
+        text += &real_server(kind, &url, folder.path());
         faults.servers.push((server, Arc::default()));
     }
     let config = Config::parse("chaos.toml", &text).unwrap();

@@ -1,6 +1,8 @@
 //! Whatever goes wrong around it, a request that was acknowledged ends once and says how.
 
 use super::*;
+use crate::backends::tests::stand_in::{Mood, stand_in};
+use crate::journal::{Archive as _, Reader};
 
 #[tokio::test]
 async fn whatever_a_backend_does_the_request_is_run_elsewhere() {
@@ -165,4 +167,44 @@ async fn a_clock_that_jumps_changes_nothing_for_requests_under_way() {
     }
     let metrics = String::from_utf8(t.get("/metrics").await.body.to_vec()).unwrap();
     assert!(metrics.contains("atelier_clock_drift_seconds -5392"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_run_that_was_under_way_at_a_crash_is_found_again_where_it_runs() {
+    for (kind, submitting) in [("sdcpp", "/sdcpp/v1/img_gen"), ("comfyui", "/prompt")] {
+        let folder = tempfile::tempdir().unwrap();
+        let (stand_in, url) = stand_in().await;
+        let journal = folder.path().join("journal.db");
+        let text = format!(
+            "journal = {journal:?}\n[defaults]\nwidth = 16\nheight = 16\n{}",
+            real_server(kind, &url, folder.path())
+        );
+        let start = || {
+            let config = Config::parse("crash.toml", &text).unwrap();
+            let gateway = Gateway::start(config, World::real(Arc::new(rules))).unwrap();
+            (router(gateway.handle.clone()), gateway)
+        };
+        let (router, gateway) = start();
+        let t = Test { router, gateway, scripts: Vec::new(), folder, key: None };
+        t.ready().await;
+        *stand_in.mood.lock().unwrap() = Mood::Hang;
+        let accepted = t.post("/v1/requests", &red()).await;
+        let path = accepted.headers["location"].to_str().unwrap().to_string();
+        // Until the journal knows by which name it runs there.
+        let reader = Reader::open(&journal).unwrap();
+        let named = || reader.unfinished().unwrap().into_iter().find_map(|u| u.open?.ticket);
+        while named().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let Test { gateway, folder, .. } = t;
+        gateway.stop(Duration::ZERO).await;
+        *stand_in.mood.lock().unwrap() = Mood::Faithful;
+        let (router, gateway) = start();
+        let t = Test { router, gateway, scripts: Vec::new(), folder, key: None };
+        let done = t.send(Method::GET, &path, &[("prefer", "wait=60")], &Value::Null).await.json();
+        assert_eq!((&done["state"], &done["result"]["attempts"]), (&json!("completed"), &json!(1)));
+        let seen = stand_in.seen.lock().unwrap();
+        let submitted = seen.iter().filter(|(path, _)| path == submitting).count();
+        assert_eq!(submitted, 1, "{kind} paints it once");
+    }
 }

@@ -10,6 +10,7 @@ mod parsers;
 mod requests;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+use crate::backends::tests::WORKFLOW;
 use crate::backends::{Backend, BackendError, Cancelled, Job, Watcher, picture};
 use crate::config::Config;
 use crate::gateway::{Gateway, World, rules};
@@ -126,6 +128,26 @@ async fn start_with(
     let test = Test { router, gateway, scripts, folder, key: None };
     test.ready().await;
     test
+}
+
+/// A server of some kind at this address, in the configuration.
+fn real_server(kind: &str, url: &str, folder: &Path) -> String {
+    let workflow = folder.join("workflow.json");
+    std::fs::write(&workflow, WORKFLOW).unwrap();
+    let more = match kind {
+        "comfyui" => format!(
+            ", workflow = {workflow:?}, inputs = {{ prompt = \"6.text\", seed = \"3.seed\", \
+             steps = \"3.steps\", width = \"5.width\", height = \"5.height\" }}"
+        ),
+        _ => String::new(),
+    };
+    // These two are asked again and again until the picture is there.
+    let overhead = if matches!(kind, "sdcpp" | "comfyui") { 0.4 } else { 0.0 };
+    format!(
+        "[[server]]\nname = \"{kind}\"\nsteps_per_second = 1000.0\n\
+         overhead_seconds = {overhead:?}\nlearn_speed = false\n\
+         backend = {{ kind = \"{kind}\", url = \"{url}\"{more} }}\n"
+    )
 }
 
 async fn start(extra: &str) -> Test {

@@ -114,8 +114,8 @@ async fn what_turns_out_to_be_unusable_is_refused_at_its_line_and_nothing_is_sta
     let folder = tempfile::tempdir().unwrap();
     let journal = folder.path().join("journal.db");
     let flow = folder.path().join("flow.json");
-    std::fs::write(&flow, crate::backends::tests::WORKFLOW).unwrap();
-    let comfyui = |workflow: &std::path::Path, steps: &str| {
+    std::fs::write(&flow, WORKFLOW).unwrap();
+    let comfyui = |workflow: &Path, steps: &str| {
         format!(
             "journal = {journal:?}\n[[server]]\nname = \"a\"\nsteps_per_second = 1.0\n\
              [server.backend]\nkind = \"comfyui\"\nurl = \"http://h:1\"\nworkflow = {workflow:?}\n\
