@@ -5,7 +5,7 @@ use std::time::Duration;
 use scheduling::{Seconds, Steps};
 use thiserror::Error;
 use tokio::time::Instant;
-use toml_edit::{DocumentMut, value};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use crate::backends::{BackendError, Job, Watcher, picture};
 use crate::config::Config;
@@ -53,7 +53,7 @@ pub async fn calibrate(
     for server in &config.servers {
         let name = server.name.get_ref().clone();
         let failed = |problem: String| CalibrationError { server: name.clone(), problem };
-        let backend = backends(server, config).map_err(failed)?;
+        let backend = backends(server, config).map_err(|e| failed(e.to_string()))?;
         let prior = Speed { overhead: server.overhead_seconds, rate: server.steps_per_second };
         let mut estimator = SpeedEstimator::new(prior);
         let mut runs = Vec::new();
@@ -110,20 +110,32 @@ impl Watcher for Silent {
 /// stays as it is.
 ///
 /// # Errors
-/// A message, if the text is not TOML.
+/// A message, if the text is not TOML or a server is not in it as `[[server]]`.
 pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
     let mut document: DocumentMut =
         text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
-    let servers = document.get_mut("server").and_then(|item| item.as_array_of_tables_mut());
-    for table in servers.into_iter().flat_map(|tables| tables.iter_mut()) {
-        let name = table.get("name").and_then(|name| name.as_str()).unwrap_or("");
-        let Some(found) = measured.iter().find(|m| m.server == name) else { continue };
-        let round = |number: f64| (number * 1e4).round() / 1e4;
-        let Speed { overhead, rate } = found.speed;
-        table["steps_per_second"] = value(round(rate.steps_per_second()).max(1e-3));
-        table["overhead_seconds"] = value(round(overhead.seconds()));
+    for Measured { server, speed: Speed { overhead, rate }, .. } in measured {
+        let servers = document.get_mut("server").and_then(Item::as_array_of_tables_mut);
+        let mut tables = servers.into_iter().flat_map(ArrayOfTables::iter_mut);
+        let named = |table: &&mut Table| {
+            table.get("name").and_then(Item::as_str).is_some_and(|name| name == server)
+        };
+        let table = tables.find(named).ok_or_else(|| {
+            format!("{server:?} is nowhere to be written: every server must be a [[server]]")
+        })?;
+        put(table, "steps_per_second", rate.steps_per_second().max(1e-3));
+        put(table, "overhead_seconds", overhead.seconds());
     }
     Ok(document.to_string())
+}
+
+/// Puts a rounded number in place of the one before, between the same comments.
+fn put(table: &mut Table, key: &str, number: f64) {
+    let mut new = Value::from((number * 1e4).round() / 1e4);
+    if let Some(old) = table.get(key).and_then(Item::as_value) {
+        *new.decor_mut() = old.decor().clone();
+    }
+    table.insert(key, Item::Value(new));
 }
 
 #[cfg(test)]
@@ -175,5 +187,11 @@ mod tests {
         let comment = before.lines().next().unwrap();
         assert!(after.starts_with(comment), "comments stay");
         assert!(write_into("[[", &[]).is_err());
+        // Comments beside what is replaced stay as well.
+        let guess = before.replace("= 18.0", "= 18.0 # a guess");
+        let after = write_into(&guess, &measured).unwrap();
+        assert!(after.contains(" # a guess\n") && !after.contains("18.0"), "{after}");
+        let inline = "server = [{ name = \"master\" }]";
+        assert!(write_into(inline, &measured).unwrap_err().contains("[[server]]"));
     }
 }

@@ -1,19 +1,19 @@
 //! The configuration: one TOML file, read whole or refused with file, line, key and what to write.
 
 use std::net::SocketAddr;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use scheduling::{Objective, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty};
 use serde::Deserialize;
-use thiserror::Error;
 use toml::Spanned;
 
 use crate::backends::demo::Method;
 
 mod check;
+mod read;
 mod value;
 
+pub use read::ConfigError;
 pub use value::{Digest, Side, Span};
 
 /// What the operator wants.
@@ -26,6 +26,9 @@ pub struct Config {
     /// File of the journal.
     #[serde(default = "default_journal")]
     pub journal: PathBuf,
+    /// Authorities that servers behind `https://` are trusted by, beside the system's: a PEM file.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// Who decides.
     #[serde(default = "default_policy")]
     pub policy: PolicyName,
@@ -53,6 +56,9 @@ pub struct Config {
     /// Who may use the gateway. Without keys it is whoever reaches the loopback interface.
     #[serde(default, rename = "key")]
     pub keys: Vec<KeyConfig>,
+    /// Where all of this stands.
+    #[serde(skip)]
+    source: read::Source,
 }
 
 /// Objective and quality curve.
@@ -201,7 +207,7 @@ pub enum BackendConfig {
     },
     /// AUTOMATIC1111's web UI, started with `--api`.
     Automatic1111 {
-        /// `http://HOST:PORT`
+        /// `http://HOST:PORT` or `https://HOST:PORT`
         url: String,
         /// `USER:PASSWORD`, if it was started with `--api-auth`.
         login: Option<String>,
@@ -215,7 +221,7 @@ pub enum BackendConfig {
     },
     /// stable-diffusion.cpp's `sd-server`.
     Sdcpp {
-        /// `http://HOST:PORT`
+        /// `http://HOST:PORT` or `https://HOST:PORT`
         url: String,
         /// Name of a sampling method; the server's default otherwise.
         sampler: Option<String>,
@@ -225,7 +231,7 @@ pub enum BackendConfig {
     },
     /// A server that speaks OpenAI's Images API and takes `num_inference_steps` and `seed`.
     Openai {
-        /// `http://HOST:PORT`, without `/v1`.
+        /// `http://HOST:PORT` or `https://HOST:PORT`, without `/v1`.
         url: String,
         /// API key.
         key: Option<String>,
@@ -234,7 +240,7 @@ pub enum BackendConfig {
     },
     /// ComfyUI.
     Comfyui {
-        /// `http://HOST:PORT`
+        /// `http://HOST:PORT` or `https://HOST:PORT`
         url: String,
         /// File of the workflow in API format.
         workflow: PathBuf,
@@ -309,66 +315,10 @@ fn yes() -> bool {
     true
 }
 
-/// A configuration that cannot be used. Nothing was started.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("{file}: {problem}")]
-    File {
-        /// Its path.
-        file: String,
-        /// What the system says.
-        problem: String,
-    },
-    /// A key or its value is wrong.
-    #[error("{file}:{line}: {problem}")]
-    Line {
-        /// Path of the file.
-        file: String,
-        /// Line, from 1.
-        line: usize,
-        /// The key, what is wrong with it and what to write.
-        problem: String,
-    },
-}
-
 impl Config {
     /// The configuration of `--demo`: three painters of different speed.
     pub fn demo() -> Self {
         Self::parse("demo.toml", include_str!("demo.toml")).expect("it is tested")
-    }
-
-    /// Reads a file.
-    ///
-    /// # Errors
-    /// [`ConfigError`] with file, line and key.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ConfigError::File { file: file.clone(), problem: e.to_string() })?;
-        Self::parse(&file, &text)
-    }
-
-    /// Reads the text of `file`.
-    ///
-    /// # Errors
-    /// [`ConfigError`] with file, line and key.
-    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
-        let before = |span: &Range<usize>| &text[..span.start.min(text.len())];
-        let at = |span: Range<usize>, problem: String| ConfigError::Line {
-            file: file.into(),
-            line: 1 + before(&span).matches('\n').count(),
-            problem,
-        };
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let span = error.span().unwrap_or(0..0);
-            let line = before(&span).rfind('\n').map_or(0, |i| i + 1);
-            let key = text[line..].lines().next().unwrap_or("").trim();
-            let shown = if key.is_empty() { String::new() } else { format!("`{key}`: ") };
-            at(span, format!("{shown}{}", error.message().trim_end()))
-        })?;
-        config.check().map_err(|misfit| at(misfit.place(text), misfit.problem))?;
-        Ok(config)
     }
 
     /// The objective that the configuration was checked for.

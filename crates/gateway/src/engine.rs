@@ -6,6 +6,8 @@
 
 mod effects;
 mod gauges;
+mod restart;
+mod runs;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,14 +19,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::BackendError;
 use crate::config::Config;
-use crate::health::{HealthCounter, Turn};
-use crate::journal::{Accepted, CompletedRun, EndEntry, Record, Report, Unfinished, Writer};
+use crate::health::HealthCounter;
+use crate::journal::{Accepted, EndEntry, Record, Report, Writer};
 use crate::metrics::{self, Metrics};
 use crate::scheduler::{
-    Administration, Gate, Order, Quote, Rejection, RequestId, Run, RunId, Scheduler, Speed,
-    Standing,
+    Administration, Gate, Order, Quote, Rejection, RequestId, RunId, Scheduler, Standing,
 };
 use crate::speed::SpeedEstimator;
 use crate::status::{Phase, Refusal, ServerView, Status};
@@ -39,8 +39,10 @@ pub(crate) enum Message {
     Watch { id: RequestId, reply: oneshot::Sender<Option<watch::Receiver<Status>>> },
     Cancel { id: RequestId, reply: oneshot::Sender<bool> },
     Servers { reply: oneshot::Sender<Vec<ServerView>> },
+    Ready { reply: oneshot::Sender<Result<(), Refusal>> },
     Administer { server: String, state: Administration, reply: oneshot::Sender<bool> },
     Policy { name: Arc<str>, policy: Box<dyn Policy>, reply: oneshot::Sender<()> },
+    Policies { reply: oneshot::Sender<(Arc<str>, Option<Arc<str>>)> },
     Gauges { reply: oneshot::Sender<()> },
     Close { reply: oneshot::Sender<()> },
 }
@@ -131,40 +133,6 @@ impl Engine {
         }
     }
 
-    /// Takes back what the journal holds unfinished. A run that was under way is looked up.
-    pub(crate) fn restore(&mut self, unfinished: Vec<Unfinished>) {
-        let now = self.timeline.now();
-        for Unfinished { accepted, attempts, failures, open } in unfinished {
-            let order = accepted.order.clone();
-            self.track(Arc::new(accepted), None);
-            let server = open
-                .as_ref()
-                .and_then(|run| self.servers.iter().position(|server| server.name == run.server));
-            let (Some(open), Some(server)) = (open, server) else {
-                self.scheduler.restore(order, attempts, failures);
-                continue;
-            };
-            let id = RunId { request: order.id, attempt: attempts };
-            let run =
-                Run { id, server, steps: open.steps, start: open.start, service: open.service };
-            self.tickets.extend(open.ticket.map(|ticket| (id, ticket)));
-            self.scheduler.restore_running(now, order, run, failures);
-        }
-        self.carry_out();
-    }
-
-    /// Learns from runs before the start.
-    pub(crate) fn relearn(&mut self, server: usize, runs: Vec<CompletedRun>) {
-        let reference = f64::from(self.reference_pixels);
-        let Some(estimator) = &mut self.servers[server].estimator else { return };
-        for run in runs {
-            estimator.observe(run.steps, f64::from(run.pixels) / reference, run.took);
-        }
-        if let Some(learned) = estimator.estimate() {
-            self.scheduler.server_speed(self.timeline.now(), server, learned);
-        }
-    }
-
     /// Runs until closed and everything that must be written is.
     pub(crate) async fn run(
         mut self,
@@ -227,6 +195,9 @@ impl Engine {
             Message::Servers { reply } => {
                 let _ = reply.send(self.views(now));
             }
+            Message::Ready { reply } => {
+                let _ = reply.send(self.ready());
+            }
             Message::Administer { server, state, reply } => {
                 let index = self.servers.iter().position(|s| *s.name == *server);
                 if let Some(index) = index {
@@ -239,6 +210,9 @@ impl Engine {
                 self.scheduler.set_policy(policy);
                 self.policy = name;
                 let _ = reply.send(());
+            }
+            Message::Policies { reply } => {
+                let _ = reply.send((self.policy.clone(), self.shadow_policy.clone()));
             }
             Message::Gauges { reply } => {
                 self.gauges(now);
@@ -329,87 +303,6 @@ impl Engine {
         }
     }
 
-    fn finished(
-        &mut self,
-        now: Time,
-        server: usize,
-        id: RunId,
-        result: Result<Bytes, BackendError>,
-    ) {
-        self.aborts.remove(&id);
-        let run = self.scheduler.servers()[server].occupancy.run().filter(|r| r.id == id).copied();
-        match result {
-            Ok(png) => {
-                self.health(now, server, None);
-                if let Some(run) = run {
-                    self.learn(now, run);
-                }
-                self.picture = Some(png);
-                self.scheduler.completed(now, id);
-                self.carry_out();
-                self.picture = None;
-            }
-            Err(BackendError::Unknown) => self.scheduler.lost(now, id),
-            Err(BackendError::Cancelled) => self.scheduler.failed(now, id, "cancelled"),
-            Err(error) => {
-                let name = self.servers[server].name.clone();
-                let reason = format!("server {name} {error}");
-                tracing::warn!(run = %id, server = %name, %error, "a run failed");
-                self.metrics.add(metrics::RUN_FAILURES, &[("server", &name)], 1.0);
-                self.writer.append(Record::RunFailed { run: id, at: now, reason: reason.clone() });
-                // The server goes first, so that the request is not sent back to it.
-                if error.blames_server() {
-                    self.health(now, server, Some(&error));
-                }
-                self.scheduler.failed(now, id, &reason);
-            }
-        }
-    }
-
-    /// A probe or a run says something about a server's health.
-    fn health(&mut self, now: Time, server: usize, error: Option<&BackendError>) {
-        let attached = &mut self.servers[server];
-        let turn = match error {
-            None => attached.health.succeeded(),
-            Some(error) => attached.health.failed(error.is_unreachable()),
-        };
-        attached.trouble = error.map(ToString::to_string);
-        match turn {
-            Some(Turn::Up) => {
-                tracing::info!(server = %attached.name, "the server is healthy");
-                self.scheduler.server_up(now, server);
-            }
-            Some(Turn::Down) => {
-                let why = attached.trouble.as_deref().unwrap_or("");
-                tracing::warn!(server = %attached.name, why, "the server is unhealthy");
-                self.scheduler.server_down(now, server);
-            }
-            None => {}
-        }
-    }
-
-    /// Compares a completed run with its prediction and corrects the server's speed.
-    fn learn(&mut self, now: Time, run: Run) {
-        let attached = &mut self.servers[run.server];
-        let labels = [("server", &*attached.name)];
-        let took = now - run.start;
-        self.metrics.observe(metrics::SERVICE, &labels, took.seconds());
-        if run.service > Seconds::ZERO {
-            let error = took.seconds() / run.service.seconds() - 1.0;
-            self.metrics.observe(metrics::PREDICTION_ERROR, &labels, error);
-        }
-        let Some(tracked) = self.live.get(&run.id.request) else { return };
-        let pixels = tracked.view.borrow().accepted.order.pixels;
-        let size = f64::from(pixels) / f64::from(self.reference_pixels);
-        let learned = attached.estimator.as_mut().and_then(|e| e.observe(run.steps, size, took));
-        let current = self.scheduler.servers()[run.server].speed;
-        if let Some(learned) = learned
-            && differs(learned, current)
-        {
-            self.scheduler.server_speed(now, run.server, learned);
-        }
-    }
-
     fn report(&mut self, now: Time, report: Report) {
         match report {
             Report::Accepted(id) => {
@@ -454,11 +347,4 @@ impl Engine {
             tracked.view.send_modify(change);
         }
     }
-}
-
-/// Whether a change of speed is worth mentioning.
-fn differs(a: Speed, b: Speed) -> bool {
-    let typical = Config::typical_steps();
-    let [a, b] = [a, b].map(|speed| speed.service_time(typical, 1.0).seconds());
-    (a / b - 1.0).abs() > 0.02
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::backends::{self, Backend};
-use crate::config::{Config, ServerConfig};
+use crate::config::{Config, ConfigError, ServerConfig};
 use crate::engine::{Attached, Engine, Event, Message};
 use crate::handle::Handle;
 use crate::health::HealthCounter;
@@ -26,7 +26,7 @@ pub type PolicyFactory =
 
 /// Connects to what stands behind a server.
 pub type BackendFactory =
-    Arc<dyn Fn(&ServerConfig, &Config) -> Result<Arc<dyn Backend>, String> + Send + Sync>;
+    Arc<dyn Fn(&ServerConfig, &Config) -> Result<Arc<dyn Backend>, ConfigError> + Send + Sync>;
 
 /// What surrounds a gateway; tests put other things in place.
 pub struct World {
@@ -67,17 +67,9 @@ pub enum StartError {
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A policy cannot be built.
-    #[error("policy {0}")]
-    Policy(String),
-    /// A backend cannot be set up.
-    #[error("server {server}: {problem}")]
-    Backend {
-        /// Which.
-        server: String,
-        /// What is wrong.
-        problem: String,
-    },
+    /// Something in the configuration cannot be used, such as a checkpoint that is not there.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The listener does not work.
     #[error("listening: {0}")]
     Listen(#[from] std::io::Error),
@@ -106,31 +98,29 @@ impl Gateway {
     /// # Panics
     /// Outside a Tokio runtime.
     pub fn start(config: Config, world: World) -> Result<Self, StartError> {
+        // What the configuration may have wrong comes before anything is written.
+        let policies = Policies { factory: world.policies, seed: config.seed };
+        let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
+        let policy = build("policy", &config.policy)?;
+        let shadow = config.shadow_policy.as_ref().map(|name| build("shadow_policy", name));
+        let shadow = shadow.transpose()?;
+        let connect = |server| (world.backends)(server, &config);
+        let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
         let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
         let archive = Arc::new(Reader::open(&config.journal)?);
         let origin = sqlite.origin();
         let timeline = Timeline::resume(origin, archive.last()?, world.wall);
-        let policies = Policies { factory: world.policies, seed: config.seed };
         let mut scheduler = Scheduler::new(
             config.servers.iter().map(spec).collect(),
             config.objective(),
-            policies.build(&config.policy)?,
+            policy,
             Limits {
                 waiting: config.limits.waiting as usize,
                 attempts: config.limits.attempts,
                 reference_pixels: config.reference_pixels(),
             },
         );
-        let shadow = config.shadow_policy.as_ref().map(|name| policies.build(name));
-        scheduler.set_shadow(shadow.transpose()?);
-
-        let mut connected = Vec::new();
-        for server in &config.servers {
-            let backend = (world.backends)(server, &config).map_err(|problem| {
-                StartError::Backend { server: server.name.get_ref().clone(), problem }
-            })?;
-            connected.push(backend);
-        }
+        scheduler.set_shadow(shadow);
         let (events, event_inbox) = mpsc::unbounded_channel();
         let journal_events = events.clone();
         let (writer, written) = Writer::spawn((world.journal)(sqlite), move |report| {
@@ -240,8 +230,7 @@ pub(crate) struct Policies {
 }
 
 impl Policies {
-    pub(crate) fn build(&self, name: &PolicyName) -> Result<Box<dyn Policy>, StartError> {
-        let generator = Generator::new(self.seed, Purpose::Policy, 0);
-        (self.factory)(name, generator).map_err(StartError::Policy)
+    pub(crate) fn build(&self, name: &PolicyName) -> Result<Box<dyn Policy>, String> {
+        (self.factory)(name, Generator::new(self.seed, Purpose::Policy, 0))
     }
 }

@@ -66,8 +66,12 @@ impl Handle {
     /// # Errors
     /// [`Unavailable`]
     pub async fn status(&self, id: RequestId) -> Result<Option<Status>, Unavailable> {
-        if let Some(live) = self.ask(|reply| Message::Status { id, reply }).await? {
-            return Ok(Some(live));
+        match self.ask(|reply| Message::Status { id, reply }).await {
+            Ok(Some(live)) => return Ok(Some(live)),
+            Ok(None) => {}
+            // It has stopped: the journal has the last word.
+            Err(_) if self.messages.is_closed() => {}
+            Err(error) => return Err(error),
         }
         let entry = self.read(move |archive| archive.find(id)).await?;
         Ok(entry.map(Status::from))
@@ -114,6 +118,14 @@ impl Handle {
         self.ask(|reply| Message::Servers { reply }).await
     }
 
+    /// Whether a request would be taken in, if there were room for it.
+    ///
+    /// # Errors
+    /// [`Refusal`], as a submission would be refused.
+    pub async fn ready(&self) -> Result<(), Refusal> {
+        self.ask(|reply| Message::Ready { reply }).await.unwrap_or(Err(Refusal::Busy))
+    }
+
     /// Takes a server in or out; false if there is none of that name.
     ///
     /// # Errors
@@ -126,6 +138,14 @@ impl Handle {
         self.ask(|reply| Message::Administer { server, state, reply }).await
     }
 
+    /// Names of the policy that decides and of the one whose decisions are only written down.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub async fn policies(&self) -> Result<(Arc<str>, Option<Arc<str>>), Unavailable> {
+        self.ask(|reply| Message::Policies { reply }).await
+    }
+
     /// Builds the policy anew, which reads a checkpoint again, and puts it in place.
     ///
     /// # Errors
@@ -134,9 +154,7 @@ impl Handle {
         let policies = self.policies.clone();
         let text = name.to_string();
         let built = tokio::task::spawn_blocking(move || policies.build(&name)).await;
-        let policy = built
-            .map_err(|error| Unavailable(error.to_string()))?
-            .map_err(|error| Unavailable(error.to_string()))?;
+        let policy = built.map_err(|error| Unavailable(error.to_string()))?.map_err(Unavailable)?;
         self.ask(|reply| Message::Policy { name: text.into(), policy, reply }).await
     }
 

@@ -47,8 +47,11 @@ pub async fn run(
     let gateway = Gateway::start(config, world)?;
     let router = http::router(gateway.handle.clone());
     tracing::info!(address = %listener.local_addr()?, "serving");
-    http::serve(listener, router, &limits, shutdown).await;
-    gateway.stop(limits.shutdown_seconds.duration()).await;
+    let connections = http::serve(listener, router, &limits, shutdown).await;
+    let grace = limits.shutdown_seconds.duration();
+    // Runs finish while clients wait for them; whoever waits for more is told how it stands.
+    let patience = grace + limits.client_seconds.duration();
+    tokio::join!(gateway.stop(grace), connections.finish(patience));
     tracing::info!("stopped");
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(crate) const ACCEPTED: Metric =
 pub(crate) const ENDED: Metric =
     counter("atelier_requests_ended_total", "Requests that ended, by outcome");
 pub(crate) const REJECTED: Metric =
-    counter("atelier_requests_rejected_total", "Requests not accepted, by reason");
+    counter("atelier_requests_rejected_total", "Refusals, by reason");
 pub(crate) const DECISIONS: Metric =
     counter("atelier_decisions_total", "Decisions by policy, server and cause");
 pub(crate) const SHADOW_DECISIONS: Metric = counter(

@@ -1,26 +1,36 @@
-//! One trace through the queue model that the simulator drives and through a whole gateway with
-//! ideal backends and paused time gives the same decisions at the same times.
+//! Invariant 3: one trace through the simulator and through a whole gateway with ideal backends and
+//! paused time gives the same decisions at the same times.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::Recipe;
 use async_trait::async_trait;
 use bytes::Bytes;
 use scheduling::{
-    Cluster, Generator, PolicyName, Purpose, Queues, Request, Row, Seconds, Server, Steps,
-    TardinessPenalty, Time,
+    Cluster, Generator, Instance, Objective, PolicyName, Purpose, Request, Seconds, Server,
+    StepRate, Steps, Time,
 };
+use simulation::{Episode, Scenario, simulate};
 
 use crate::backends::{Backend, BackendError, Cancelled, Job, Watcher, picture};
 use crate::config::Config;
-use crate::gateway::{Gateway, World, rules};
+use crate::gateway::{Gateway, PolicyFactory, World};
 use crate::journal::{Accepted, Spec};
 use crate::scheduler::{Order, RequestId, StepBounds};
 use crate::status::Phase;
 use crate::timeline::WallClock;
 
-/// Takes exactly as long as predicted. All times are multiples of 1/8 s, which are exact both in
-/// floating point and in the timer's milliseconds.
+/// Requests of the trace.
+const REQUESTS: usize = 150;
+/// Steps per second. With times in multiples of [`GRID`] all sums are exact, both in floating point
+/// and in the timer's milliseconds.
+const RATES: [f64; 6] = [8.0, 8.0, 4.0, 4.0, 2.0, 1.0];
+const OVERHEAD: f64 = 0.25;
+const GRID: f64 = 0.125;
+
+/// Takes exactly as long as predicted.
 struct Ideal {
     steps_per_second: f64,
 }
@@ -28,7 +38,7 @@ struct Ideal {
 #[async_trait]
 impl Backend for Ideal {
     async fn generate(&self, job: &Job, _: &dyn Watcher) -> Result<Bytes, BackendError> {
-        let seconds = f64::from(job.steps.get()) / self.steps_per_second;
+        let seconds = OVERHEAD + f64::from(job.steps.get()) / self.steps_per_second;
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
         Ok(picture::encode(&[0; 3 * 8 * 8], 8, 8).into())
     }
@@ -40,48 +50,50 @@ impl Backend for Ideal {
     }
 }
 
-const RATES: [f64; 3] = [8.0, 4.0, 2.0];
-
 fn at(seconds: f64) -> Time {
     Time::new(seconds).unwrap()
 }
 
-/// Arrivals and due times, in seconds.
-fn trace() -> Vec<Request> {
-    let mut g = Generator::new(11, Purpose::Arrival, 0);
-    let mut now = 8.0;
-    (0..60)
-        .map(|_| {
-            now += g.below(40) as f64 / 8.0;
-            let due = now + (1 + g.below(160)) as f64 / 8.0;
-            let penalty = TardinessPenalty::ALL[g.below(3)];
-            Request { arrival: at(now), due: at(due), penalty }
-        })
-        .collect()
-}
-
-fn simulate(policy: &PolicyName, trace: &[Request], config: &Config) -> Vec<Row> {
-    let servers = config.servers.iter().map(|s| Server {
-        name: s.name.get_ref().clone(),
-        step_rate: s.steps_per_second,
-        overhead: Seconds::ZERO,
+/// One request per second, more than these servers can do, with all times moved onto the grid.
+fn contended() -> Instance {
+    let toml = include_str!("../../../scenarios/contended.toml");
+    let drawn = Scenario::from_toml(toml).unwrap().instance(11, Episode::Evaluation(0));
+    // The gateway has been up for a while when the first request arrives.
+    let snap = |time: Time| 8.0 + (time.seconds() / GRID).round() * GRID;
+    let requests = drawn.requests().iter().take(REQUESTS).map(|request| {
+        let arrival = snap(request.arrival);
+        let due = snap(request.due).max(arrival + GRID);
+        Request { arrival: at(arrival), due: at(due), penalty: request.penalty }
+    });
+    let servers = RATES.iter().enumerate().map(|(index, &rate)| Server {
+        name: format!("s{index}"),
+        step_rate: StepRate::new(rate).unwrap(),
+        overhead: Seconds::of(OVERHEAD),
     });
     let cluster = Cluster::new(servers.collect()).unwrap();
-    let objective = config.objective();
-    let mut policy = policy.rule(Generator::new(0, Purpose::Policy, 0)).unwrap();
-    let mut queues = Queues::new(cluster.len());
-    let row = |(index, request): (usize, &Request)| {
-        let now = request.arrival;
-        queues.arrive(request);
-        let decision = policy.decide(&queues.observe(now, request, &cluster, &objective));
-        let execution = queues.dispatch(now, decision, &cluster);
-        Row::new(index, request, decision, execution, &objective)
-    };
-    trace.iter().enumerate().map(row).collect()
+    Instance::new(cluster, requests.collect(), Objective::default()).unwrap()
 }
 
-async fn serve(trace: &[Request], config: Config) -> Vec<(usize, u32, f64, f64)> {
-    let mut world = World::real(Arc::new(rules));
+/// Any policy, with checkpoints from the repository.
+fn policies(cluster: Cluster) -> PolicyFactory {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    Arc::new(move |name, generator| {
+        let recipe = Recipe::load_from(&root, name).map_err(|error| error.to_string())?;
+        recipe.policy(&cluster, generator).map_err(|error| error.to_string())
+    })
+}
+
+/// Server, steps, start and finish of every request.
+type Schedule = Vec<(usize, u32, f64, f64)>;
+
+fn simulated(instance: &Instance, name: &PolicyName, policies: &PolicyFactory) -> Schedule {
+    let mut policy = policies(name, Generator::new(0, Purpose::Policy, 0)).unwrap();
+    let rows = simulate(instance, &mut *policy);
+    rows.iter().map(|row| (row.server, row.steps, row.start, row.finish)).collect()
+}
+
+async fn served(instance: &Instance, config: Config, policies: PolicyFactory) -> Schedule {
+    let mut world = World::real(policies);
     // Time begins at 0 and stays on the grid.
     world.wall = WallClock(|| 0.0);
     world.backends = Arc::new(|server, _| {
@@ -91,7 +103,7 @@ async fn serve(trace: &[Request], config: Config) -> Vec<(usize, u32, f64, f64)>
     let gateway = Gateway::start(config.clone(), world).unwrap();
     let handle = gateway.handle.clone();
     let mut ids = Vec::new();
-    for request in trace {
+    for request in instance.requests() {
         let wait = request.arrival - handle.timeline.now();
         tokio::time::sleep(Duration::from_secs_f64(wait.seconds())).await;
         assert_eq!(handle.timeline.now(), request.arrival, "on the grid");
@@ -126,28 +138,43 @@ async fn serve(trace: &[Request], config: Config) -> Vec<(usize, u32, f64, f64)>
     found
 }
 
+fn config(policy: &str, journal: &Path) -> Config {
+    let servers = RATES.iter().enumerate().map(|(index, rate)| {
+        format!(
+            "[[server]]\nname = \"s{index}\"\nsteps_per_second = {rate:?}\n\
+             overhead_seconds = {OVERHEAD}\nlearn_speed = false\nbackend = {{ kind = \"demo\" }}\n"
+        )
+    });
+    let text = format!(
+        "policy = \"{policy}\"\njournal = \"{}\"\n[defaults]\nwidth = 8\nheight = 8\n\
+         [limits]\nrun_seconds = 1000\n{}",
+        journal.display(),
+        servers.collect::<String>()
+    );
+    Config::parse("parity.toml", &text).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_gateway_decides_what_the_simulator_decides() {
-    let trace = trace();
-    for policy in ["greedy", "greedy[ties=fastest]", "myopic", "random", "fixed"] {
+    let instance = contended();
+    let policies = policies(instance.cluster().clone());
+    let mut waited = 0;
+    for policy in [
+        "greedy",
+        "greedy[ties=fastest]",
+        "myopic",
+        "random[steps=12]",
+        "fixed[steps=9]",
+        "priced",
+        "agent[models/universal]",
+        "agent[models/universal,cap=30]",
+    ] {
         let folder = tempfile::tempdir().unwrap();
-        let servers = RATES.iter().enumerate().map(|(index, rate)| {
-            format!(
-                "[[server]]\nname = \"s{index}\"\nsteps_per_second = {rate:?}\n\
-                 learn_speed = false\nbackend = {{ kind = \"demo\" }}\n"
-            )
-        });
-        let text = format!(
-            "policy = \"{policy}\"\njournal = \"{}\"\n[defaults]\nwidth = 8\nheight = 8\n\
-             [limits]\nrun_seconds = 1000\n{}",
-            folder.path().join("journal.db").display(),
-            servers.collect::<String>()
-        );
-        let config = Config::parse("parity.toml", &text).unwrap();
-        let expected: Vec<_> = simulate(&config.policy, &trace, &config)
-            .iter()
-            .map(|row| (row.server, row.steps, row.start, row.finish))
-            .collect();
-        assert_eq!(serve(&trace, config).await, expected, "{policy}");
+        let config = config(policy, &folder.path().join("journal.db"));
+        let expected = simulated(&instance, &config.policy, &policies);
+        let arrivals = instance.requests().iter().map(|request| request.arrival.seconds());
+        waited += expected.iter().zip(arrivals).filter(|(run, arrival)| run.2 > *arrival).count();
+        assert_eq!(served(&instance, config, policies.clone()).await, expected, "{policy}");
     }
+    assert!(waited > REQUESTS, "contended: {waited} requests had to wait");
 }

@@ -52,7 +52,7 @@ async fn serve(mut config: Config, arguments: &Arguments) -> Result<(), Failure>
     let journal = config.journal.display();
     eprintln!("atelier is at http://{address}, its journal is {journal}");
     gateway::run(config, world, listener, terminated()).await.map_err(|error| match error {
-        StartError::Policy(_) | StartError::Backend { .. } => Failure::Refused(error.into()),
+        StartError::Config(_) => Failure::Refused(error.into()),
         StartError::Journal(_) | StartError::Listen(_) => Failure::Failed(error.into()),
     })
 }

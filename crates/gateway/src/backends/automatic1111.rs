@@ -20,16 +20,31 @@ pub(super) struct Automatic1111 {
 }
 
 #[derive(Deserialize)]
-struct Generated {
+pub(super) struct Generated {
     images: Vec<String>,
 }
 
+impl Generated {
+    /// The picture in it.
+    pub(super) fn picture(&self) -> Result<Bytes, BackendError> {
+        let none = || BackendError::Garbage("there is no image".into());
+        unpack(self.images.first().ok_or_else(none)?)
+    }
+}
+
 #[derive(Deserialize)]
-struct TaskProgress {
+pub(super) struct TaskProgress {
     #[serde(default)]
     active: bool,
     #[serde(default)]
     progress: Option<f64>,
+}
+
+impl TaskProgress {
+    /// How far the task is, if it runs and that is known.
+    pub(super) fn share(&self) -> Option<f64> {
+        self.progress.filter(|_| self.active).map(|share| share.clamp(0.0, 1.0))
+    }
 }
 
 impl Automatic1111 {
@@ -78,15 +93,13 @@ impl Backend for Automatic1111 {
                 _ = poll.tick() => {
                     // Progress is a courtesy: without it the run goes on.
                     let asked = tokio::time::timeout(Self::POLL, self.progress(job)).await;
-                    if let Ok(Ok(TaskProgress { active: true, progress: Some(share) })) = asked {
-                        watcher.progress(share.clamp(0.0, 1.0));
+                    if let Ok(Ok(progress)) = asked && let Some(share) = progress.share() {
+                        watcher.progress(share);
                     }
                 }
             }
         };
-        let first = generated.images.first();
-        let first = first.ok_or_else(|| BackendError::Garbage("there is no image".into()))?;
-        unpack(first)
+        generated.picture()
     }
 
     async fn cancel(&self, job: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {

@@ -1,22 +1,36 @@
 //! HTTP towards servers that are not trusted: answers are limited in size and checked in form.
 
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use reqwest::{Method, Response, header};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use super::BackendError;
+use super::{BackendError, tls};
 
 /// Where a backend listens. Not to be printed: it holds credentials.
 pub(super) struct Client {
     base: String,
     authorization: Option<String>,
+    tls: Arc<ClientConfig>,
     http: reqwest::Client,
 }
+
+/// A connection, encrypted or not.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl Client {
     /// Largest answer: a picture of 8192 × 8192 pixels in base64 with room to spare.
@@ -28,27 +42,43 @@ impl Client {
     /// Time to connect; the rest is limited by the caller.
     const CONNECT: Duration = Duration::from_secs(3);
 
-    /// For `url` such as `http://10.0.0.7:7860`, with the value of an `Authorization` header.
+    /// For `url` such as `http://10.0.0.7:7860`, with the value of an `Authorization` header and the
+    /// file of authorities that are trusted beside the system's.
     ///
     /// # Errors
-    /// A message, if it is not a plain HTTP address.
-    pub(super) fn new(url: &str, authorization: Option<String>) -> Result<Self, String> {
-        check_url(url)?;
+    /// A message, if it is not such an address or the file cannot be used.
+    pub(super) fn new(
+        url: &str,
+        authorization: Option<String>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, String> {
+        let encrypted = check_url(url)?.scheme() == "https";
+        let tls = if encrypted { tls::trusting(ca_file)? } else { tls::trusting_nobody() };
         let http = reqwest::Client::builder()
             .connect_timeout(Self::CONNECT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .tls_backend_preconfigured(tls.clone())
             .build()
             .map_err(|e| e.to_string())?;
-        Ok(Self { base: url.trim_end_matches('/').into(), authorization, http })
+        Ok(Self { base: url.trim_end_matches('/').into(), authorization, tls: tls.into(), http })
     }
 
-    /// Host and port to connect to, and the address of a WebSocket there.
-    pub(super) fn web_socket(&self, path: &str) -> Option<(String, u16, String)> {
-        let url = reqwest::Url::parse(&self.base).ok()?;
-        let host = url.host_str()?.trim_matches(['[', ']']).to_string();
-        let base = self.base.get("http".len()..)?;
-        Some((host, url.port_or_known_default()?, format!("ws{base}{path}")))
+    /// A connection of its own, and the address that a WebSocket at `path` has on it.
+    pub(super) async fn connect(&self, path: &str) -> io::Result<(Box<dyn Duplex>, String)> {
+        let invalid =
+            |e: &dyn std::error::Error| io::Error::new(io::ErrorKind::InvalidInput, e.to_string());
+        let url = check_url(&self.base).map_err(io::Error::other)?;
+        let host = url.host_str().unwrap_or("").trim_matches(['[', ']']).to_string();
+        let port = url.port_or_known_default().unwrap_or(80);
+        let address = format!("ws{}{path}", self.base.trim_start_matches("http"));
+        let stream = TcpStream::connect((host.as_str(), port)).await?;
+        if url.scheme() != "https" {
+            return Ok((Box::new(stream), address));
+        }
+        let name = ServerName::try_from(host).map_err(|e| invalid(&e))?;
+        let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
+        Ok((Box::new(stream), address))
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, BackendError> {
@@ -109,16 +139,15 @@ impl Client {
     }
 }
 
-/// Checks that an address is one that backends are reached at.
+/// Reads an address at which backends are reached.
 ///
 /// # Errors
 /// A message with what to write.
-pub(crate) fn check_url(url: &str) -> Result<(), String> {
-    let write = "write http://HOST:PORT";
+pub(crate) fn check_url(url: &str) -> Result<reqwest::Url, String> {
+    let write = "write http://HOST:PORT or https://HOST:PORT";
     let parsed = reqwest::Url::parse(url).map_err(|e| format!("{url:?}: {e}; {write}"))?;
     match parsed.scheme() {
-        "http" if parsed.host().is_some() => Ok(()),
-        "https" => Err(format!("{url:?}: {write}, and for TLS put a proxy between")),
+        "http" | "https" if parsed.has_host() => Ok(parsed),
         _ => Err(format!("{url:?}: {write}")),
     }
 }

@@ -76,7 +76,7 @@ impl Workflow {
         found.map(|(_, node, _)| node.as_str())
     }
 
-    fn fill(&self, job: &Job) -> Value {
+    pub(super) fn fill(&self, job: &Job) -> Value {
         let mut graph = Value::Object(self.graph.clone());
         let spec = &job.spec;
         for (input, node, name) in &self.inputs {
@@ -99,7 +99,7 @@ struct Queued {
 }
 
 #[derive(Deserialize)]
-struct Queue {
+pub(super) struct Queue {
     queue_running: Vec<Vec<Value>>,
     queue_pending: Vec<Vec<Value>>,
 }
@@ -111,7 +111,7 @@ impl Queue {
 }
 
 #[derive(Deserialize)]
-struct Past {
+pub(super) struct Past {
     #[serde(default)]
     outputs: Map<String, Value>,
     status: PastStatus,
@@ -148,7 +148,7 @@ impl ComfyUi {
     async fn wait(&self, id: &str) -> Result<Bytes, BackendError> {
         for poll in 0u32.. {
             if let Some(past) = self.past(id).await? {
-                return self.fetch(past).await;
+                return self.client.download(&past.place()?).await;
             }
             if poll.is_multiple_of(Self::LOST) {
                 let queue: Queue = self.client.get("/queue").await?;
@@ -157,7 +157,7 @@ impl ComfyUi {
                 // It may have finished between the two questions.
                 if !known {
                     let past = self.past(id).await?.ok_or(BackendError::Unknown)?;
-                    return self.fetch(past).await;
+                    return self.client.download(&past.place()?).await;
                 }
             }
             tokio::time::sleep(Self::POLL).await;
@@ -166,32 +166,41 @@ impl ComfyUi {
     }
 
     async fn past(&self, id: &str) -> Result<Option<Past>, BackendError> {
-        let mut history: Map<String, Value> = self.client.get(&format!("/history/{id}")).await?;
+        Past::find(self.client.get(&format!("/history/{id}")).await?, id)
+    }
+}
+
+impl Past {
+    /// What a history says of a prompt; none while it goes on.
+    pub(super) fn find(
+        mut history: Map<String, Value>,
+        id: &str,
+    ) -> Result<Option<Self>, BackendError> {
         let past = history.remove(id).map(serde_json::from_value).transpose();
         past.map_err(|e| BackendError::Garbage(e.to_string()))
     }
 
-    async fn fetch(&self, past: Past) -> Result<Bytes, BackendError> {
-        if past.status.status_str != "success" {
-            let told = past.status.messages.iter().rev().find_map(|(event, data)| {
+    /// Path of its picture, or why there is none.
+    pub(super) fn place(&self) -> Result<String, BackendError> {
+        if self.status.status_str != "success" {
+            let told = self.status.messages.iter().rev().find_map(|(event, data)| {
                 let message = data.get("exception_message").and_then(Value::as_str);
                 (event.starts_with("execution_")).then(|| message.unwrap_or(event).to_string())
             });
             let told = told.unwrap_or_else(|| "it does not say why".into());
             return Err(BackendError::JobFailed(told.chars().take(300).collect()));
         }
-        let images = past.outputs.values().filter_map(|output| output.get("images")?.as_array());
+        let images = self.outputs.values().filter_map(|output| output.get("images")?.as_array());
         let kept = |image: &&Value| image.get("type").and_then(Value::as_str) == Some("output");
         let image = images.flatten().find(kept);
         let image =
             image.ok_or_else(|| BackendError::Garbage("there is no output image".into()))?;
         let text = |key: &str| image.get(key).and_then(Value::as_str).unwrap_or("");
-        let path = format!(
+        Ok(format!(
             "/view?filename={}&subfolder={}&type=output",
             escape(text("filename")),
             escape(text("subfolder"))
-        );
-        self.client.download(&path).await
+        ))
     }
 }
 

@@ -8,7 +8,8 @@ mod openai;
 pub mod picture;
 mod sdcpp;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use self::client::Client;
 pub(crate) use self::client::check_url;
 use self::comfyui::{Input, Workflow};
 
-use crate::config::{BackendConfig, Config, ServerConfig, WorkflowInputs};
+use crate::config::{BackendConfig, Config, ConfigError, ServerConfig, WorkflowInputs};
 use crate::journal::Spec;
 use crate::scheduler::RunId;
 
@@ -100,8 +101,13 @@ pub trait Backend: Send + Sync + 'static {
 /// Sets up what stands behind a server; nothing is asked of it yet.
 ///
 /// # Errors
-/// A message, if the configuration cannot work.
-pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend>, String> {
+/// [`ConfigError`], if what the configuration names cannot be used.
+pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
+    let position = config.servers.iter().position(|other| other.name == server.name).unwrap_or(0);
+    let client = |url: &str, authorization| {
+        Client::new(url, authorization, config.ca_file.as_deref())
+            .map_err(|problem| config.refuse("ca_file", problem))
+    };
     Ok(match &server.backend {
         BackendConfig::Demo { method } => Arc::new(demo::Demo {
             rate: server.steps_per_second,
@@ -111,27 +117,31 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
         BackendConfig::Automatic1111 { url, login, sampler, cfg_scale, checkpoint } => {
             let login = login.as_ref().map(|login| format!("Basic {}", BASE64.encode(login)));
             Arc::new(automatic1111::Automatic1111 {
-                client: Client::new(url, login)?,
+                client: client(url, login)?,
                 sampler: sampler.clone(),
                 cfg_scale: *cfg_scale,
                 checkpoint: checkpoint.clone(),
             })
         }
         BackendConfig::Sdcpp { url, sampler, cfg_scale } => Arc::new(sdcpp::SdCpp {
-            client: Client::new(url, None)?,
+            client: client(url, None)?,
             sampler: sampler.clone(),
             cfg_scale: *cfg_scale,
         }),
         BackendConfig::Openai { url, key, model } => Arc::new(openai::OpenAi {
-            client: Client::new(url, key.as_ref().map(|key| format!("Bearer {key}")))?,
+            client: client(url, key.as_ref().map(|key| format!("Bearer {key}")))?,
             model: model.clone(),
         }),
         BackendConfig::Comfyui { url, workflow, inputs } => {
-            let json = std::fs::read_to_string(workflow)
-                .map_err(|e| format!("workflow {}: {e}", workflow.display()))?;
+            let refuse = |key: &str, problem: String| {
+                let problem = format!("{}: {problem}", workflow.display());
+                config.refuse(&format!("server.{position}.backend.{key}"), problem)
+            };
+            let json =
+                std::fs::read_to_string(workflow).map_err(|e| refuse("workflow", e.to_string()))?;
             let workflow = Workflow::new(&json, &inputs.places())
-                .map_err(|e| format!("workflow {}: {e}", workflow.display()))?;
-            Arc::new(comfyui::ComfyUi { client: Client::new(url, None)?, workflow })
+                .map_err(|problem| refuse("inputs", problem))?;
+            Arc::new(comfyui::ComfyUi { client: client(url, None)?, workflow })
         }
     })
 }

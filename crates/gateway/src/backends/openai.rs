@@ -16,8 +16,16 @@ pub(super) struct OpenAi {
 }
 
 #[derive(Deserialize)]
-struct Images {
+pub(super) struct Images {
     data: Vec<Image>,
+}
+
+impl Images {
+    /// The picture in it.
+    pub(super) fn picture(&self) -> Result<Bytes, BackendError> {
+        let none = || BackendError::Garbage("there is no image".into());
+        unpack(&self.data.first().ok_or_else(none)?.b64_json)
+    }
 }
 
 #[derive(Deserialize)]
@@ -43,8 +51,7 @@ impl Backend for OpenAi {
             body["model"] = json!(model);
         }
         let images: Images = self.client.post("/v1/images/generations", &body).await?;
-        let none = || BackendError::Garbage("there is no image".into());
-        unpack(&images.data.first().ok_or_else(none)?.b64_json)
+        images.picture()
     }
 
     async fn cancel(&self, _: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {

@@ -18,12 +18,12 @@ pub(super) struct SdCpp {
 }
 
 #[derive(Deserialize)]
-struct Submitted {
-    id: String,
+pub(super) struct Submitted {
+    pub(super) id: String,
 }
 
 #[derive(Deserialize)]
-struct JobState {
+pub(super) struct JobState {
     status: Status,
     #[serde(default)]
     result: Option<JobResult>,
@@ -69,28 +69,41 @@ impl SdCpp {
                 }
                 state => state?,
             };
-            match state.status {
-                Status::Queued | Status::Generating => tokio::time::sleep(Self::POLL).await,
-                Status::Completed => {
-                    let images = state.result.map(|result| result.images).unwrap_or_default();
-                    let none = || BackendError::Garbage("there is no image".into());
-                    return unpack(&images.first().ok_or_else(none)?.b64_json);
-                }
-                Status::Failed => {
-                    let message = state.error.map(|e| e.message).unwrap_or_default();
-                    return Err(BackendError::JobFailed(message.chars().take(300).collect()));
-                }
-                Status::Cancelled => return Err(BackendError::JobFailed("cancelled there".into())),
+            if let Some(outcome) = state.outcome() {
+                return outcome;
             }
+            tokio::time::sleep(Self::POLL).await;
         }
     }
 }
 
+impl JobState {
+    /// What came of the job; none while it goes on.
+    pub(super) fn outcome(self) -> Option<Result<Bytes, BackendError>> {
+        Some(match self.status {
+            Status::Queued | Status::Generating => return None,
+            Status::Completed => {
+                let images = self.result.map(|result| result.images).unwrap_or_default();
+                let none = || BackendError::Garbage("there is no image".into());
+                images.first().ok_or_else(none).and_then(|image| unpack(&image.b64_json))
+            }
+            Status::Failed => {
+                let message = self.error.map(|e| e.message).unwrap_or_default();
+                Err(BackendError::JobFailed(message.chars().take(300).collect()))
+            }
+            Status::Cancelled => Err(BackendError::JobFailed("cancelled there".into())),
+        })
+    }
+}
+
 /// Names come from the server and go into a path: only plain ones do.
-fn job_path(id: &str) -> Result<String, BackendError> {
+pub(super) fn job_path(id: &str) -> Result<String, BackendError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if id.is_empty() || id.len() > 128 || !id.chars().all(plain) {
-        return Err(BackendError::Garbage(format!("job name {:?}", &id[..id.len().min(40)])));
+        return Err(BackendError::Garbage(format!(
+            "job name {:?}",
+            id.chars().take(40).collect::<String>()
+        )));
     }
     Ok(format!("/sdcpp/v1/jobs/{id}"))
 }

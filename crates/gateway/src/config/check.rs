@@ -19,7 +19,7 @@ pub(super) struct Misfit {
 }
 
 impl Misfit {
-    fn new(key: impl Into<String>, problem: String) -> Self {
+    pub(super) fn new(key: impl Into<String>, problem: String) -> Self {
         Self { keys: vec![key.into()], problem }
     }
 

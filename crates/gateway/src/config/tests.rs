@@ -60,7 +60,7 @@ fn what_no_single_key_can_know_is_refused_at_its_line_too() {
         SERVER.replace("kind = \"demo\"", &format!("kind = \"openai\", url = \"{address}\""))
     };
     let nested = "[[server]]\nname = \"b\"\nsteps_per_second = 1.0\n[server.backend]\n\
-                  kind = \"sdcpp\"\n# a comment\nurl = \"https://h:1\"\n";
+                  kind = \"sdcpp\"\n# a comment\nurl = \"ws://h:1\"\n";
     for (text, line, parts) in [
         (format!("limits.attempts = 0\n{SERVER}"), 1, &["`limits.attempts`", "1 to 100"][..]),
         (
@@ -85,9 +85,9 @@ fn what_no_single_key_can_know_is_refused_at_its_line_too() {
             6,
             &["quality.table[1]", "ascend"],
         ),
-        (url("https://h:1"), 4, &["`server.url`", "https://h:1", "http://HOST:PORT", "proxy"]),
+        (url("ftp://h:1"), 4, &["`server.url`", "ftp://h:1", "http://HOST:PORT or https://"]),
         (url("h:1"), 4, &["`server.url`", "h:1", "http://HOST:PORT"]),
-        (format!("{SERVER}{nested}"), 11, &["`server.url`", "https://h:1"]),
+        (format!("{SERVER}{nested}"), 11, &["`server.url`", "ws://h:1"]),
     ] {
         let message = Config::parse("x.toml", &text).unwrap_err().to_string();
         assert!(message.starts_with(&format!("x.toml:{line}: ")), "{message} in\n{text}");

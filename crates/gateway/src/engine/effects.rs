@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::backends::Job;
-use crate::journal::{DecisionEntry, EndEntry, Picture, Record, Shadow};
+use crate::journal::{DecisionEntry, EndEntry, Picture, Record, Shadow, word};
 use crate::metrics;
 use crate::scheduler::{Decided, Effect, End, Outcome, Run, Standing};
 use crate::status::Phase;
@@ -42,7 +42,7 @@ impl Engine {
         let policy = self.policy.clone();
         self.metrics.add(
             metrics::DECISIONS,
-            &[("policy", &policy), ("server", &server), ("cause", &format!("{cause:?}"))],
+            &[("policy", &policy), ("server", &server), ("cause", &word(&cause))],
             1.0,
         );
         let shadow = quote

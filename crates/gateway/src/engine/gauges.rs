@@ -4,8 +4,8 @@ use scheduling::Time;
 
 use super::Engine;
 use crate::metrics;
-use crate::scheduler::{Administration, Health};
-use crate::status::ServerView;
+use crate::scheduler::{Administration, Gate, Health, Rejection, ServerState};
+use crate::status::{Refusal, ServerView};
 
 impl Engine {
     pub(super) fn views(&self, now: Time) -> Vec<ServerView> {
@@ -23,6 +23,17 @@ impl Engine {
                 trouble: attached.trouble.clone(),
             })
             .collect()
+    }
+
+    /// Whether a request would be taken in, if there were room for it.
+    pub(super) fn ready(&self) -> Result<(), Refusal> {
+        let available = self.scheduler.servers().iter().any(ServerState::available);
+        match self.scheduler.gate() {
+            Gate::Closing => Err(Refusal::Rejected(Rejection::Closing)),
+            Gate::Holding => Err(Refusal::Journal("writing fails at the moment".into())),
+            Gate::Open if !available => Err(Refusal::Rejected(Rejection::NoServer)),
+            Gate::Open => Ok(()),
+        }
     }
 
     pub(super) fn gauges(&self, now: Time) {

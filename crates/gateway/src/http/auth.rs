@@ -62,7 +62,9 @@ impl Door {
             };
         }
         let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let key = sent.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or("").trim();
+        let bearer = sent.and_then(|value| value.split_once(' '));
+        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let key = bearer.map_or("", |(_, key)| key.trim());
         let digest: [u8; 32] = Sha256::digest(key).into();
         // Every key is compared, each in constant time.
         let mut found = None;
@@ -147,7 +149,9 @@ mod tests {
     fn keys_open_and_nothing_else_does() {
         let door = door(60);
         let enter = |value: &str| door.enter(&headers(header::AUTHORIZATION, value));
-        assert_eq!(&*enter("Bearer secret").unwrap().owner, "ann");
+        for right in ["Bearer secret", "bearer secret", "Bearer  secret "] {
+            assert_eq!(&*enter(right).unwrap().owner, "ann", "{right}");
+        }
         for wrong in ["Bearer Secret", "Bearer ", "secret", "Basic secret", "Bearer secretx"] {
             assert_eq!(enter(wrong).unwrap_err().status, StatusCode::UNAUTHORIZED, "{wrong}");
         }

@@ -1,12 +1,15 @@
 //! Reading what clients send: strict JSON, with the path of what is wrong.
 
+use std::time::Duration;
+
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use jiff::Timestamp;
 use scheduling::{Seconds, Steps, TardinessPenalty};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest as _, Sha256};
 
 use super::Server;
@@ -51,14 +54,18 @@ impl FromRequest<Server> for JsonBytes {
         }
         let limits = &server.handle.config.limits;
         let limit = limits.body_bytes as usize;
+        let too_large = || {
+            let detail = format!("the body could not be read whole: allowed are {limit} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+        };
+        // What announces itself as too large need not be waited for.
+        if request.body().size_hint().lower() > limit as u64 {
+            return Err(too_large());
+        }
         let read = axum::body::to_bytes(request.into_body(), limit);
         match tokio::time::timeout(limits.client_seconds.duration(), read).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
-            Ok(Err(_)) => Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("the body could not be read whole: allowed are {limit} bytes"),
-            )),
+            Ok(Err(_)) => Err(too_large()),
             Err(_) => Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "body_too_slow",
@@ -73,17 +80,28 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let bad = |e: &serde_json::Error| {
         Problem::new(StatusCode::BAD_REQUEST, "not_json", format!("the body is not JSON: {e}"))
     };
+    // An array would be taken for the fields in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        serde_json::from_slice::<IgnoredAny>(bytes).map_err(|e| bad(&e))?;
+        return Err(Problem::field(".", "the body is not an object: allowed is {\"…\": …}"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         match inner.classify() {
-            serde_json::error::Category::Data => Problem::field(path, inner.to_string()),
+            serde_json::error::Category::Data => Problem::field(path, plain(&inner.to_string())),
             _ => bad(&inner),
         }
     })?;
     deserializer.end().map_err(|e| bad(&e))?;
     Ok(value)
+}
+
+/// A message without Rust's names for types.
+fn plain(message: &str) -> String {
+    let message = message.replace("expected u32", "expected a whole number from 0 to 4294967295");
+    message.replace("expected f64", "expected a number")
 }
 
 /// Turns a body into a request, with what it leaves open taken from the configuration.
@@ -194,12 +212,16 @@ pub(crate) fn idempotency_key(
 }
 
 /// `Prefer: wait=n` (RFC 7240), in seconds, at most ten minutes.
-pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<std::time::Duration> {
+pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all("prefer");
     let mut preferences = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-    let wait = preferences.find_map(|p| p.trim().strip_prefix("wait="))?;
+    let wait = preferences.find_map(|preference| {
+        // Parameters after a semicolon are none of ours.
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then_some(value)
+    })?;
     let seconds: u64 = wait.trim().trim_matches('"').parse().ok()?;
-    Some(std::time::Duration::from_secs(seconds.min(600)))
+    Some(Duration::from_secs(seconds.min(600)))
 }
 
 #[cfg(test)]
@@ -246,6 +268,10 @@ mod tests {
         check("{", 400, None, &["line 1"]);
         check(r#"{"prompt":"x"}{}"#, 400, None, &["trailing"]);
         check("{}", 422, Some("."), &["missing field `prompt`"]);
+        check("[\"x\"]", 422, Some("."), &["not an object"]);
+        check("[\"x\"", 400, None, &["EOF"]);
+        check(&with(r#""seed":"7""#), 422, Some("seed"), &["\"7\"", "0 to 4294967295"]);
+        check(&with(r#""due_in_seconds":"7""#), 422, Some("due_in_seconds"), &["a number"]);
         check(r#"{"prompt":1}"#, 422, Some("prompt"), &["expected a string"]);
         check(&with(r#""colour":1"#), 422, Some("colour"), &["unknown field", "due_in_seconds"]);
         check(&with(r#""width":100"#), 422, Some("width"), &["100", "multiple of 8"]);
@@ -283,6 +309,7 @@ mod tests {
         let wait = |value: &str| prefer_wait(&headers("prefer", value)).map(|d| d.as_secs());
         assert_eq!(wait("respond-async, wait=10"), Some(10));
         assert_eq!(wait("wait=9999"), Some(600));
+        assert_eq!(wait("Wait = \"7\"; foo=bar"), Some(7));
         assert_eq!(wait("wait=soon"), None);
         let key = |value: &str| idempotency_key(&headers("idempotency-key", value), b"x");
         assert_eq!(key("\"k-1\"").unwrap().unwrap().key, "k-1");

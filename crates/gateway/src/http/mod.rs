@@ -17,17 +17,17 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post, put};
+use axum::routing::{get, patch, post};
 
 use self::auth::Door;
 use self::problem::Problem;
 use crate::handle::Handle;
 use crate::metrics;
 
-pub use serve::serve;
+pub use serve::{Connections, serve};
 
 /// What every route can reach.
 #[derive(Clone)]
@@ -57,22 +57,30 @@ pub fn router(handle: Handle) -> Router {
         .route("/v1/quotes", post(requests::quote))
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{name}", patch(servers::administer))
-        .route("/v1/policy", put(servers::set_policy))
+        .route("/v1/policy", get(servers::policy).put(servers::set_policy))
         .route("/v1/images/generations", post(openai::generate))
         .route("/v1/models", get(openai::models))
+        .route("/v1/models/{model}", get(openai::model))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(server.clone(), around))
         .with_state(server)
 }
 
-async fn unknown_route() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such path: see /openapi.json")
+async fn unknown_route(uri: Uri) -> Response {
+    let detail = "there is no such path: see /openapi.json";
+    refuse(&uri, Problem::new(StatusCode::NOT_FOUND, "not_found", detail))
 }
 
-async fn unknown_method() -> Problem {
+async fn unknown_method(uri: Uri) -> Response {
     let detail = "this path has no such method: see /openapi.json";
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+    refuse(&uri, Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
+}
+
+/// A refusal in the form that clients of this path expect.
+fn refuse(uri: &Uri, problem: Problem) -> Response {
+    let native = !["/v1/images/", "/v1/models"].iter().any(|part| uri.path().starts_with(part));
+    if native { problem.into_response() } else { openai::Error::from(problem).into_response() }
 }
 
 /// Measures, counts and traces every answer.

@@ -1,10 +1,12 @@
 //! The drop-in face: what clients of OpenAI's Images API expect.
 
+mod stream;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -41,18 +43,7 @@ impl IntoResponse for Error {
             StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
             status => status,
         };
-        let kind = match status.as_u16() {
-            401 | 403 => "authentication_error",
-            429 => "rate_limit_error",
-            400..=499 => "invalid_request_error",
-            _ => "server_error",
-        };
-        let body = json!({ "error": {
-            "message": problem.detail,
-            "type": kind,
-            "param": problem.field,
-            "code": problem.reason,
-        }});
+        let body = envelope(&problem);
         let mut response = (status, Json(body)).into_response();
         if let Some(seconds) = problem.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -62,10 +53,25 @@ impl IntoResponse for Error {
     }
 }
 
+fn envelope(problem: &Problem) -> Value {
+    let kind = match problem.status.as_u16() {
+        401 | 403 => "authentication_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    };
+    json!({ "error": {
+        "message": problem.detail,
+        "type": kind,
+        "param": problem.field,
+        "code": problem.reason,
+    }})
+}
+
 /// The body. Fields that change nothing here are taken and passed over.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Generation {
+pub(super) struct Generation {
     prompt: String,
     n: Option<u32>,
     size: Option<String>,
@@ -96,6 +102,10 @@ struct Generation {
     _output_compression: Option<Value>,
     #[serde(rename = "partial_images")]
     _partial_images: Option<Value>,
+    #[serde(rename = "complexity")]
+    _complexity: Option<Value>,
+    #[serde(rename = "safety_identifier")]
+    _safety_identifier: Option<Value>,
     #[serde(rename = "guidance_scale")]
     _guidance_scale: Option<Value>,
 }
@@ -126,9 +136,10 @@ pub(crate) async fn generate(
     if !(1..=10).contains(&count) {
         return Err(Problem::field("n", format!("{count} pictures: allowed is 1 to 10")).into());
     }
-    if generation.stream == Some(true) {
-        let detail = "pictures are not streamed here: leave stream out or set it to false";
-        return Err(Problem::field("stream", detail).into());
+    let streamed = generation.stream == Some(true);
+    if streamed && generation.response_format == Some(ResponseFormat::Url) {
+        let detail = "a stream carries the picture itself: allowed with stream is b64_json";
+        return Err(Problem::field("response_format", detail).into());
     }
     let new = to_native(&generation, &headers)?;
     let mut leaving = CancelOnDrop { handle: handle.clone(), ids: Vec::new() };
@@ -136,15 +147,24 @@ pub(crate) async fn generate(
         server.door.count(&visitor, &handle.timeline)?;
         let seed = new.seed.map(|seed| seed.wrapping_add(index));
         let one = NewRequest { seed, ..new.clone() };
-        let accepted = compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)?;
-        let id = accepted.order.id;
-        handle.submit(Arc::new(accepted)).await.map_err(Problem::from)?;
-        leaving.ids.push(id);
+        let accepted = compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)
+            .map_err(of_size)?;
+        // Before it is handed in: a client that leaves meanwhile leaves it behind.
+        leaving.ids.push(accepted.order.id);
+        let submitted = handle.submit(Arc::new(accepted)).await.map_err(Problem::from);
+        submitted.map_err(of_size)?;
+    }
+    if streamed {
+        return Ok(stream::answer(leaving));
     }
     let start = Instant::now();
     let mut data = Vec::new();
     for id in leaving.ids.clone() {
-        data.push(finished(handle, id, generation.response_format, &headers).await?);
+        finished(handle, id).await?;
+        data.push(match generation.response_format {
+            Some(ResponseFormat::Url) => json!({ "url": address(id, &headers) }),
+            _ => json!({ "b64_json": picture(handle, id).await? }),
+        });
     }
     leaving.ids.clear();
     let created = handle.date(handle.timeline.now()).as_second();
@@ -153,7 +173,21 @@ pub(crate) async fn generate(
     Ok(response)
 }
 
-fn to_native(generation: &Generation, headers: &HeaderMap) -> Result<NewRequest, Problem> {
+/// Width and height are one field here.
+fn of_size(problem: Problem) -> Problem {
+    match problem.field.as_deref() {
+        Some(side @ ("width" | "height")) => {
+            let detail = format!("{side}: {}", problem.detail);
+            Problem { field: Some("size".into()), detail, ..problem }
+        }
+        _ => problem,
+    }
+}
+
+pub(super) fn to_native(
+    generation: &Generation,
+    headers: &HeaderMap,
+) -> Result<NewRequest, Problem> {
     let (width, height) = match generation.size.as_deref() {
         None | Some("auto") => (None, None),
         Some(size) => {
@@ -165,10 +199,12 @@ fn to_native(generation: &Generation, headers: &HeaderMap) -> Result<NewRequest,
             (Some(width), Some(height))
         }
     };
-    let header = |name: &'static str| headers.get(name).and_then(|value| value.to_str().ok());
+    let header = |name: &'static str| {
+        headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_string())
+    };
     let due = match (generation.due_in_seconds, header("x-atelier-due-in-seconds")) {
         (Some(seconds), _) => Some(seconds),
-        (None, Some(text)) => Some(text.trim().parse().map_err(|_| {
+        (None, Some(text)) => Some(text.parse().map_err(|_| {
             Problem::field("x-atelier-due-in-seconds", format!("{text:?} is not a number"))
         })?),
         (None, None) => None,
@@ -176,7 +212,7 @@ fn to_native(generation: &Generation, headers: &HeaderMap) -> Result<NewRequest,
     let penalty = match (generation.penalty, header("x-atelier-penalty")) {
         (Some(penalty), _) => Some(penalty),
         (None, Some(text)) => {
-            let word = Value::String(text.trim().into());
+            let word = Value::String(text);
             Some(
                 serde_json::from_value(word)
                     .map_err(|e| Problem::field("x-atelier-penalty", e.to_string()))?,
@@ -198,33 +234,37 @@ fn to_native(generation: &Generation, headers: &HeaderMap) -> Result<NewRequest,
     })
 }
 
-async fn finished(
-    handle: &Handle,
-    id: RequestId,
-    format: Option<ResponseFormat>,
-    headers: &HeaderMap,
-) -> Result<Value, Problem> {
+/// Waits for the end of a request and says how it stands if it is completed.
+async fn finished(handle: &Handle, id: RequestId) -> Result<Status, Problem> {
     let status = handle.wait(id, Duration::MAX).await?.ok_or_else(Problem::not_found)?;
-    let Status { phase: Phase::Ended(end), .. } = status else {
+    let failed = |detail: String| Problem::new(StatusCode::BAD_GATEWAY, "failed", detail);
+    let Phase::Ended(end) = &status.phase else {
         let detail = "the gateway is shutting down; the request goes on after its next start";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", detail));
     };
-    let failed = |detail: String| Problem::new(StatusCode::BAD_GATEWAY, "failed", detail);
-    match end.outcome {
-        Outcome::Completed => {}
-        Outcome::Failed { reason } => return Err(failed(reason)),
-        Outcome::Cancelled => return Err(failed("the request was cancelled".into())),
-        Outcome::Expired => return Err(failed("no server could take the request in time".into())),
+    match &end.outcome {
+        Outcome::Completed => Ok(status),
+        Outcome::Failed { reason } => Err(failed(reason.clone())),
+        Outcome::Cancelled => Err(failed("the request was cancelled".into())),
+        Outcome::Expired => Err(failed("no server could take the request in time".into())),
     }
-    if format == Some(ResponseFormat::Url) {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.unwrap_or("localhost");
-        return Ok(json!({ "url": format!("http://{host}/v1/requests/{id}/image") }));
-    }
+}
+
+/// The picture of a completed request in base64.
+async fn picture(handle: &Handle, id: RequestId) -> Result<String, Problem> {
     match handle.picture(id).await? {
-        Kept::Here(png) => Ok(json!({ "b64_json": BASE64.encode(png) })),
-        Kept::Gone | Kept::Never => Err(failed("the picture is not kept any more".into())),
+        Kept::Here(png) => Ok(BASE64.encode(png)),
+        Kept::Gone | Kept::Never => {
+            let detail = "the picture is not kept any more";
+            Err(Problem::new(StatusCode::BAD_GATEWAY, "failed", detail))
+        }
     }
+}
+
+/// Where the picture can be fetched, with the key that made it.
+fn address(id: RequestId, headers: &HeaderMap) -> String {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    format!("http://{}/v1/requests/{id}/image", host.unwrap_or("localhost"))
 }
 
 /// Nobody else can fetch these pictures, so they are not worth painting for nobody.
@@ -233,12 +273,18 @@ struct CancelOnDrop {
     ids: Vec<RequestId>,
 }
 
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
+impl CancelOnDrop {
+    fn cancel(&mut self) {
         for id in std::mem::take(&mut self.ids) {
             let handle = self.handle.clone();
             tokio::spawn(async move { handle.cancel(id).await });
         }
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.cancel();
     }
 }
 
@@ -250,12 +296,29 @@ struct Model {
     owned_by: &'static str,
 }
 
+impl Model {
+    const CLUSTER: Self = Self { id: MODEL, object: "model", created: 0, owned_by: MODEL };
+}
+
 /// `GET /v1/models`
 pub(crate) async fn models(
     State(server): State<Server>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     server.door.enter(&headers)?;
-    let model = Model { id: MODEL, object: "model", created: 0, owned_by: MODEL };
-    Ok(Json(json!({ "object": "list", "data": [model] })).into_response())
+    Ok(Json(json!({ "object": "list", "data": [Model::CLUSTER] })).into_response())
+}
+
+/// `GET /v1/models/{model}`
+pub(crate) async fn model(
+    State(server): State<Server>,
+    headers: HeaderMap,
+    Path(name): Path<String>,
+) -> Result<Response, Error> {
+    server.door.enter(&headers)?;
+    if name == MODEL {
+        return Ok(Json(Model::CLUSTER).into_response());
+    }
+    let detail = format!("there is no model {name:?}: there is {MODEL:?}");
+    Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", detail).into())
 }

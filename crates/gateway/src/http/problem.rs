@@ -106,9 +106,8 @@ impl From<Refusal> for Problem {
         let out = StatusCode::SERVICE_UNAVAILABLE;
         match refusal {
             Refusal::Rejected(rejection) => rejection.into(),
-            Refusal::Journal(why) => {
-                tracing::error!(why, "a request was refused because it could not be written down");
-                let detail = "the request could not be written down, so it was not accepted";
+            Refusal::Journal(_) => {
+                let detail = "the journal cannot be written, so nothing is accepted";
                 Self::new(out, "journal_unavailable", detail).after(Seconds::of(5.0))
             }
             Refusal::Busy => {

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -231,18 +230,20 @@ impl Follow {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
-    state: Option<Ending>,
+    state: Option<StateQuery>,
     server: Option<String>,
     penalty: Option<TardinessPenalty>,
     before: Option<i64>,
     limit: Option<u32>,
 }
 
-/// States that a list can be filtered by.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// States that a list can be filtered by; live is what has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Ending {
+enum StateQuery {
     Live,
+    Waiting,
+    Running,
     Completed,
     Failed,
     Cancelled,
@@ -256,25 +257,34 @@ struct Page {
     next: Option<i64>,
 }
 
+/// Reads a query, with the name of what is wrong.
+pub(crate) fn list_query(text: &str) -> Result<ListQuery, Problem> {
+    let pairs = form_urlencoded::parse(text.as_bytes());
+    serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
+        .map_err(|error| Problem::field(error.path().to_string(), error.inner().to_string()))
+}
+
 /// `GET /v1/requests`
 pub(crate) async fn list(
     State(server): State<Server>,
     headers: HeaderMap,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    RawQuery(query): RawQuery,
 ) -> Answer {
     let visitor = server.door.enter(&headers)?;
-    let Query(query) = query.map_err(|e| Problem::field("query", e.body_text()))?;
+    let query = list_query(query.as_deref().unwrap_or(""))?;
     let limit = query.limit.unwrap_or(50);
     if !(1..=500).contains(&limit) {
         return Err(Problem::field("limit", format!("{limit} requests: allowed is 1 to 500")));
     }
     let state = query.state.map(|state| {
         match state {
-            Ending::Live => "live",
-            Ending::Completed => "completed",
-            Ending::Failed => "failed",
-            Ending::Cancelled => "cancelled",
-            Ending::Expired => "expired",
+            StateQuery::Live => "live",
+            StateQuery::Waiting => "waiting",
+            StateQuery::Running => "running",
+            StateQuery::Completed => "completed",
+            StateQuery::Failed => "failed",
+            StateQuery::Cancelled => "cancelled",
+            StateQuery::Expired => "expired",
         }
         .to_string()
     });
@@ -296,7 +306,16 @@ pub(crate) async fn list(
             Some(_) => Status::from(entry),
             None => server.handle.status(entry.accepted.order.id).await?.unwrap_or(entry.into()),
         };
-        requests.push(RequestView::new(&status, &server.handle));
+        let view = RequestView::new(&status, &server.handle);
+        // What has moved on since is not what was asked for.
+        let moved = match query.state {
+            Some(StateQuery::Waiting) => view.state != "waiting",
+            Some(StateQuery::Running) => view.state != "running",
+            _ => false,
+        };
+        if !moved {
+            requests.push(view);
+        }
     }
     Ok(Json(Page { requests, next }).into_response())
 }

@@ -19,14 +19,25 @@ use tokio::time::{Instant, Sleep};
 
 use crate::config::LimitsConfig;
 
-/// Serves until `shutdown` resolves; then accepts nothing more and lets answers finish for a
-/// while.
+/// Connections that were open when no more were accepted.
+pub struct Connections(GracefulShutdown);
+
+impl Connections {
+    /// Lets answers that are under way finish, for so long at most.
+    pub async fn finish(self, most: Duration) {
+        if tokio::time::timeout(most, self.0.shutdown()).await.is_err() {
+            tracing::warn!("some clients did not take their answers in time and were cut off");
+        }
+    }
+}
+
+/// Serves until `shutdown` resolves; then accepts nothing more.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: &LimitsConfig,
     shutdown: impl Future<Output = ()>,
-) {
+) -> Connections {
     let patience = limits.client_seconds.duration();
     let places = Arc::new(Semaphore::new(limits.connections as usize));
     let graceful = GracefulShutdown::new();
@@ -62,38 +73,52 @@ pub async fn serve(
             drop(place);
         });
     }
-    drop(listener);
-    if tokio::time::timeout(patience, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some clients did not take their answers in time and were cut off");
-    }
+    Connections(graceful)
 }
 
-/// A connection whose other end must go on reading: a write that makes no progress for too long
-/// fails. Slow headers and bodies are cut off elsewhere.
+/// A connection whose other end must go on reading. Slow headers and bodies are cut off elsewhere.
+///
+/// While a client does not keep up it has so much patience left, and what it takes buys some back.
+/// So one that stops reading is cut off, and one that takes a byte now and then is as well: neither
+/// holds a picture in memory for long.
 struct Impatient {
     stream: TcpStream,
     patience: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Until when the client may take; none while nothing waits for it.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Impatient {
+    /// Bytes per second that a client must take when it does not keep up.
+    const SLOWEST: f64 = 32.0 * 1024.0;
+
     fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None }
+        Self { stream, patience, deadline: None }
     }
 
-    fn watch<T>(
+    fn watch(
         &mut self,
         cx: &mut Context<'_>,
-        progress: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if progress.is_ready() {
-            self.stalled = None;
-            return progress;
+        progress: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let most = Instant::now() + self.patience;
+        match &progress {
+            Poll::Ready(Ok(taken)) => {
+                if let Some(sleep) = &mut self.deadline {
+                    let bought = Duration::from_secs_f64(*taken as f64 / Self::SLOWEST);
+                    let deadline = (sleep.deadline() + bought).min(most);
+                    sleep.as_mut().reset(deadline);
+                }
+                progress
+            }
+            Poll::Ready(Err(_)) => progress,
+            Poll::Pending => {
+                let sleep = || Box::pin(tokio::time::sleep_until(most));
+                ready!(self.deadline.get_or_insert_with(sleep).as_mut().poll(cx));
+                let slow = "the client reads too slowly";
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, slow)))
+            }
         }
-        let deadline = Instant::now() + self.patience;
-        let sleep = || Box::pin(tokio::time::sleep_until(deadline));
-        ready!(self.stalled.get_or_insert_with(sleep).as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client reads too slowly")))
     }
 }
 
@@ -117,9 +142,24 @@ impl AsyncWrite for Impatient {
         self.watch(cx, progress)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let progress = Pin::new(&mut self.stream).poll_flush(cx);
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let progress = Pin::new(&mut self.stream).poll_write_vectored(cx, buffers);
         self.watch(cx, progress)
+    }
+
+    // Otherwise every picture would be copied once more, and that copy kept until it is taken.
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    // Called when everything has been handed over.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.deadline = None;
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

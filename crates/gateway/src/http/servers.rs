@@ -11,7 +11,7 @@ use super::Server;
 use super::body::{JsonBytes, parse};
 use super::problem::Problem;
 use super::view::ServerJson;
-use crate::scheduler::{Administration, Health};
+use crate::scheduler::Administration;
 
 type Answer = Result<Response, Problem>;
 
@@ -29,7 +29,7 @@ pub(crate) async fn list(State(server): State<Server>, headers: HeaderMap) -> An
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Change {
+pub(super) struct Change {
     enabled: bool,
 }
 
@@ -52,9 +52,23 @@ pub(crate) async fn administer(
     list(State(server), headers).await
 }
 
+#[derive(Serialize)]
+struct Policies {
+    policy: String,
+    shadow_policy: Option<String>,
+}
+
+/// `GET /v1/policy`: who decides, and who is only asked.
+pub(crate) async fn policy(State(server): State<Server>, headers: HeaderMap) -> Answer {
+    server.door.enter(&headers)?;
+    let (policy, shadow) = server.handle.policies().await?;
+    let (policy, shadow_policy) = (policy.to_string(), shadow.map(|name| name.to_string()));
+    Ok(Json(Policies { policy, shadow_policy }).into_response())
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct NewPolicy {
+pub(super) struct NewPolicy {
     policy: PolicyName,
 }
 
@@ -78,15 +92,8 @@ pub(crate) async fn healthz() -> &'static str {
 
 /// `GET /readyz`: requests would be taken in.
 pub(crate) async fn readyz(State(server): State<Server>) -> Answer {
-    let servers = server.handle.servers().await?;
-    let ready = servers
-        .iter()
-        .any(|s| s.health == Health::Healthy && s.administration == Administration::Enabled);
-    if ready {
-        Ok("ready\n".into_response())
-    } else {
-        Err(crate::scheduler::Rejection::NoServer.into())
-    }
+    server.handle.ready().await?;
+    Ok("ready\n".into_response())
 }
 
 /// `GET /metrics`

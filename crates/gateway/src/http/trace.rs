@@ -27,14 +27,16 @@ impl Trace {
     }
 }
 
-/// `00-<32 hex>-<16 hex>-<2 hex>`, lower case, neither identifier zero.
+/// `00-<32 hex>-<16 hex>-<2 hex>`, lower case, neither identifier zero. Later versions may say more
+/// behind that.
 fn parse(text: &str) -> Option<(u128, u8)> {
-    let parts: Vec<_> = text.split('-').collect();
+    let parts: Vec<_> = text.splitn(5, '-').collect();
     let lower = |part: &str, length: usize| {
         part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     };
-    let [version, trace, span, flags] = parts[..] else { return None };
-    let sound = version == "00" && lower(trace, 32) && lower(span, 16) && lower(flags, 2);
+    let [version, trace, span, flags, more @ ..] = &parts[..] else { return None };
+    let known = lower(version, 2) && *version != "ff" && (more.is_empty() || *version != "00");
+    let sound = known && lower(trace, 32) && lower(span, 16) && lower(flags, 2);
     let trace = u128::from_str_radix(trace, 16).ok()?;
     let span = u64::from_str_radix(span, 16).ok()?;
     let flags = u8::from_str_radix(flags, 16).ok()?;
@@ -64,8 +66,11 @@ mod tests {
             &parent.to_uppercase(),
             &parent.replace("00f067aa0ba902b7", "0000000000000000"),
             &parent.replacen("00", "ff", 1),
+            &format!("{parent}-more"),
         ] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
+        let later = format!("{}-more", parent.replacen("00", "01", 1));
+        assert_eq!(parse(&later), parse(parent));
     }
 }

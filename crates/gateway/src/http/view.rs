@@ -16,7 +16,7 @@ use crate::status::{Phase, ServerView, Status};
 pub(crate) struct RequestView {
     id: String,
     /// `waiting`, `running`, `completed`, `failed`, `cancelled` or `expired`.
-    state: &'static str,
+    pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     prompt: String,

@@ -19,6 +19,7 @@ pub use record::{
     Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
     Picture, Record, Shadow, Spec, Unfinished,
 };
+pub(crate) use sqlite::word;
 pub use sqlite::{Checkpointer, Sqlite};
 pub use writer::{Report, Writer};
 

@@ -1,5 +1,6 @@
 //! The journal read back, beside the writer.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::record::{
     Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
-    Shadow, Unfinished,
+    Shadow, Spec, Unfinished,
 };
 use super::sqlite::word;
 use super::{Archive, JournalError};
@@ -125,8 +126,13 @@ impl Archive for Reader {
                 "SELECT {REQUEST} FROM requests
                  WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR penalty = ?2)
                    AND (?3 IS NULL OR position < ?3)
-                   AND (?4 IS NULL OR ?4 = coalesce(
-                     (SELECT outcome FROM ends WHERE request = position), 'live'))
+                   AND (?4 IS NULL
+                     OR ?4 = coalesce((SELECT outcome FROM ends WHERE request = position), 'live')
+                     OR ?4 = coalesce(
+                       (SELECT 'ended' FROM ends WHERE request = position),
+                       (SELECT 'running' FROM runs
+                        WHERE request = position AND failed_at IS NULL LIMIT 1),
+                       'waiting'))
                    AND (?5 IS NULL OR ?5 = (SELECT server FROM decisions
                      WHERE request = position ORDER BY decisions.rowid DESC LIMIT 1))
                  ORDER BY position DESC LIMIT ?6"
@@ -226,9 +232,31 @@ impl Archive for Reader {
 }
 
 fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
+    let position: i64 = r.get(0)?;
+    request(r).map_err(|error| match error {
+        rusqlite::Error::FromSqlConversionFailure(column, kind, error) => {
+            let placed = format!("request {position}, {error}").into();
+            rusqlite::Error::FromSqlConversionFailure(column, kind, placed)
+        }
+        other => other,
+    })
+}
+
+fn request(r: &Row<'_>) -> rusqlite::Result<Accepted> {
     let key: Option<String> = r.get(11)?;
     let fingerprint: Option<[u8; 32]> = r.get(12)?;
     let spec: String = r.get(10)?;
+    let spec: Spec = serde_json::from_str(&spec).map_err(|e| broken(r, 10, &e))?;
+    let pixels: u32 = r.get(7)?;
+    if spec.width.checked_mul(spec.height) != Some(pixels) {
+        let allowed = format!("{pixels}: allowed is {} times {}", spec.width, spec.height);
+        return Err(broken(r, 7, &allowed));
+    }
+    let bounds = StepBounds { min: checked(r, 8, Steps::new)?, max: checked(r, 9, Steps::new)? };
+    if bounds.min > bounds.max {
+        let (min, max) = (bounds.min.get(), bounds.max.get());
+        return Err(broken(r, 8, &format!("{min}: allowed is 1 to {max}")));
+    }
     Ok(Accepted {
         order: Order {
             id: identifier(r, 1)?,
@@ -239,10 +267,10 @@ fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
                 penalty: spoken(r, 6)?,
             },
             expires: checked(r, 5, Time::new)?,
-            pixels: r.get(7)?,
-            bounds: StepBounds { min: checked(r, 8, Steps::new)?, max: checked(r, 9, Steps::new)? },
+            pixels,
+            bounds,
         },
-        spec: serde_json::from_str(&spec).map_err(|e| broken(10, e))?,
+        spec,
         key: key.zip(fingerprint).map(|(key, fingerprint)| IdempotencyKey { key, fingerprint }),
     })
 }
@@ -261,7 +289,7 @@ fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
         start: checked(r, 4, Time::new)?,
         finish: checked(r, 5, Time::new)?,
         policy: r.get(6)?,
-        unbounded: unbounded.map(Steps::new).transpose().map_err(|e| broken(7, e))?,
+        unbounded: unbounded.map(Steps::new).transpose().map_err(|e| broken(r, 7, &e))?,
         shadow: shadow.transpose()?,
     })
 }
@@ -279,8 +307,8 @@ fn end(r: &Row<'_>) -> rusqlite::Result<EndEntry> {
             _ => Outcome::Failed { reason: reason.unwrap_or_default() },
         },
         server: r.get(3)?,
-        steps: steps.map(Steps::new).transpose().map_err(|e| broken(4, e))?,
-        start: start.map(Time::new).transpose().map_err(|e| broken(5, e))?,
+        steps: steps.map(Steps::new).transpose().map_err(|e| broken(r, 4, &e))?,
+        start: start.map(Time::new).transpose().map_err(|e| broken(r, 5, &e))?,
         attempts: r.get(6)?,
         tardiness: checked(r, 7, Seconds::new)?,
         quality: r.get(8)?,
@@ -293,19 +321,23 @@ fn identifier(r: &Row<'_>, column: usize) -> rusqlite::Result<RequestId> {
 }
 
 /// A number that passes the constructor of its type.
-fn checked<N: rusqlite::types::FromSql, T, E: std::error::Error + Send + Sync + 'static>(
+fn checked<N: rusqlite::types::FromSql, T, E: Display>(
     r: &Row<'_>,
     column: usize,
     new: impl FnOnce(N) -> Result<T, E>,
 ) -> rusqlite::Result<T> {
-    new(r.get(column)?).map_err(|e| broken(column, e))
+    new(r.get(column)?).map_err(|e| broken(r, column, &e))
 }
 
-fn broken(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
-}
-
+/// A word of a closed set.
 fn spoken<T: DeserializeOwned>(r: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let word: String = r.get(column)?;
-    serde_json::from_value(serde_json::Value::String(word)).map_err(|e| broken(column, e))
+    serde_json::from_value(serde_json::Value::String(word)).map_err(|e| broken(r, column, &e))
+}
+
+/// A cell that cannot be what was written.
+fn broken(r: &Row<'_>, column: usize, problem: &dyn Display) -> rusqlite::Error {
+    let name = r.as_ref().column_name(column).unwrap_or("?");
+    let problem = format!("{name} = {problem}").into();
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, problem)
 }

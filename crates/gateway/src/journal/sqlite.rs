@@ -241,7 +241,7 @@ impl Checkpointer {
 }
 
 /// A value of a closed set as the word that JSON has for it.
-pub(super) fn word(value: &(impl Serialize + std::fmt::Debug)) -> String {
+pub(crate) fn word(value: &(impl Serialize + std::fmt::Debug)) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         other => unreachable!("{value:?} is a word, not {other:?}"),

@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::error::{Error, UrlError};
+use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::{Client, Watcher};
+use crate::backends::client::Duplex;
 
 /// Which progress counts.
 pub(super) struct Prompt<'a> {
@@ -79,13 +79,11 @@ pub(super) async fn follow(
     }
 }
 
-async fn connect(client: &Client, name: &str) -> Result<WebSocketStream<TcpStream>, Error> {
-    let path = format!("/ws?clientId={name}");
-    let (host, port, url) = client.web_socket(&path).ok_or(UrlError::NoHostName)?;
-    let stream = TcpStream::connect((host, port)).await?;
+async fn connect(client: &Client, name: &str) -> Result<WebSocketStream<Box<dyn Duplex>>, Error> {
+    let (stream, address) = client.connect(&format!("/ws?clientId={name}")).await?;
     let config =
         WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
-    client_async_with_config(url, stream, Some(config)).await.map(|(socket, _)| socket)
+    client_async_with_config(address, stream, Some(config)).await.map(|(socket, _)| socket)
 }
 
 impl Prompt<'_> {

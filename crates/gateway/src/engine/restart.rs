@@ -1,0 +1,43 @@
+//! Going on where the journal ends.
+
+use std::sync::Arc;
+
+use super::Engine;
+use crate::journal::{CompletedRun, Unfinished};
+use crate::scheduler::{Run, RunId};
+
+impl Engine {
+    /// Takes back what the journal holds unfinished. A run that was under way is looked up.
+    pub(crate) fn restore(&mut self, unfinished: Vec<Unfinished>) {
+        let now = self.timeline.now();
+        for Unfinished { accepted, attempts, failures, open } in unfinished {
+            let order = accepted.order.clone();
+            self.track(Arc::new(accepted), None);
+            let server = open
+                .as_ref()
+                .and_then(|run| self.servers.iter().position(|server| server.name == run.server));
+            let (Some(open), Some(server)) = (open, server) else {
+                self.scheduler.restore(order, attempts, failures);
+                continue;
+            };
+            let id = RunId { request: order.id, attempt: attempts };
+            let run =
+                Run { id, server, steps: open.steps, start: open.start, service: open.service };
+            self.tickets.extend(open.ticket.map(|ticket| (id, ticket)));
+            self.scheduler.restore_running(now, order, run, failures);
+        }
+        self.carry_out();
+    }
+
+    /// Learns from runs before the start.
+    pub(crate) fn relearn(&mut self, server: usize, runs: Vec<CompletedRun>) {
+        let reference = f64::from(self.reference_pixels);
+        let Some(estimator) = &mut self.servers[server].estimator else { return };
+        for run in runs {
+            estimator.observe(run.steps, f64::from(run.pixels) / reference, run.took);
+        }
+        if let Some(learned) = estimator.estimate() {
+            self.scheduler.server_speed(self.timeline.now(), server, learned);
+        }
+    }
+}
