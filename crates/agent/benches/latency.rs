@@ -40,7 +40,7 @@ fn latency(c: &mut Criterion) {
     for servers in [1, 10, 40, 100, 200] {
         let instance = instance(servers);
         let mut generator = Generator::new(1, Purpose::Initialisation, 0);
-        let network = Arc::new(PriceNetwork::new(16, &mut generator));
+        let network = Arc::new(PriceNetwork::new(&[32, 32], &mut generator));
         let mut policies: [(&str, Box<dyn Policy>); 2] = [
             ("universal", Box::new(UniversalAgent::new(network, None))),
             ("myopic", Box::new(Myopic)),

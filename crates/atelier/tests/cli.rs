@@ -174,7 +174,7 @@ fn recorded_traffic_can_be_evaluated_tuned_for_and_trained_on() {
     let trained = ["train", "--instance", "traffic.json", "--episodes", "2", "--out", "agent"];
     assert!(shop.run(&trained).contains("agent[agent]"));
     let universal = ["train", "--agent", "universal", "--instance", "traffic.json"];
-    shop.run(&[&universal[..], &["--generations", "1", "--out", "universal"]].concat());
+    shop.run(&[&universal[..], &["--rounds", "1", "--out", "universal"]].concat());
     shop.run(&["evaluate", "--instance", "traffic.json", "--policy", "agent[universal]"]);
     shop.file("empty.json", "{}");
     let nothing = ["train", "--instance", "empty.json", "--out", "nothing"];

@@ -68,9 +68,9 @@ pub struct PriceHyperparameters {
 impl Default for PriceHyperparameters {
     fn default() -> Self {
         Self {
-            rounds: 120,
-            instances: 64,
-            phantoms: 128,
+            rounds: 140,
+            instances: 128,
+            phantoms: 64,
             followed_requests: 20,
             followed_requests_per_server: 2,
             epochs: 4,
