@@ -34,12 +34,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let scenario = Scenario::from_toml(CONTENDED)?
             .with_mean_interval(Seconds::of(interval))?
             .with(|settings| {
-                settings.requests = 5000;
-                settings.cluster.drawn = Drawn::PerInstance;
-                settings.cluster.servers.truncate(1);
-                settings.cluster.servers[0].count = 1;
-                settings.cluster.servers[0].step_rate = Uniform::constant(rate);
-            })?;
+            settings.requests = 5000;
+            settings.cluster.drawn = Drawn::PerInstance;
+            settings.cluster.servers.truncate(1);
+            settings.cluster.servers[0].count = 1;
+            settings.cluster.servers[0].step_rate = Uniform::constant(rate);
+        })?;
         let price = tune(&scenario, 4, SEED, || ()).price;
         let names = [
             PolicyName::Priced { price },

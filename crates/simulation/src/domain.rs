@@ -1,8 +1,8 @@
 //! Randomised scenarios: every episode has a cluster, a load and customers of its own.
 
 use scheduling::{
-    FullService, Generator, Instance, Objective, PowerLaw, Purpose, QualityCurve, Request, Seconds, Server,
-    Sigmoid, StepRate, TardinessPenalty, Time,
+    FullService, Generator, Instance, Objective, PowerLaw, Purpose, QualityCurve, Request, Seconds,
+    Server, Sigmoid, StepRate, TardinessPenalty, Time,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

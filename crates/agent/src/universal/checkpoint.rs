@@ -66,7 +66,8 @@ impl UniversalCheckpoint {
     /// # Errors
     /// [`CheckpointError::Io`]; an older checkpoint is then still there.
     pub fn save(&self, folder: &Path) -> Result<(), CheckpointError> {
-        let PriceTraining { hyperparameters, seed, network, learner, adam, rounds } = &self.training;
+        let PriceTraining { hyperparameters, seed, network, learner, adam, rounds } =
+            &self.training;
         let metadata = Metadata {
             format: FORMAT,
             agent: AGENT.into(),

@@ -42,9 +42,7 @@ impl Features {
         let servers = cluster.len();
         let count = servers as f64;
         self.speed.clear();
-        self.speed.extend(cluster.iter().map(|server| {
-            1.0 / server.service_time(steps).seconds()
-        }));
+        self.speed.extend(cluster.iter().map(|server| 1.0 / server.service_time(steps).seconds()));
         let capacity: f64 = self.speed.iter().sum();
         let mean_speed = capacity / count;
         let full = 1.0 / mean_speed;

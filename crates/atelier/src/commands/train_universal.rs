@@ -2,7 +2,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent::{Checkpoint, PriceTraining, PriceHyperparameters, Origin, UniversalCheckpoint};
+use agent::{Checkpoint, Origin, PriceHyperparameters, PriceTraining, UniversalCheckpoint};
 use anyhow::Context;
 use scheduling::Instance;
 use simulation::{Domain, Episode, Scenario};
@@ -92,10 +92,8 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
 /// A fresh training, or the one in the folder if it is the same.
 fn start(order: Order<'_>, school: &School) -> Result<UniversalCheckpoint, Failure> {
     let default = PriceHyperparameters::default();
-    let hyperparameters = PriceHyperparameters {
-        rounds: order.rounds.unwrap_or(default.rounds),
-        ..default
-    };
+    let hyperparameters =
+        PriceHyperparameters { rounds: order.rounds.unwrap_or(default.rounds), ..default };
     let settings = school.described().map_err(anyhow::Error::from)?;
     let folder = order.out.display();
     if !order.resume {
