@@ -151,7 +151,9 @@ impl PriceTraining {
             })
             .collect();
         let mut samples = Samples::default();
-        measured.iter().for_each(|(of_instance, _)| samples.append(of_instance));
+        for (of_instance, _) in &measured {
+            samples.append(of_instance);
+        }
         let reward = measured.iter().map(|(_, reward)| reward).sum::<f64>();
         (samples, reward / measured.len() as f64)
     }
@@ -192,7 +194,7 @@ impl PriceTraining {
         let mut derivatives = Vec::with_capacity(outputs.len());
         for (index, outputs) in outputs.as_chunks::<OUTPUTS>().0.iter().enumerate() {
             let (q, weight) = (samples.shares[index], samples.weights[index]);
-            let error = scale * weight * (cost(outputs, q) - samples.costs[index]);
+            let error = scale * weight * (cost(*outputs, q) - samples.costs[index]);
             let [f, h] = outputs.map(kernels::sigmoid);
             derivatives.extend([error * q * f, error * q * q * h]);
         }
@@ -205,13 +207,13 @@ impl PriceTraining {
         let outputs = self.network.perceptron().forward(&samples.inputs, &mut activations);
         let truths = samples.shares.iter().zip(&samples.costs);
         let squares = (outputs.as_chunks().0.iter().zip(truths))
-            .map(|(outputs, (&q, &truth))| f64::from(cost(outputs, q) - truth).powi(2));
+            .map(|(outputs, (&q, &truth))| f64::from(cost(*outputs, q) - truth).powi(2));
         (squares.sum::<f64>() / samples.len().max(1) as f64).sqrt()
     }
 }
 
 /// `q (f + h q)` from the network's outputs.
-fn cost(&[f, h]: &[f32; OUTPUTS], q: f32) -> f32 {
+fn cost([f, h]: [f32; OUTPUTS], q: f32) -> f32 {
     q * (kernels::softplus(f) + q * kernels::softplus(h))
 }
 
@@ -253,7 +255,7 @@ mod tests {
         let derivatives = training.residuals(&samples, &mut activations);
         let loss = |outputs: &[f32]| {
             let squares = outputs.as_chunks::<OUTPUTS>().0.iter().enumerate().map(|(i, y)| {
-                let error = f64::from(cost(y, samples.shares[i]) - samples.costs[i]);
+                let error = f64::from(cost(*y, samples.shares[i]) - samples.costs[i]);
                 f64::from(samples.weights[i]) * error * error
             });
             squares.sum::<f64>() / 7.0
