@@ -107,7 +107,9 @@ fn page(studies: &[Study], effort: Effort, evidence: &Evidence, sections: &str) 
         "<p class=\"small\">In brackets: the 95 % bootstrap interval over instances, for differences \
          paired on common instances; then the lowest and the highest training seed. A claim counts \
          as reproduced only if it holds in the paper’s setting for the interval and for every seed; \
-         <em>depends</em> means that another reading or setting says otherwise.</p>\n",
+         <em>depends</em> means that another reading or setting says otherwise. A policy named by its \
+         checkpoint, such as agent[universal], is one training: its intervals are over instances alone, \
+         and no claim rests on it.</p>\n",
     );
     page.push_str("<h2 id=\"beyond\">What the paper did not ask</h2>\n");
     table_of_claims(&mut page, "Holds", &beyond(evidence), Verdict::answer);

@@ -3,7 +3,7 @@
 //!
 //! [`PriceNetwork`] says what a second on each server costs the requests still to come, from what it
 //! sees of backlogs, speeds and traffic; [`UniversalAgent`] takes the decision that is best under
-//! these prices; [`Evolution`] learns the weights over randomised clusters. The same network prices
+//! these prices; [`PriceTraining`] learns the weights over randomised clusters. The same network prices
 //! every server, so the agent neither knows nor cares how many there are or how they are numbered.
 //! `docs/universal-agent.md` has the equations and what it is worth.
 
