@@ -133,7 +133,10 @@ fn a_cap_is_kept_where_it_can_be() {
         let decision = decide(&mut agent, servers, 2.0, TardinessPenalty::SquareRoot);
         (decision.server, servers[decision.server].1 + f64::from(decision.steps.get()) / 15.0)
     };
-    assert!(finish(None, &servers).1 > 18.0);
+    assert!(finish(Some(60.0), &servers).1 > 18.0);
+    // Its own cap: two full services of 112 steps after the due time.
+    let own = finish(None, &servers).1;
+    assert!((12.0..=2.0 + 2.0 * 112.0 / 15.0).contains(&own), "{own}");
     let (server, finish_capped) = finish(Some(12.0), &servers);
     assert!(server == 1 && finish_capped <= 14.0, "{finish_capped}");
     // Nobody can be within 3 s: a single step on the server that is free first comes nearest.
