@@ -1,10 +1,11 @@
 //! One set of weights for any cluster: learned prices of server time, and the exact maximum of the
 //! reward minus the price.
 //!
-//! [`PriceNetwork`] says what a second on each server costs the requests still to come, from what it
-//! sees of backlogs, speeds and traffic; [`UniversalAgent`] takes the decision that is best under
-//! these prices; [`PriceTraining`] learns the weights over randomised clusters. The same network prices
-//! every server, so the agent neither knows nor cares how many there are or how they are numbered.
+//! [`PriceNetwork`] says what time on each server costs the requests still to come, from what it sees
+//! of backlogs, speeds and traffic; [`UniversalAgent`] takes the decision that is best under these
+//! prices; [`PriceTraining`] learns the weights over randomised clusters, from jobs that nobody asked
+//! for (`phantom`). The same network prices every server, so the agent neither knows nor cares how
+//! many there are or how they are numbered.
 //! `docs/universal-agent.md` has the equations and what it is worth.
 
 mod checkpoint;
