@@ -1,6 +1,6 @@
 //! What the network of prices sees: everything in units of the cluster and of the traffic itself.
 
-use scheduling::{FullService, Observation, Steps};
+use scheduling::{FullService, Observation};
 
 /// Inputs that differ from server to server.
 pub(crate) const SERVER_INPUTS: usize = 5;
@@ -37,8 +37,9 @@ impl Features {
     pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
         let Observation { backlog, cluster, objective, traffic, .. } = *observation;
         let FullService { steps, gain } = objective.full_service();
-        let half = Steps::from_index(steps.index() / 2);
-        let at_half = (objective.quality(half) - objective.quality(Steps::MIN)) / gain.max(1e-9);
+        // Of the best so far, so that a curve that dips cannot leave 0..=1.
+        let best = objective.best_qualities();
+        let at_half = (best[steps.index() / 2] - best[0]) / gain.max(1e-9);
         let servers = cluster.len();
         let count = servers as f64;
         self.speed.clear();

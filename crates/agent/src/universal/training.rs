@@ -22,9 +22,10 @@ use crate::network::Activations;
 /// θ ← Adam on   mean of  v (q (f_θ(x) + h_θ(x) q) − C / G)²
 /// ```
 ///
-/// with q the share of a full service that the phantom took, x what the network sees of its server, G
-/// what a full service gains, and v the weight of the phantom's episode. An agent that takes the best decision under the measured prices is better than the one
-/// that they were measured on, until both are the same.
+/// with q the share of a full service that the phantom took, x what the network sees of its server,
+/// G what a full service gains, and v the weight of the phantom's episode. An agent that takes the
+/// best decision under the measured prices is better than the one that they were measured on, until
+/// both are the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriceTraining {
     /// Fixed for the whole training.
