@@ -5,7 +5,8 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use agent::{UniversalAgent, universal::PriceNetwork};
+use agent::universal::PriceNetwork;
+use agent::{PriceHyperparameters, UniversalAgent};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use scheduling::policies::Myopic;
 use scheduling::{
@@ -40,7 +41,8 @@ fn latency(c: &mut Criterion) {
     for servers in [1, 10, 40, 100, 200] {
         let instance = instance(servers);
         let mut generator = Generator::new(1, Purpose::Initialisation, 0);
-        let network = Arc::new(PriceNetwork::new(&[32, 32], &mut generator));
+        let hidden = PriceHyperparameters::default().hidden;
+        let network = Arc::new(PriceNetwork::new(&hidden, &mut generator));
         let mut policies: [(&str, Box<dyn Policy>); 2] = [
             ("universal", Box::new(UniversalAgent::new(network, None))),
             ("myopic", Box::new(Myopic)),

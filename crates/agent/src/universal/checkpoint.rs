@@ -9,6 +9,7 @@ use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
 use super::UNIVERSAL_FEATURE_VERSION;
+use super::chance::Chance;
 use super::prices::PriceNetwork;
 use super::training::{PriceHyperparameters, PriceTraining, RoundPoint};
 use crate::adam::Adam;
@@ -44,7 +45,7 @@ struct Metadata {
     curve: PathBuf,
 }
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const AGENT: &str = "universal";
 const METADATA: &str = "metadata.json";
 
@@ -66,7 +67,7 @@ impl UniversalCheckpoint {
     /// # Errors
     /// [`CheckpointError::Io`]; an older checkpoint is then still there.
     pub fn save(&self, folder: &Path) -> Result<(), CheckpointError> {
-        let PriceTraining { hyperparameters, seed, network, learner, adam, rounds } =
+        let PriceTraining { hyperparameters, seed, network, learner, adam, chance, rounds } =
             &self.training;
         let metadata = Metadata {
             format: FORMAT,
@@ -88,6 +89,9 @@ impl UniversalCheckpoint {
             ("prices.learner", learner.perceptron().parameters()),
             ("prices.first_moment", &adam.first_moment),
             ("prices.second_moment", &adam.second_moment),
+            ("chance", chance.network.parameters()),
+            ("chance.first_moment", &chance.adam.first_moment),
+            ("chance.second_moment", &chance.adam.second_moment),
         ]
         .map(|(name, values)| (name, Tensor::new(vec![values.len()], values)));
         let weights = safetensors::serialize(tensors, None).expect("names differ and shapes fit");
@@ -155,25 +159,33 @@ fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
 fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<PriceTraining, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let hidden = &metadata.hyperparameters.hidden;
-    let read = |name: &str| {
+    let read = |name: &str, count: usize| {
         let mut values = Vec::new();
-        read_values(&tensors, name, &[PriceNetwork::parameter_count(hidden)], &mut values)?;
+        read_values(&tensors, name, &[count], &mut values)?;
         Ok::<_, String>(values)
     };
+    let adam = |name: &str, count: usize| {
+        Ok::<_, String>(Adam {
+            first_moment: read(&format!("{name}.first_moment"), count)?,
+            second_moment: read(&format!("{name}.second_moment"), count)?,
+            // The chance is learned in step with the prices.
+            updates: metadata.updates,
+        })
+    };
+    let prices = PriceNetwork::parameter_count(hidden);
     let network = |name: &str| {
-        let network = PriceNetwork::from_parameters(hidden, read(name)?);
+        let network = PriceNetwork::from_parameters(hidden, read(name, prices)?);
         Ok::<_, String>(network.expect("as many as the shape says"))
     };
+    let count = Chance::parameter_count();
+    let chance = Chance::from_parts(read("chance", count)?, adam("chance", count)?);
     Ok(PriceTraining {
         hyperparameters: metadata.hyperparameters.clone(),
         seed: metadata.seed,
         network: network("prices")?,
         learner: network("prices.learner")?,
-        adam: Adam {
-            first_moment: read("prices.first_moment")?,
-            second_moment: read("prices.second_moment")?,
-            updates: metadata.updates,
-        },
+        adam: adam("prices", prices)?,
+        chance: chance.expect("as many as the shape says"),
         rounds: metadata.rounds,
     })
 }

@@ -1,11 +1,11 @@
 //! What the network of prices sees: everything in units of the cluster and of the traffic itself.
 
-use scheduling::{FullService, Observation};
+use scheduling::{Cluster, FullService, Observation, Seconds, Steps};
 
 /// Inputs that differ from server to server.
-pub(crate) const SERVER_INPUTS: usize = 5;
+pub(crate) const SERVER_INPUTS: usize = 12;
 /// Inputs that all servers share.
-pub(crate) const CLUSTER_INPUTS: usize = 13;
+pub(crate) const CLUSTER_INPUTS: usize = 18;
 
 /// The inputs of all servers for one decision, and the units of the prices.
 #[derive(Clone, Debug, Default)]
@@ -20,16 +20,11 @@ pub(crate) struct Features {
     pub(crate) gain: f64,
     /// T: mean time of a full service, in seconds.
     pub(crate) full_service: f64,
-    sorted: Vec<f64>,
-}
-
-/// x / (x + scale), without a division by zero: 0 at 0, ½ at the scale, 1 at infinity.
-fn share(x: f64, scale: f64) -> f32 {
-    (x / (x + scale + 1e-9)) as f32
-}
-
-fn logarithm(x: f64, low: f64, high: f64) -> f32 {
-    libm::log(x.max(1e-12)).clamp(low, high) as f32
+    /// When each server is free, and when it could have done a full service.
+    free: Ranking,
+    finish: Ranking,
+    /// Speeds of idle servers, the slowest first.
+    idle: Vec<f64>,
 }
 
 impl Features {
@@ -39,7 +34,7 @@ impl Features {
         let FullService { steps, gain } = objective.full_service();
         // Of the best so far, so that a curve that dips cannot leave 0..=1.
         let best = objective.best_qualities();
-        let at_half = (best[steps.index() / 2] - best[0]) / gain.max(1e-9);
+        let quarters = |n: usize| (best[n * steps.index() / 4] - best[0]) / gain.max(1e-9);
         let servers = cluster.len();
         let count = servers as f64;
         self.speed.clear();
@@ -47,27 +42,40 @@ impl Features {
         let capacity: f64 = self.speed.iter().sum();
         let mean_speed = capacity / count;
         let full = 1.0 / mean_speed;
-        let slack =
-            traffic.mean_slack().map_or(full, scheduling::Seconds::seconds).max(1e-3 * full);
+        let slack = traffic.mean_slack().map_or(full, Seconds::seconds).max(1e-3 * full);
 
         let backlogs = || backlog.iter().map(|m| m.seconds());
         let work: f64 = backlogs().zip(&self.speed).map(|(m, speed)| m * speed).sum();
         let mean = work / capacity;
-        let least = backlogs().fold(f64::INFINITY, f64::min);
-        self.sorted.clear();
-        self.sorted.extend(backlogs());
-        let (_, &mut median, _) = self.sorted.select_nth_unstable_by(servers / 2, f64::total_cmp);
-        let idle = backlogs().filter(|&m| m <= 0.0).count() as f64 / count;
+        self.free.rank(backlogs(), &self.speed);
+        let finish = backlogs().zip(&self.speed).map(|(m, speed)| m + 1.0 / speed);
+        self.finish.rank(finish, &self.speed);
+        let [least, median] = [0, servers / 2].map(|rank| self.free.times[self.free.order[rank]]);
+        let first_finish = self.finish.times[self.finish.order[0]];
+        self.idle.clear();
+        let idle = backlogs().zip(&self.speed).filter(|(m, _)| *m <= 0.0);
+        self.idle.extend(idle.map(|(_, speed)| speed));
+        self.idle.sort_unstable_by(f64::total_cmp);
+        let idle = self.idle.len() as f64;
 
         self.server.resize(SERVER_INPUTS * servers, 0.0);
         for (j, m) in backlogs().enumerate() {
             let speed = self.speed[j];
+            let slower = self.idle.partition_point(|&other| other < speed);
+            let itself = usize::from(m <= 0.0);
             let inputs = [
                 share(m, full),
                 share(m, slack),
                 (m / full).min(16.0) as f32 / 4.0,
                 share(m + 0.1 * full, mean + 0.1 * full),
                 ((speed - mean_speed) / (speed + mean_speed)) as f32,
+                share(self.free.done[j] / capacity, full),
+                share(self.free.done[j], 1.0),
+                share(self.finish.done[j], 1.0),
+                share(self.finish.earlier[j] as f64, 2.0),
+                share(self.finish.times[j] - first_finish, 0.5 * full),
+                signed_share(self.finish.lead(j), 0.3 * full),
+                share((self.idle.len() - slower - itself) as f64, 1.0),
             ];
             for (column, input) in inputs.into_iter().enumerate() {
                 self.server[column * servers + j] = input;
@@ -87,7 +95,7 @@ impl Features {
             (mean / full).min(16.0) as f32 / 4.0,
             share(median, full),
             share(least, full),
-            idle as f32,
+            (idle / count) as f32,
             logarithm(load, -3.5, 1.0),
             logarithm(slack / full, -3.0, 3.0) / 2.0,
             logarithm(count, 0.0, 7.0) / 4.0,
@@ -95,7 +103,12 @@ impl Features {
             root as f32,
             logarithm(tardiness, -4.0, 4.0) / 2.0,
             share(traffic.arrivals() as f64, 20.0),
-            at_half as f32,
+            quarters(1) as f32,
+            quarters(2) as f32,
+            quarters(3) as f32,
+            1.0 / count as f32,
+            share(idle, 2.0),
+            overhead_share(cluster, steps) as f32,
         ];
         self.gain = gain;
         self.full_service = full;
@@ -105,5 +118,93 @@ impl Features {
     pub(crate) fn row(&self, server: usize) -> impl Iterator<Item = f32> {
         let column = move |column: usize| self.server[column * self.speed.len() + server];
         (0..SERVER_INPUTS).map(column).chain(self.cluster)
+    }
+}
+
+/// Servers in the order of a time, with what the others can do until then.
+#[derive(Clone, Debug, Default)]
+struct Ranking {
+    /// The time of each server, in seconds from now.
+    times: Vec<f64>,
+    /// Servers from the earliest to the latest.
+    order: Vec<usize>,
+    /// How many servers are earlier than each; those at the same time are not.
+    earlier: Vec<usize>,
+    /// Full services that those can do between their times and its own.
+    done: Vec<f64>,
+}
+
+impl Ranking {
+    fn rank(&mut self, times: impl Iterator<Item = f64>, speed: &[f64]) {
+        let Self { times: all, order, earlier, done } = self;
+        all.clear();
+        all.extend(times);
+        order.clear();
+        order.extend(0..all.len());
+        order.sort_unstable_by(|&a, &b| all[a].total_cmp(&all[b]));
+        earlier.resize(all.len(), 0);
+        done.resize(all.len(), 0.0);
+        let (mut last, mut before, mut capacity, mut sum) = (f64::NEG_INFINITY, 0, 0.0, 0.0);
+        for (rank, &server) in order.iter().enumerate() {
+            let time = all[server];
+            if time > last {
+                before = rank;
+                sum += if rank > 0 { capacity * (time - last) } else { 0.0 };
+                last = time;
+            }
+            earlier[server] = before;
+            done[server] = sum;
+            capacity += speed[server];
+        }
+    }
+
+    /// How much later than this server the best of the others is; negative where that is earlier.
+    fn lead(&self, server: usize) -> f64 {
+        let best = usize::from(self.order[0] == server);
+        self.order.get(best).map_or(f64::INFINITY, |&other| self.times[other] - self.times[server])
+    }
+}
+
+/// x / (x + scale), without a division by zero: 0 at 0, ½ at the scale, 1 at infinity.
+fn share(x: f64, scale: f64) -> f32 {
+    (x / (x + scale + 1e-9)) as f32
+}
+
+/// The same with a sign: −1 to 1, and 1 at infinity.
+fn signed_share(x: f64, scale: f64) -> f32 {
+    if x.is_infinite() { 1.0 } else { (x / (x.abs() + scale + 1e-9)) as f32 }
+}
+
+fn logarithm(x: f64, low: f64, high: f64) -> f32 {
+    libm::log(x.max(1e-12)).clamp(low, high) as f32
+}
+
+/// Mean share of a full service that goes before its steps.
+fn overhead_share(cluster: &Cluster, steps: Steps) -> f64 {
+    let share = |server: &scheduling::Server| {
+        server.overhead.seconds() / server.service_time(steps).seconds()
+    };
+    cluster.iter().map(share).sum::<f64>() / cluster.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ranking_knows_who_is_earlier_and_what_they_can_do() {
+        let mut ranking = Ranking::default();
+        // Full services per second; the second and the last are free at the same time.
+        let speed = [0.5, 0.1, 0.2, 0.25];
+        ranking.rank([9.0, 2.0, 1.0, 2.0].into_iter(), &speed);
+        assert_eq!(ranking.earlier, [3, 1, 0, 1]);
+        // 0.2 per second from 1 s on, and 0.55 per second from 2 s on.
+        for (done, expected) in ranking.done.iter().zip([0.2 + 7.0 * 0.55, 0.2, 0.0, 0.2]) {
+            assert!((done - expected).abs() < 1e-12, "{:?}", ranking.done);
+        }
+        let leads: Vec<f64> = (0..4).map(|server| ranking.lead(server)).collect();
+        assert_eq!(leads, [-8.0, -1.0, 1.0, -1.0]);
+        ranking.rank([3.0].into_iter(), &speed[..1]);
+        assert_eq!((ranking.earlier[0], ranking.done[0], ranking.lead(0)), (0, 0.0, f64::INFINITY));
     }
 }

@@ -8,6 +8,7 @@
 //! many there are or how they are numbered.
 //! `docs/universal-agent.md` has the equations and what it is worth.
 
+mod chance;
 mod checkpoint;
 mod features;
 mod phantom;
@@ -15,6 +16,7 @@ mod policy;
 mod prices;
 mod training;
 
+pub use chance::Chance;
 pub use checkpoint::UniversalCheckpoint;
 pub use policy::UniversalAgent;
 pub use prices::PriceNetwork;
@@ -22,4 +24,4 @@ pub use training::{PriceHyperparameters, PriceTraining, RoundPoint};
 
 /// Changes whenever the network's input changes its meaning; a checkpoint of another version is
 /// refused.
-pub const UNIVERSAL_FEATURE_VERSION: u32 = 2;
+pub const UNIVERSAL_FEATURE_VERSION: u32 = 3;

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! with r_k the rewards without the phantom and r'_k those with it. What is left of the phantom in the
-//! queues after n requests is counted at the present prices. Poisson arrivals see queues as a random
-//! moment does, so these are the states in which prices are asked for.
+//! queues after n requests is counted at the present prices, as if it were a new job. Poisson arrivals
+//! see queues as a random moment does, so these are the states in which prices are asked for.
 
 use std::sync::Arc;
 
@@ -41,9 +41,6 @@ const SHARES: [f64; 2] = [0.2, 1.3];
 /// untrained policy has flooded, and would drown all others.
 const LARGEST_COST: f64 = 20.0;
 
-/// Keeps an idle cluster, where nothing costs anything, from weighing all.
-const LEAST_SQUARE: f32 = 0.03;
-
 /// Phantoms and what they cost, as the network is taught.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples {
@@ -53,9 +50,6 @@ pub(crate) struct Samples {
     pub(crate) shares: Vec<f32>,
     /// What it costs, in gains of a full service.
     pub(crate) costs: Vec<f32>,
-    /// How much the network is to care, the same for all phantoms of an episode: where chance rules,
-    /// as in an overloaded cluster, a single one says little.
-    pub(crate) weights: Vec<f32>,
 }
 
 impl Samples {
@@ -69,7 +63,6 @@ impl Samples {
         self.inputs.extend_from_slice(&other.inputs);
         self.shares.extend_from_slice(&other.shares);
         self.costs.extend_from_slice(&other.costs);
-        self.weights.extend_from_slice(&other.weights);
     }
 }
 
@@ -137,9 +130,6 @@ impl<'a> Episode<'a> {
             let cost = (cost / gain.max(1e-9)).clamp(-LARGEST_COST, LARGEST_COST);
             samples.costs.push(cost as f32);
         }
-        let squares = samples.costs.iter().map(|cost| cost * cost).sum::<f32>();
-        let weight = 1.0 / (squares / samples.len().max(1) as f32 + LEAST_SQUARE);
-        samples.weights.resize(samples.len(), weight);
         samples
     }
 
@@ -164,15 +154,25 @@ impl<'a> Episode<'a> {
                 return lost;
             }
         }
-        let now = self.instance.requests()[end].arrival;
-        let prices = pricing.price(self, now, queues);
-        let mut were = self.queues_after(end);
-        let prices_then = pricing.price(self, now, &mut were);
+        lost + self.owed(end, queues, pricing)
+    }
+
+    /// What the queues still owe by the phantom when a request comes, at the present prices: each longer
+    /// queue as a job that was put there, each shorter one as a job that was taken away.
+    fn owed(&self, index: usize, queues: &mut Queues, pricing: &mut Pricing) -> f64 {
+        let now = self.instance.requests()[index].arrival;
+        let mut were = self.queues_after(index);
         let backlog = |free_at: &Time| (*free_at - now).positive_part().seconds();
-        let longer = |(is, was): (&Time, &Time)| backlog(is) - backlog(was);
-        let longer = queues.free_at().iter().zip(were.free_at()).map(longer);
-        let mean = prices.iter().zip(prices_then).map(|(is, then)| f64::midpoint(*is, then));
-        lost + longer.zip(mean).map(|(longer, price)| longer * price).sum::<f64>()
+        let longer: Vec<f64> = (queues.free_at().iter().zip(were.free_at()))
+            .map(|(is, was)| backlog(is) - backlog(was))
+            .collect();
+        pricing.price(self, now, &mut were);
+        let longer = longer.into_iter().enumerate();
+        let put: f64 =
+            longer.clone().filter(|job| job.1 > 0.0).map(|(j, job)| pricing.of(j, job)).sum();
+        pricing.price(self, now, queues);
+        let taken: f64 = longer.filter(|job| job.1 < 0.0).map(|(j, job)| pricing.of(j, -job)).sum();
+        put - taken
     }
 
     /// Decides a request, and gives its reward.
@@ -208,17 +208,20 @@ struct Pricing {
 }
 
 impl Pricing {
-    /// Price of the next second on each server, in reward; leaves the features behind.
-    fn price(&mut self, episode: &Episode<'_>, now: Time, queues: &mut Queues) -> Vec<f64> {
+    /// Asks for the prices, and leaves the features behind.
+    fn price(&mut self, episode: &Episode<'_>, now: Time, queues: &mut Queues) {
         let Episode { instance, network, .. } = episode;
         // Any request will do: the prices do not depend on it.
         let request = &instance.requests()[0];
         let (cluster, objective) = (instance.cluster(), instance.objective());
         self.features.observe(&queues.observe(now, request, cluster, objective));
         network.forward(&self.features, &mut self.prices);
+    }
+
+    /// What a job of so many seconds on a server costs others, in reward.
+    fn of(&self, server: usize, seconds: f64) -> f64 {
         let Features { gain, speed, .. } = &self.features;
-        let price = |(j, speed): (usize, &f64)| gain * speed * self.prices.on(j).at_once();
-        speed.iter().enumerate().map(price).collect()
+        gain * self.prices.on(server).of(speed[server] * seconds)
     }
 }
 

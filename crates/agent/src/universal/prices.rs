@@ -24,7 +24,8 @@ pub struct PriceNetwork(Mlp);
 /// The prices of all servers, with the buffers in which they are computed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prices {
-    /// A column of one value per server for each unit of a layer; in the end f_j, then h_j.
+    /// A column of one value per server for each unit of a layer, filled up to whole [`LANES`]; in the
+    /// end f_j, then h_j.
     columns: Vec<f32>,
     next: Vec<f32>,
     start: Vec<f32>,
@@ -42,18 +43,13 @@ impl Price {
     pub(crate) fn of(self, share: f64) -> f64 {
         share * (self.f + self.h * share)
     }
-
-    /// The price of the next moment, per full service.
-    pub(crate) fn at_once(self) -> f64 {
-        self.f
-    }
 }
 
 impl Prices {
     /// The price on one server.
     pub(crate) fn on(&self, server: usize) -> Price {
-        let servers = self.columns.len() / OUTPUTS;
-        let value = |output: usize| f64::from(self.columns[output * servers + server]);
+        let width = self.columns.len() / OUTPUTS;
+        let value = |output: usize| f64::from(self.columns[output * width + server]);
         Price { f: value(0), h: value(1) }
     }
 
@@ -108,8 +104,12 @@ impl PriceNetwork {
         let servers = features.speed.len();
         let mut rest = self.0.parameters();
         let Prices { columns: x, next: y, start } = prices;
+        let width = servers.next_multiple_of(LANES);
         x.clear();
-        x.extend_from_slice(&features.server);
+        for column in features.server.chunks_exact(servers) {
+            x.extend_from_slice(column);
+            x.resize(x.len() + width - servers, 0.0);
+        }
         for (layer, pair) in self.0.sizes().windows(2).enumerate() {
             let (inputs, units) = (pair[0], pair[1]);
             let (mut weights, after) = rest.split_at(inputs * units);
@@ -125,9 +125,9 @@ impl PriceNetwork {
                     start.iter_mut().zip(row).for_each(|(start, w)| *start += w * z);
                 }
             }
-            y.resize(units * servers, 0.0);
+            y.resize(units * width, 0.0);
             let squash = if rest.is_empty() { Squash::Softplus } else { Squash::Tanh };
-            Arch::new().dispatch(Layer { weights, start, x, y, servers, squash });
+            Arch::new().dispatch(Layer { weights, start, x, y, width, squash });
             std::mem::swap(x, y);
         }
     }
@@ -140,8 +140,10 @@ enum Squash {
     Softplus,
 }
 
-/// A layer for all servers, one unit after the other: the loops over servers fill the vector
-/// registers. No fused multiply-adds, so that an agent decides alike on every machine.
+/// Servers whose sums fill a vector register.
+const LANES: usize = 8;
+
+/// A layer for all servers. No fused multiply-adds, so that an agent decides alike on every machine.
 struct Layer<'a> {
     /// `inputs × units` in row-major order.
     weights: &'a [f32],
@@ -151,7 +153,8 @@ struct Layer<'a> {
     x: &'a [f32],
     /// A column for each unit.
     y: &'a mut [f32],
-    servers: usize,
+    /// Length of a column: whole [`LANES`].
+    width: usize,
     squash: Squash,
 }
 
@@ -159,21 +162,39 @@ impl NullaryFnOnce for Layer<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
-        let Self { weights, start, x, y, servers, squash } = self;
-        let units = start.len();
-        for (unit, (y, &start)) in y.chunks_exact_mut(servers).zip(start).enumerate() {
-            y.fill(start);
-            for (row, x) in weights.chunks_exact(units).zip(x.chunks_exact(servers)) {
-                let w = row[unit];
-                for (y, x) in y.iter_mut().zip(x) {
-                    *y += w * x;
+    fn call(mut self) {
+        let units = self.start.len();
+        let whole = units / 4 * 4;
+        // Servers outside, units inside: what a few servers have as inputs stays in the cache.
+        for lane in (0..self.width).step_by(LANES) {
+            (0..whole).step_by(4).for_each(|unit| self.units::<4>(unit, lane));
+            (whole..units).for_each(|unit| self.units::<1>(unit, lane));
+        }
+        match self.squash {
+            Squash::Tanh => kernels::tanh_inlined(self.y),
+            Squash::Softplus => self.y.iter_mut().for_each(|y| *y = kernels::softplus(*y)),
+        }
+    }
+}
+
+impl Layer<'_> {
+    /// The sums of N units for the servers from `lane` on, several units at a time since each addition
+    /// waits for the one before.
+    #[inline(always)]
+    fn units<const N: usize>(&mut self, first: usize, lane: usize) {
+        let Self { weights, start, x, width, .. } = *self;
+        let mut sums: [[f32; LANES]; N] = std::array::from_fn(|n| [start[first + n]; LANES]);
+        for (row, x) in weights.chunks_exact(start.len()).zip(x.chunks_exact(width)) {
+            let (row, x) = (&row[first..first + N], &x[lane..lane + LANES]);
+            for (sums, w) in sums.iter_mut().zip(row) {
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    *sum += w * x;
                 }
             }
         }
-        match squash {
-            Squash::Tanh => kernels::tanh_inlined(y),
-            Squash::Softplus => y.iter_mut().for_each(|y| *y = kernels::softplus(*y)),
+        for (n, sums) in sums.iter().enumerate() {
+            let place = (first + n) * width + lane;
+            self.y[place..place + LANES].copy_from_slice(sums);
         }
     }
 }

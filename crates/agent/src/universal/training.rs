@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use scheduling::{Generator, Instance, Purpose};
 use serde::{Deserialize, Serialize};
 
+use super::chance::Chance;
 use super::phantom::{Episode, Phantoms, Samples};
 use super::prices::{INPUTS, OUTPUTS, PriceNetwork};
 use crate::adam::Adam;
@@ -19,13 +20,13 @@ use crate::network::Activations;
 /// worth to the others under it, and teaches the network the costs C:
 ///
 /// ```text
-/// θ ← Adam on   mean of  v (q (f_θ(x) + h_θ(x) q) − C / G)²
+/// θ ← Adam on   mean of  (q (f_θ(x) + h_θ(x) q) − C / G)² / v(x, q)
 /// ```
 ///
 /// with q the share of a full service that the phantom took, x what the network sees of its server,
-/// G what a full service gains, and v the weight of the phantom's episode. An agent that takes the
-/// best decision under the measured prices is better than the one that they were measured on, until
-/// both are the same.
+/// G what a full service gains, and v how much chance is in its cost, as [`Chance`] has learned. An
+/// agent that takes the best decision under the measured prices is better than the one that they were
+/// measured on, until both are the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriceTraining {
     /// Fixed for the whole training.
@@ -38,6 +39,8 @@ pub struct PriceTraining {
     pub learner: PriceNetwork,
     /// Its optimiser.
     pub adam: Adam,
+    /// v
+    pub chance: Chance,
     /// Rounds done so far.
     pub rounds: u64,
 }
@@ -69,21 +72,21 @@ pub struct PriceHyperparameters {
 impl Default for PriceHyperparameters {
     fn default() -> Self {
         Self {
-            rounds: 140,
+            rounds: 120,
             instances: 128,
-            phantoms: 64,
-            followed_requests: 20,
-            followed_requests_per_server: 2,
+            phantoms: 160,
+            followed_requests: 8,
+            followed_requests_per_server: 1,
             epochs: 4,
             batch: 512,
-            hidden: vec![32, 32],
+            hidden: vec![48, 48],
             learning_rate: 0.003,
         }
     }
 }
 
 /// Weight of the latest round in the running mean of the weights.
-const MEAN_WEIGHT: f32 = 0.2;
+const MEAN_WEIGHT: f32 = 0.1;
 
 /// What one round saw.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,7 +109,8 @@ impl PriceTraining {
         let mut generator = Generator::new(seed, Purpose::Initialisation, 0);
         let network = PriceNetwork::new(&hyperparameters.hidden, &mut generator);
         let adam = Adam::new(network.perceptron().parameters().len());
-        Self { hyperparameters, seed, learner: network.clone(), network, adam, rounds: 0 }
+        let chance = Chance::new(&mut generator);
+        Self { hyperparameters, seed, learner: network.clone(), network, adam, chance, rounds: 0 }
     }
 
     /// Trains until all rounds are done, or until `after_round` breaks. `instance` draws training
@@ -119,10 +123,12 @@ impl PriceTraining {
     ) {
         while self.rounds < self.hyperparameters.rounds {
             let (samples, reward) = self.measure(&instance);
-            let error = self.error(&samples);
+            let squares = self.squared_errors(&samples);
+            let error = squares.iter().map(|&square| f64::from(square)).sum::<f64>();
+            let error = (error / samples.len().max(1) as f64).sqrt();
             let sum = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>();
             let price = sum(&samples.costs) / sum(&samples.shares).max(1e-9);
-            self.learn(&samples);
+            self.learn(&samples, &squares);
             self.rounds += 1;
             let point = RoundPoint { round: self.rounds, reward, price, error };
             if after_round(self, &point).is_break() {
@@ -159,8 +165,8 @@ impl PriceTraining {
         (samples, reward / measured.len() as f64)
     }
 
-    /// Policy improvement: the network learns what was measured.
-    fn learn(&mut self, samples: &Samples) {
+    /// Policy improvement: the network learns what was measured, and its chance how far off it was.
+    fn learn(&mut self, samples: &Samples, squares: &[f32]) {
         let PriceHyperparameters { rounds, epochs, batch, learning_rate, .. } =
             self.hyperparameters;
         let rate = learning_rate * (1.0 - 0.99 * self.rounds as f64 / rounds as f64);
@@ -168,13 +174,19 @@ impl PriceTraining {
         let mut order: Vec<usize> = (0..samples.len()).collect();
         let mut activations = Activations::default();
         let mut gradient = vec![0.0; self.adam.first_moment.len()];
+        // As it was before it has seen these samples, so that no weight knows the cost it weighs.
+        let weights = self.chance.weights(samples);
         for _ in 0..epochs {
             for last in (1..order.len()).rev() {
                 order.swap(last, draw.below(last + 1));
             }
             for batch in order.chunks(batch) {
+                let select =
+                    |values: &[f32]| batch.iter().map(|&at| values[at]).collect::<Vec<_>>();
+                let (weights, squares) = (select(&weights), select(squares));
                 let batch = samples.select(batch);
-                let derivatives = self.residuals(&batch, &mut activations);
+                self.chance.learn(&batch, &squares, rate);
+                let derivatives = self.residuals(&batch, &weights, &mut activations);
                 gradient.fill(0.0);
                 let learner = self.learner.perceptron();
                 learner.backward(&batch.inputs, &activations, derivatives, &mut gradient);
@@ -189,12 +201,17 @@ impl PriceTraining {
     }
 
     /// Derivatives of the weighted mean squared error by the outputs, before their softplus.
-    fn residuals(&self, samples: &Samples, activations: &mut Activations) -> Vec<f32> {
+    fn residuals(
+        &self,
+        samples: &Samples,
+        weights: &[f32],
+        activations: &mut Activations,
+    ) -> Vec<f32> {
         let outputs = self.learner.perceptron().forward(&samples.inputs, activations);
         let scale = 2.0 / samples.len() as f32;
         let mut derivatives = Vec::with_capacity(outputs.len());
         for (index, outputs) in outputs.as_chunks::<OUTPUTS>().0.iter().enumerate() {
-            let (q, weight) = (samples.shares[index], samples.weights[index]);
+            let (q, weight) = (samples.shares[index], weights[index]);
             let error = scale * weight * (cost(*outputs, q) - samples.costs[index]);
             let [f, h] = outputs.map(kernels::sigmoid);
             derivatives.extend([error * q * f, error * q * q * h]);
@@ -202,14 +219,14 @@ impl PriceTraining {
         derivatives
     }
 
-    /// Root of the mean squared error of what acts.
-    fn error(&self, samples: &Samples) -> f64 {
+    /// Squared errors of what acts.
+    fn squared_errors(&self, samples: &Samples) -> Vec<f32> {
         let mut activations = Activations::default();
         let outputs = self.network.perceptron().forward(&samples.inputs, &mut activations);
         let truths = samples.shares.iter().zip(&samples.costs);
-        let squares = (outputs.as_chunks().0.iter().zip(truths))
-            .map(|(outputs, (&q, &truth))| f64::from(cost(*outputs, q) - truth).powi(2));
-        (squares.sum::<f64>() / samples.len().max(1) as f64).sqrt()
+        (outputs.as_chunks().0.iter().zip(truths))
+            .map(|(outputs, (&q, &truth))| (cost(*outputs, q) - truth).powi(2))
+            .collect()
     }
 }
 
@@ -229,7 +246,6 @@ impl Samples {
                 .collect(),
             shares: places.iter().map(|&at| self.shares[at]).collect(),
             costs: places.iter().map(|&at| self.costs[at]).collect(),
-            weights: places.iter().map(|&at| self.weights[at]).collect(),
         }
     }
 }
@@ -248,16 +264,16 @@ mod tests {
             inputs: numbers(7 * INPUTS, -1.0, 1.0),
             shares: numbers(7, 0.2, 1.3),
             costs: numbers(7, 0.0, 2.0),
-            weights: numbers(7, 0.1, 3.0),
         };
+        let weights = numbers(7, 0.1, 3.0);
         let hyperparameters = PriceHyperparameters { hidden: vec![5, 4], ..Default::default() };
         let training = PriceTraining::new(4, hyperparameters);
         let mut activations = Activations::default();
-        let derivatives = training.residuals(&samples, &mut activations);
+        let derivatives = training.residuals(&samples, &weights, &mut activations);
         let loss = |outputs: &[f32]| {
             let squares = outputs.as_chunks::<OUTPUTS>().0.iter().enumerate().map(|(i, y)| {
                 let error = f64::from(cost(*y, samples.shares[i]) - samples.costs[i]);
-                f64::from(samples.weights[i]) * error * error
+                f64::from(weights[i]) * error * error
             });
             squares.sum::<f64>() / 7.0
         };

@@ -1,0 +1,109 @@
+//! How much chance is in the cost of a phantom: what its weight in the regression is.
+
+use scheduling::Generator;
+
+use super::phantom::Samples;
+use super::prices::INPUTS;
+use crate::adam::Adam;
+use crate::network::{Activations, Mlp, parameter_count};
+
+/// The variance v(x, q) of a phantom's cost around the price, from what the network of prices sees of
+/// its server and from the share q of a full service that it takes.
+///
+/// One phantom in an overloaded cluster can cost twenty full services by chance, and on an idle one
+/// next to nothing. Least squares with the weights 1/v keep the first from drowning all others.
+/// The variance is learned, log v being an [`Mlp`]'s output, by the likelihood of a normal distribution:
+///
+/// ```text
+/// ψ ← Adam on   mean of  log v_ψ(x, q) + e² / v_ψ(x, q)
+/// ```
+///
+/// with e the error of the prices. Weights from the measured costs themselves would be small just where
+/// the cost is high by chance, and prices would be too low.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chance {
+    pub(crate) network: Mlp,
+    pub(crate) adam: Adam,
+}
+
+const SIZES: [usize; 3] = [INPUTS + 1, 24, 1];
+
+/// Variance of which nobody cares, so that an idle cluster does not weigh all.
+const LEAST: f32 = 0.02;
+
+/// A phantom is taken to be off by so many variances at most: tails are long, and weights need not be
+/// exact.
+const FARTHEST: f32 = 20.0;
+
+impl Chance {
+    pub(crate) fn new(generator: &mut Generator) -> Self {
+        let network = Mlp::new(&SIZES, generator);
+        Self { adam: Adam::new(network.parameters().len()), network }
+    }
+
+    pub(crate) fn from_parts(parameters: Vec<f32>, adam: Adam) -> Option<Self> {
+        Some(Self { network: Mlp::from_parameters(&SIZES, parameters)?, adam })
+    }
+
+    pub(crate) fn parameter_count() -> usize {
+        parameter_count(&SIZES)
+    }
+
+    /// 1 / v of each sample.
+    pub(crate) fn weights(&self, samples: &Samples) -> Vec<f32> {
+        let mut activations = Activations::default();
+        let outputs = self.network.forward(&rows(samples), &mut activations);
+        outputs.iter().map(|log| 1.0 / (log.exp() + LEAST)).collect()
+    }
+
+    /// One update from the squared errors of the prices.
+    pub(crate) fn learn(&mut self, samples: &Samples, squares: &[f32], rate: f64) {
+        let rows = rows(samples);
+        let mut activations = Activations::default();
+        let outputs = self.network.forward(&rows, &mut activations);
+        let scale = 1.0 / squares.len() as f32;
+        let derivatives = (outputs.iter().zip(squares))
+            .map(|(log, square)| scale * (1.0 - (square / log.exp()).min(FARTHEST)))
+            .collect();
+        let mut gradient = vec![0.0; self.adam.first_moment.len()];
+        self.network.backward(&rows, &activations, derivatives, &mut gradient);
+        self.adam.update(self.network.parameters_mut(), &gradient, rate);
+    }
+}
+
+/// Its inputs, a row for each sample.
+fn rows(samples: &Samples) -> Vec<f32> {
+    let rows = samples.inputs.chunks_exact(INPUTS).zip(&samples.shares);
+    rows.flat_map(|(row, &share)| row.iter().copied().chain([share])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scheduling::Purpose;
+
+    #[test]
+    fn the_variance_is_learned_where_it_differs() {
+        let mut draw = Generator::new(5, Purpose::Exploration, 0);
+        let mut chance = Chance::new(&mut Generator::new(5, Purpose::Initialisation, 0));
+        let mut samples = Samples::default();
+        let mut squares = Vec::new();
+        // The standard deviation is 0.3 where the first input is 0, and 3 where it is 1.
+        for index in 0..2000 {
+            let noisy = index % 2;
+            samples.inputs.push(noisy as f32);
+            samples.inputs.extend([0.5; INPUTS - 1]);
+            samples.shares.push(1.0);
+            samples.costs.push(0.0);
+            let deviation = [0.3, 3.0][noisy];
+            squares.push((deviation * draw.normal()).powi(2) as f32);
+        }
+        for _ in 0..500 {
+            chance.learn(&samples, &squares, 0.01);
+        }
+        let weights = chance.weights(&samples);
+        for (weight, expected) in [(weights[0], 1.0 / 0.11), (weights[1], 1.0 / 9.02)] {
+            assert!((weight / expected - 1.0).abs() < 0.15, "{weight} and {expected}");
+        }
+    }
+}
