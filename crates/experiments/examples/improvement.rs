@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let recipe = Recipe::load(&policy.parse()?)?;
             let advantages = (0..states.parse()?)
                 .into_par_iter()
-                .map(|number| State::sample(&scenario, &recipe, number)?.advantage(&futures))
+                .map(|number| Ok(State::sample(&scenario, &recipe, number)?.advantage(&futures)))
                 .collect::<Result<Vec<_>, agent::PolicyError>>()?;
             let column = |value: &dyn Fn(&Advantage) -> f64| {
                 let values: Vec<f64> = advantages.iter().map(value).collect();
@@ -159,14 +159,15 @@ impl State {
     /// Decisions that might be better: on each server some steps near the policy's own and far from
     /// it.
     fn others(&self, own: Decision) -> Vec<Candidate> {
-        let near = [-48, -36, -24, -16, -8, 0, 8, 16, 24, 36, 48];
+        let near = [-48, -36, -24, -16, -8, 0, 8, 16, 24, 36, 48].map(f64::from);
         let steps = |server: usize| {
-            let near = near.map(|step| own.steps.get() as i32 + step);
-            let far = [1, 50, 70, 150, 180].into_iter().filter(move |_| server != own.server);
-            near.into_iter().chain(far).filter(|steps| (1..=200).contains(steps))
+            let near = near.map(|step| f64::from(own.steps.get()) + step);
+            let far =
+                [1.0, 50.0, 70.0, 150.0, 180.0].into_iter().filter(move |_| server != own.server);
+            near.into_iter().chain(far).filter(|steps| (1.0..=200.0).contains(steps))
         };
         let decisions: Vec<Decision> = (0..self.instance.cluster().len())
-            .flat_map(|server| steps(server).map(move |steps| (server, f64::from(steps))))
+            .flat_map(|server| steps(server).map(move |steps| (server, steps)))
             .map(|(server, steps)| Decision { server, steps: Steps::saturating(steps) })
             .collect();
         let best = decisions.iter().map(|&one| self.reward(one)).fold(f64::MIN, f64::max);
@@ -177,7 +178,7 @@ impl State {
             .collect()
     }
 
-    fn advantage(mut self, futures: &Scenario) -> Result<Advantage, agent::PolicyError> {
+    fn advantage(mut self, futures: &Scenario) -> Advantage {
         let own = self.own();
         let mut candidates = self.others(own);
         let mut next = 0..;
@@ -196,7 +197,7 @@ impl State {
         let found = (candidates[0].sum - before) / FUTURES as f64;
         let most = candidates.iter().map(Candidate::mean).fold(0.0, f64::max);
         let is_other = chosen > 0.0;
-        Ok(Advantage { found: if is_other { found } else { 0.0 }, most, is_other })
+        Advantage { found: if is_other { found } else { 0.0 }, most, is_other }
     }
 
     /// Plays one future after the policy's own decision and after each candidate.
