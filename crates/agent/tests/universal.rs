@@ -273,7 +273,7 @@ fn damaged_checkpoints_are_refused() {
         assert!(message.contains(part), "{message}");
     };
     check("metadata.json", "\"universal\"", "\"paper\"", "allowed here is \"universal\"");
-    check("metadata.json", "\"feature_version\": 3", "\"feature_version\": 9", "reads 2");
+    check("metadata.json", "\"feature_version\": 3", "\"feature_version\": 9", "reads 3");
     check("metadata.json", "weights-0", "../weights-0", "plain file name");
     check("metadata.json", "      4\n", "      5\n", "expected F32");
     check("metadata.json", "      4\n", "      0\n", "1 to 4096 units");
