@@ -91,6 +91,8 @@ struct State {
 /// A decision, and what it earned more than the policy's own, over all futures so far.
 struct Candidate {
     decision: Decision,
+    /// How much more this very request earns.
+    at_once: f64,
     sum: f64,
     futures: f64,
 }
@@ -136,29 +138,14 @@ impl State {
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 
-    fn request(&self) -> &Request {
-        &self.instance.requests()[self.at]
-    }
-
-    /// The policy's own decision.
-    fn own(&mut self) -> Decision {
+    /// The policy's own decision, and others that might be better: on each server some steps near its
+    /// own and far from them.
+    fn decisions(&mut self) -> (Decision, Vec<Candidate>) {
         let Self { instance, at, queues, policy, .. } = self;
-        let request = &instance.requests()[*at];
         let (cluster, objective) = (instance.cluster(), instance.objective());
-        policy.decide(&queues.observe(request.arrival, request, cluster, objective))
-    }
-
-    /// Eq. (5) of a decision.
-    fn reward(&self, decision: Decision) -> f64 {
-        let (cluster, request) = (self.instance.cluster(), self.request());
-        let finish = self.queues.clone().dispatch(request.arrival, decision, cluster).finish;
-        let objective = self.instance.objective();
-        objective.reward(decision.steps, request.penalty, finish - request.due)
-    }
-
-    /// Decisions that might be better: on each server some steps near the policy's own and far from
-    /// it.
-    fn others(&self, own: Decision) -> Vec<Candidate> {
+        let request = &instance.requests()[*at];
+        let observation = queues.observe(request.arrival, request, cluster, objective);
+        let own = policy.decide(&observation);
         let near = [-48, -36, -24, -16, -8, 0, 8, 16, 24, 36, 48].map(f64::from);
         let steps = |server: usize| {
             let near = near.map(|step| f64::from(own.steps.get()) + step);
@@ -166,21 +153,23 @@ impl State {
                 [1.0, 50.0, 70.0, 150.0, 180.0].into_iter().filter(move |_| server != own.server);
             near.into_iter().chain(far).filter(|steps| (1.0..=200.0).contains(steps))
         };
-        let decisions: Vec<Decision> = (0..self.instance.cluster().len())
+        let reward = observation.reward(own);
+        let others: Vec<Candidate> = (0..cluster.len())
             .flat_map(|server| steps(server).map(move |steps| (server, steps)))
             .map(|(server, steps)| Decision { server, steps: Steps::saturating(steps) })
+            .filter(|&decision| decision != own)
+            .map(|decision| {
+                let at_once = observation.reward(decision) - reward;
+                Candidate { decision, at_once, sum: 0.0, futures: 0.0 }
+            })
             .collect();
-        let best = decisions.iter().map(|&one| self.reward(one)).fold(f64::MIN, f64::max);
-        (decisions.into_iter().filter(|&decision| decision != own))
-            // What gives up so much now cannot win it back.
-            .filter(|&decision| self.reward(decision) > best - 45.0)
-            .map(|decision| Candidate { decision, sum: 0.0, futures: 0.0 })
-            .collect()
+        let best = others.iter().map(|other| other.at_once).fold(0.0, f64::max);
+        // What gives up so much now cannot win it back.
+        (own, others.into_iter().filter(|other| other.at_once > best - 45.0).collect())
     }
 
     fn advantage(mut self, futures: &Scenario) -> Advantage {
-        let own = self.own();
-        let mut candidates = self.others(own);
+        let (own, mut candidates) = self.decisions();
         let mut next = 0..;
         for (count, keep) in HALVINGS {
             for number in next.by_ref().take(count as usize) {
@@ -208,7 +197,7 @@ impl State {
         own: Decision,
         candidates: &mut [Candidate],
     ) {
-        let now = self.request().arrival;
+        let now = self.instance.requests()[self.at].arrival;
         let future = futures.instance(SEED + 1 + self.number, Episode::Evaluation(number));
         let requests: Vec<Request> = (future.requests().iter())
             .map(|request| {
@@ -220,16 +209,16 @@ impl State {
         let start = |state: &Self, decision: Decision| {
             let mut queues = state.queues.clone();
             queues.dispatch(now, decision, state.instance.cluster());
-            (queues, state.reward(decision))
+            queues
         };
-        let (mut queues, own_reward) = start(self, own);
+        let mut queues = start(self, own);
         let plain: Vec<(f64, Vec<Time>)> = (requests.iter())
             .map(|request| (self.serve(&mut queues, request), queues.free_at().to_vec()))
             .collect();
         for candidate in candidates {
-            let (mut queues, reward) = start(self, candidate.decision);
+            let mut queues = start(self, candidate.decision);
             candidate.futures += 1.0;
-            candidate.sum += reward - own_reward;
+            candidate.sum += candidate.at_once;
             for (request, (were, free_at)) in requests.iter().zip(&plain) {
                 candidate.sum += self.serve(&mut queues, request) - were;
                 let now = request.arrival;
