@@ -134,9 +134,9 @@ fn a_cap_is_kept_where_it_can_be() {
         (decision.server, servers[decision.server].1 + f64::from(decision.steps.get()) / 15.0)
     };
     assert!(finish(Some(60.0), &servers).1 > 18.0);
-    // Its own cap: two full services of 112 steps after the due time.
+    // Its own cap: two and a half full services of 112 steps after the due time.
     let own = finish(None, &servers).1;
-    assert!((12.0..=2.0 + 2.0 * 112.0 / 15.0).contains(&own), "{own}");
+    assert!((12.0..=2.0 + 2.5 * 112.0 / 15.0).contains(&own), "{own}");
     let (server, finish_capped) = finish(Some(12.0), &servers);
     assert!(server == 1 && finish_capped <= 14.0, "{finish_capped}");
     // Nobody can be within 3 s: a single step on the server that is free first comes nearest.
@@ -148,7 +148,7 @@ fn hyperparameters(rounds: u64) -> PriceHyperparameters {
     PriceHyperparameters {
         rounds,
         instances: 4,
-        phantoms: 64,
+        alternatives: 64,
         batch: 64,
         hidden: vec![4],
         learning_rate: 0.01,
@@ -193,7 +193,7 @@ fn mean_reward(network: &PriceNetwork) -> f64 {
 }
 
 #[test]
-fn phantoms_teach_what_server_time_is_worth() {
+fn alternatives_teach_what_server_time_is_worth() {
     let mut training = PriceTraining::new(1, hyperparameters(40));
     // Starting from free server time: myopic.
     let mut parameters = training.network.perceptron().parameters().to_vec();
@@ -273,7 +273,7 @@ fn damaged_checkpoints_are_refused() {
         assert!(message.contains(part), "{message}");
     };
     check("metadata.json", "\"universal\"", "\"paper\"", "allowed here is \"universal\"");
-    check("metadata.json", "\"feature_version\": 3", "\"feature_version\": 9", "reads 3");
+    check("metadata.json", "\"feature_version\": 4", "\"feature_version\": 9", "reads 4");
     check("metadata.json", "weights-0", "../weights-0", "plain file name");
     check("metadata.json", "      4\n", "      5\n", "expected F32");
     check("metadata.json", "      4\n", "      0\n", "1 to 4096 units");

@@ -1,21 +1,22 @@
-//! How much chance is in the cost of a phantom: what its weight in the regression is.
+//! How much chance is in the cost of an alternative: what its weight in the regression is.
 
 use scheduling::Generator;
 
-use super::phantom::Samples;
+use super::features::SERVER_INPUTS;
 use super::prices::INPUTS;
+use super::samples::Samples;
 use crate::adam::Adam;
 use crate::network::{Activations, Mlp, parameter_count};
 
-/// The variance v(x, q) of a phantom's cost around the price, from what the network of prices sees of
-/// its server and from the share q of a full service that it takes.
+/// The variance v of what an alternative costs more, from what the network of prices sees of its server
+/// and of that of the own decision, and from the shares of a full service that they take.
 ///
-/// One phantom in an overloaded cluster can cost twenty full services by chance, and on an idle one
-/// next to nothing. Least squares with the weights 1/v keep the first from drowning all others.
+/// Decisions in an overloaded cluster can differ by twenty full services by chance, and in an idle one
+/// by next to nothing. Least squares with the weights 1/v keep the first from drowning all others.
 /// The variance is learned, log v being an [`Mlp`]'s output, by the likelihood of a normal distribution:
 ///
 /// ```text
-/// ψ ← Adam on   mean of  log v_ψ(x, q) + e² / v_ψ(x, q)
+/// ψ ← Adam on   mean of  log v_ψ + e² / v_ψ
 /// ```
 ///
 /// with e the error of the prices. Weights from the measured costs themselves would be small just where
@@ -26,12 +27,13 @@ pub struct Chance {
     pub(crate) adam: Adam,
 }
 
-const SIZES: [usize; 3] = [INPUTS + 1, 24, 1];
+const SIZES: [usize; 3] = [INPUTS + SERVER_INPUTS + 2, 24, 1];
 
-/// Variance of which nobody cares, so that an idle cluster does not weigh all.
-const LEAST: f32 = 0.02;
+/// Variance of which nobody cares. What single servers and overloaded clusters have to say is noisy, and
+/// without it they would hardly count.
+const LEAST: f32 = 0.03;
 
-/// A phantom is taken to be off by so many variances at most: tails are long, and weights need not be
+/// An alternative is taken to be off by so many variances at most: tails are long, and weights need not be
 /// exact.
 const FARTHEST: f32 = 20.0;
 
@@ -73,8 +75,16 @@ impl Chance {
 
 /// Its inputs, a row for each sample.
 fn rows(samples: &Samples) -> Vec<f32> {
-    let rows = samples.inputs.chunks_exact(INPUTS).zip(&samples.shares);
-    rows.flat_map(|(row, &share)| row.iter().copied().chain([share])).collect()
+    let Samples { alternatives, owns, .. } = samples;
+    let mut rows = Vec::with_capacity(samples.len() * SIZES[0]);
+    for index in 0..samples.len() {
+        let row = index * INPUTS..(index + 1) * INPUTS;
+        rows.extend_from_slice(&alternatives.inputs[row.clone()]);
+        // Both have the same cluster.
+        rows.extend_from_slice(&owns.inputs[row][..SERVER_INPUTS]);
+        rows.extend([alternatives.shares[index], owns.shares[index]]);
+    }
+    rows
 }
 
 #[cfg(test)]
@@ -91,9 +101,11 @@ mod tests {
         // The standard deviation is 0.3 where the first input is 0, and 3 where it is 1.
         for index in 0..2000 {
             let noisy = index % 2;
-            samples.inputs.push(noisy as f32);
-            samples.inputs.extend([0.5; INPUTS - 1]);
-            samples.shares.push(1.0);
+            for jobs in [&mut samples.alternatives, &mut samples.owns] {
+                jobs.inputs.push(noisy as f32);
+                jobs.inputs.extend([0.5; INPUTS - 1]);
+                jobs.shares.push(1.0);
+            }
             samples.costs.push(0.0);
             let deviation = [0.3, 3.0][noisy];
             squares.push((deviation * draw.normal()).powi(2) as f32);
@@ -102,7 +114,7 @@ mod tests {
             chance.learn(&samples, &squares, 0.01);
         }
         let weights = chance.weights(&samples);
-        for (weight, expected) in [(weights[0], 1.0 / 0.11), (weights[1], 1.0 / 9.02)] {
+        for (weight, expected) in [(weights[0], 1.0 / 0.12), (weights[1], 1.0 / 9.03)] {
             assert!((weight / expected - 1.0).abs() < 0.15, "{weight} and {expected}");
         }
     }

@@ -45,7 +45,7 @@ struct Metadata {
     curve: PathBuf,
 }
 
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const AGENT: &str = "universal";
 const METADATA: &str = "metadata.json";
 

@@ -5,7 +5,7 @@ use scheduling::{Cluster, FullService, Observation, Seconds, Steps};
 /// Inputs that differ from server to server.
 pub(crate) const SERVER_INPUTS: usize = 12;
 /// Inputs that all servers share.
-pub(crate) const CLUSTER_INPUTS: usize = 18;
+pub(crate) const CLUSTER_INPUTS: usize = 24;
 
 /// The inputs of all servers for one decision, and the units of the prices.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +90,12 @@ impl Features {
         });
         let [_, quadratic, root] = traffic.penalties().unwrap_or([1.0 / 3.0; 3]);
         let tardiness = objective.tardiness_weight() * full / gain.max(1e-9);
+        // Share of what all servers can do in so many full services that is still free.
+        let free = |full_services: f64| {
+            let until = full_services * full;
+            let free = backlogs().zip(&self.speed).map(|(m, speed)| (until - m).max(0.0) * speed);
+            (free.sum::<f64>() / (until * capacity)) as f32
+        };
         self.cluster = [
             share(mean, full),
             (mean / full).min(16.0) as f32 / 4.0,
@@ -109,6 +115,12 @@ impl Features {
             1.0 / count as f32,
             share(idle, 2.0),
             overhead_share(cluster, steps) as f32,
+            free(0.25),
+            free(0.5),
+            free(1.0),
+            free(1.5),
+            free(2.0),
+            free(3.0),
         ];
         self.gain = gain;
         self.full_service = full;

@@ -3,17 +3,18 @@
 //!
 //! [`PriceNetwork`] says what time on each server costs the requests still to come, from what it sees
 //! of backlogs, speeds and traffic; [`UniversalAgent`] takes the decision that is best under these
-//! prices; [`PriceTraining`] learns the weights over randomised clusters, from jobs that nobody asked
-//! for (`phantom`). The same network prices every server, so the agent neither knows nor cares how
+//! prices; [`PriceTraining`] learns the weights over randomised clusters, from what other decisions would
+//! have cost (`alternative`). The same network prices every server, so the agent neither knows nor cares how
 //! many there are or how they are numbered.
 //! `docs/universal-agent.md` has the equations and what it is worth.
 
+mod alternative;
 mod chance;
 mod checkpoint;
 mod features;
-mod phantom;
 mod policy;
 mod prices;
+mod samples;
 mod training;
 
 pub use chance::Chance;
@@ -24,4 +25,4 @@ pub use training::{PriceHyperparameters, PriceTraining, RoundPoint};
 
 /// Changes whenever the network's input changes its meaning; a checkpoint of another version is
 /// refused.
-pub const UNIVERSAL_FEATURE_VERSION: u32 = 3;
+pub const UNIVERSAL_FEATURE_VERSION: u32 = 4;

@@ -32,12 +32,12 @@ const SAFE_MARGIN: f64 = 1.5;
 ///
 /// Requests with a square-root penalty could be parked behind minutes of work: the price of a queue
 /// so long that no request joins it is never measured, and too low.
-const CAP: f64 = 2.0;
+const CAP: f64 = 2.5;
 
 impl UniversalAgent {
     /// The policy of trained prices. It plans no request to be later than the cap where another
     /// decision avoids it; where none does, it plans for the least tardiness. Without a cap of its own
-    /// it has one of two mean times of a full service.
+    /// it has one of two and a half mean times of a full service.
     pub fn new(network: Arc<PriceNetwork>, cap: Option<Seconds>) -> Self {
         let (features, prices) = (Features::default(), Prices::default());
         Self { network, cap, features, prices, replaced: 0 }
@@ -49,18 +49,49 @@ impl UniversalAgent {
         self.replaced
     }
 
-    /// The maximum under the current prices and the cap.
-    fn best(&self, observation: &Observation<'_>) -> Decision {
-        let Features { gain, speed, full_service, .. } = &self.features;
+    /// Asks the network for the prices in this state.
+    pub(crate) fn see(&mut self, observation: &Observation<'_>) {
+        self.features.observe(observation);
+        self.network.forward(&self.features, &mut self.prices);
+    }
+
+    /// What the network saw of one server.
+    pub(crate) fn row(&self, server: usize) -> impl Iterator<Item = f32> {
+        self.features.row(server)
+    }
+
+    /// q: share of a full service that a job of so many seconds takes on a server.
+    pub(crate) fn share(&self, server: usize, service: f64) -> f64 {
+        self.features.speed[server] * service
+    }
+
+    /// What a job of so many seconds on a server costs others, in reward.
+    pub(crate) fn cost(&self, server: usize, service: f64) -> f64 {
+        self.features.gain * self.prices.on(server).of(self.share(server, service))
+    }
+
+    /// The maximum under the current prices and the cap, where every server has an extra cost, in gains
+    /// of a full service.
+    pub(crate) fn best_under(
+        &self,
+        observation: &Observation<'_>,
+        extra: impl Fn(usize) -> f64,
+    ) -> Decision {
+        let Features { gain, full_service, .. } = &self.features;
         let cap = self.cap.map_or(CAP * full_service, Seconds::seconds);
         let latest = observation.time_to_due().seconds() + cap;
         let cost = |server: usize, service: Seconds| {
             let over = (observation.backlog[server] + service).seconds() - latest;
             // What is over the cap is worse than anything below it, and the less the better.
             let refusal = if over > 0.0 { 1e12 + 1e6 * over } else { 0.0 };
-            gain * self.prices.on(server).of(speed[server] * service.seconds()) + refusal
+            self.cost(server, service.seconds()) + gain * extra(server) + refusal
         };
         best_decision(observation, cost).0
+    }
+
+    /// The maximum under the current prices and the cap.
+    fn best(&self, observation: &Observation<'_>) -> Decision {
+        self.best_under(observation, |_| 0.0)
     }
 
     /// Whether a decision gives up so much reward that it cannot be right.
@@ -77,8 +108,7 @@ impl UniversalAgent {
 
 impl Policy for UniversalAgent {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        self.features.observe(observation);
-        self.network.forward(&self.features, &mut self.prices);
+        self.see(observation);
         if self.prices.are_finite() {
             let decision = self.best(observation);
             if !self.is_silly(observation, decision) {

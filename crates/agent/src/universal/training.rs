@@ -1,4 +1,4 @@
-//! How the prices are learned: policy iteration, with phantoms for the evaluation.
+//! How the prices are learned: policy iteration, with alternative decisions for the evaluation.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -7,31 +7,32 @@ use rayon::prelude::*;
 use scheduling::{Generator, Instance, Purpose};
 use serde::{Deserialize, Serialize};
 
+use super::alternative::{Alternatives, Episode};
 use super::chance::Chance;
-use super::phantom::{Episode, Phantoms, Samples};
-use super::prices::{INPUTS, OUTPUTS, PriceNetwork};
+use super::prices::{OUTPUTS, PriceNetwork};
+use super::samples::Samples;
 use crate::adam::Adam;
 use crate::kernels;
 use crate::network::Activations;
 
 /// The network and the state of its training.
 ///
-/// Each round runs the present agent on new instances, measures with phantoms what server time is
-/// worth to the others under it, and teaches the network the costs C:
+/// Each round runs the present agent on new instances, measures what alternatives to its decisions cost
+/// others more than these do, and teaches the network the differences D:
 ///
 /// ```text
-/// θ ← Adam on   mean of  (q (f_θ(x) + h_θ(x) q) − C / G)² / v(x, q)
+/// θ ← Adam on   mean of  (C_θ(x', q') − C_θ(x, q) − D / G)² / v,     C_θ(x, q) = q (f_θ(x) + h_θ(x) q)
 /// ```
 ///
-/// with q the share of a full service that the phantom took, x what the network sees of its server,
-/// G what a full service gains, and v how much chance is in its cost, as [`Chance`] has learned. An
-/// agent that takes the best decision under the measured prices is better than the one that they were
-/// measured on, until both are the same.
+/// with q' and q the shares of a full service that the alternative and the own decision take, x' and x
+/// what the network sees of their servers, G what a full service gains, and v how much chance is in the
+/// difference, as [`Chance`] has learned. An agent that takes the best decision under the measured
+/// prices is better than the one that they were measured on, until both are the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PriceTraining {
     /// Fixed for the whole training.
     pub hyperparameters: PriceHyperparameters,
-    /// Seeds the initial weights, the phantoms and the order of samples.
+    /// Seeds the initial weights, the alternatives and the order of samples.
     pub seed: u64,
     /// The running mean of θ over the last rounds: what acts, and what comes out.
     pub network: PriceNetwork,
@@ -53,12 +54,12 @@ pub struct PriceHyperparameters {
     pub rounds: u64,
     /// Instances of a round.
     pub instances: usize,
-    /// Phantoms in each of them.
-    pub phantoms: usize,
-    /// Requests that each phantom is followed for.
+    /// Alternatives in each of them.
+    pub alternatives: usize,
+    /// Requests that each alternative is followed for.
     pub followed_requests: usize,
-    /// And so many more for each server.
-    pub followed_requests_per_server: usize,
+    /// And one more for so many servers.
+    pub servers_per_followed_request: usize,
     /// How often each sample is learned from.
     pub epochs: usize,
     /// Samples of an update.
@@ -72,14 +73,14 @@ pub struct PriceHyperparameters {
 impl Default for PriceHyperparameters {
     fn default() -> Self {
         Self {
-            rounds: 120,
-            instances: 128,
-            phantoms: 160,
-            followed_requests: 8,
-            followed_requests_per_server: 1,
-            epochs: 4,
+            rounds: 300,
+            instances: 64,
+            alternatives: 256,
+            followed_requests: 6,
+            servers_per_followed_request: 4,
+            epochs: 2,
             batch: 512,
-            hidden: vec![48, 48],
+            hidden: vec![64, 64],
             learning_rate: 0.003,
         }
     }
@@ -96,10 +97,10 @@ pub struct RoundPoint {
     /// r_t of eq. (5) per request, averaged over instances. Each round has instances of its own,
     /// which differ by far more than rounds do.
     pub reward: f64,
-    /// Mean price that the phantoms measured, in gains of a full service per full service.
+    /// Mean price of the agent's own decisions, in gains of a full service per full service.
     pub price: f64,
     /// Root of the mean squared error before the round's updates, in gains of a full service. Most
-    /// of it is the chance of single phantoms, which no network can know.
+    /// of it is the chance of single alternatives, which no network can know.
     pub error: f64,
 }
 
@@ -126,24 +127,22 @@ impl PriceTraining {
             let squares = self.squared_errors(&samples);
             let error = squares.iter().map(|&square| f64::from(square)).sum::<f64>();
             let error = (error / samples.len().max(1) as f64).sqrt();
-            let sum = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>();
-            let price = sum(&samples.costs) / sum(&samples.shares).max(1e-9);
             self.learn(&samples, &squares);
             self.rounds += 1;
-            let point = RoundPoint { round: self.rounds, reward, price, error };
+            let point = RoundPoint { round: self.rounds, reward, price: samples.price(), error };
             if after_round(self, &point).is_break() {
                 break;
             }
         }
     }
 
-    /// Policy evaluation: phantoms on the round's instances, and the mean reward there.
+    /// Policy evaluation: alternatives on the round's instances, and the mean reward there.
     fn measure(&self, instance: &(impl Fn(u64) -> Instance + Sync)) -> (Samples, f64) {
         let hyperparameters = &self.hyperparameters;
-        let phantoms = Phantoms {
-            count: hyperparameters.phantoms,
+        let alternatives = Alternatives {
+            count: hyperparameters.alternatives,
             requests: hyperparameters.followed_requests,
-            requests_per_server: hyperparameters.followed_requests_per_server,
+            servers_per_request: hyperparameters.servers_per_followed_request,
         };
         let network = Arc::new(self.network.clone());
         let instances = hyperparameters.instances as u64;
@@ -154,7 +153,7 @@ impl PriceTraining {
                 let instance = instance(number);
                 let episode = Episode::run(&network, &instance);
                 let mut draw = Generator::new(self.seed, Purpose::Exploration, number);
-                (episode.haunt(phantoms, &mut draw), episode.reward())
+                (episode.explore(alternatives, &mut draw), episode.reward())
             })
             .collect();
         let mut samples = Samples::default();
@@ -189,7 +188,7 @@ impl PriceTraining {
                 let derivatives = self.residuals(&batch, &weights, &mut activations);
                 gradient.fill(0.0);
                 let learner = self.learner.perceptron();
-                learner.backward(&batch.inputs, &activations, derivatives, &mut gradient);
+                learner.backward(&batch.inputs(), &activations, derivatives, &mut gradient);
                 let parameters = self.learner.perceptron_mut().parameters_mut();
                 self.adam.update(parameters, &gradient, rate);
             }
@@ -207,51 +206,32 @@ impl PriceTraining {
         weights: &[f32],
         activations: &mut Activations,
     ) -> Vec<f32> {
-        let outputs = self.learner.perceptron().forward(&samples.inputs, activations);
+        let outputs = self.learner.perceptron().forward(&samples.inputs(), activations);
         let scale = 2.0 / samples.len() as f32;
-        let mut derivatives = Vec::with_capacity(outputs.len());
-        for (index, outputs) in outputs.as_chunks::<OUTPUTS>().0.iter().enumerate() {
-            let (q, weight) = (samples.shares[index], weights[index]);
-            let error = scale * weight * (cost(*outputs, q) - samples.costs[index]);
-            let [f, h] = outputs.map(kernels::sigmoid);
-            derivatives.extend([error * q * f, error * q * q * h]);
-        }
-        derivatives
+        let errors: Vec<f32> = (samples.errors(outputs).zip(weights))
+            .map(|(error, weight)| scale * weight * error)
+            .collect();
+        let signed = errors.iter().copied().chain(errors.iter().map(|error| -error));
+        (samples.shares().zip(signed).zip(outputs.as_chunks::<OUTPUTS>().0))
+            .flat_map(|((q, error), outputs)| {
+                let [f, h] = outputs.map(kernels::sigmoid);
+                [error * q * f, error * q * q * h]
+            })
+            .collect()
     }
 
     /// Squared errors of what acts.
     fn squared_errors(&self, samples: &Samples) -> Vec<f32> {
         let mut activations = Activations::default();
-        let outputs = self.network.perceptron().forward(&samples.inputs, &mut activations);
-        let truths = samples.shares.iter().zip(&samples.costs);
-        (outputs.as_chunks().0.iter().zip(truths))
-            .map(|(outputs, (&q, &truth))| (cost(*outputs, q) - truth).powi(2))
-            .collect()
-    }
-}
-
-/// `q (f + h q)` from the network's outputs.
-fn cost([f, h]: [f32; OUTPUTS], q: f32) -> f32 {
-    q * (kernels::softplus(f) + q * kernels::softplus(h))
-}
-
-impl Samples {
-    /// Those at the given places.
-    fn select(&self, places: &[usize]) -> Self {
-        Self {
-            inputs: places
-                .iter()
-                .flat_map(|&at| &self.inputs[at * INPUTS..(at + 1) * INPUTS])
-                .copied()
-                .collect(),
-            shares: places.iter().map(|&at| self.shares[at]).collect(),
-            costs: places.iter().map(|&at| self.costs[at]).collect(),
-        }
+        let outputs = self.network.perceptron().forward(&samples.inputs(), &mut activations);
+        samples.errors(outputs).map(|error| error * error).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::prices::INPUTS;
+    use super::super::samples::Jobs;
     use super::*;
 
     #[test]
@@ -260,22 +240,19 @@ mod tests {
         let mut numbers = |count: usize, low: f64, high: f64| -> Vec<f32> {
             (0..count).map(|_| draw.between(low, high) as f32).collect()
         };
-        let samples = Samples {
+        let [alternatives, owns] = [(); 2].map(|()| Jobs {
             inputs: numbers(7 * INPUTS, -1.0, 1.0),
             shares: numbers(7, 0.2, 1.3),
-            costs: numbers(7, 0.0, 2.0),
-        };
+        });
+        let samples = Samples { alternatives, owns, costs: numbers(7, -1.0, 1.0) };
         let weights = numbers(7, 0.1, 3.0);
         let hyperparameters = PriceHyperparameters { hidden: vec![5, 4], ..Default::default() };
         let training = PriceTraining::new(4, hyperparameters);
         let mut activations = Activations::default();
         let derivatives = training.residuals(&samples, &weights, &mut activations);
         let loss = |outputs: &[f32]| {
-            let squares = outputs.as_chunks::<OUTPUTS>().0.iter().enumerate().map(|(i, y)| {
-                let error = f64::from(cost(*y, samples.shares[i]) - samples.costs[i]);
-                f64::from(weights[i]) * error * error
-            });
-            squares.sum::<f64>() / 7.0
+            let errors = samples.errors(outputs).zip(&weights);
+            errors.map(|(error, &weight)| f64::from(weight * error * error)).sum::<f64>() / 7.0
         };
         for output in 0..derivatives.len() {
             let [low, high] = [-0.01, 0.01].map(|step| {

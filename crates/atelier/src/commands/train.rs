@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// Which agent: the universal one learns from a domain, such as scenarios/universal.toml.
     #[arg(long, value_enum, default_value_t = Learner::ActorCritic)]
     agent: Learner,
-    /// Rounds of the universal agent's training [default: 120]
+    /// Rounds of the universal agent's training [default: 300]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rounds: Option<u64>,
     /// Seed of the training instances, the initial weights and the exploration.
