@@ -156,7 +156,7 @@ impl<'a> Episode<'a> {
             .collect();
         let mut cost = |queues: &mut Queues, sign: f64| -> f64 {
             // Any request will do: the prices do not depend on it.
-            agent.see(&queues.observe(now, request, cluster, objective));
+            agent.price(&queues.observe(now, request, cluster, objective));
             let jobs = longer.iter().enumerate().filter(|(_, job)| sign * **job > 0.0);
             jobs.map(|(server, job)| agent.cost(server, sign * job)).sum()
         };

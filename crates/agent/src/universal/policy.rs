@@ -50,7 +50,7 @@ impl UniversalAgent {
     }
 
     /// Asks the network for the prices in this state.
-    pub(crate) fn see(&mut self, observation: &Observation<'_>) {
+    pub(crate) fn price(&mut self, observation: &Observation<'_>) {
         self.features.observe(observation);
         self.network.forward(&self.features, &mut self.prices);
     }
@@ -108,7 +108,7 @@ impl UniversalAgent {
 
 impl Policy for UniversalAgent {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        self.see(observation);
+        self.price(observation);
         if self.prices.are_finite() {
             let decision = self.best(observation);
             if !self.is_silly(observation, decision) {

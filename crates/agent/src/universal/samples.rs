@@ -101,3 +101,42 @@ impl Jobs {
 fn cost([f, h]: [f32; OUTPUTS], q: f32) -> f32 {
     q * (kernels::softplus(f) + q * kernels::softplus(h))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_of_the_alternatives_cost_less_the_own_decisions() {
+        let jobs = |shares: [f32; 2]| Jobs { inputs: vec![0.0; 2 * INPUTS], shares: shares.into() };
+        // The second alternative does not serve its request.
+        let (alternatives, owns) = (jobs([2.0, 0.0]), jobs([1.0, 1.0]));
+        let samples = Samples { alternatives, owns, costs: vec![3.0, -1.5] };
+        // f = h = ln 2, so that q (f + h q) is 6 ln 2 for two full services and 2 ln 2 for one.
+        let outputs = vec![0.0; 4 * OUTPUTS];
+        let ln2 = std::f32::consts::LN_2;
+        let errors: Vec<f32> = samples.errors(&outputs).collect();
+        for (error, expected) in errors.iter().zip([4.0 * ln2 - 3.0, -2.0 * ln2 + 1.5]) {
+            assert!((error - expected).abs() < 1e-6, "{errors:?}");
+        }
+        assert!((samples.price() - 1.5).abs() < 1e-6);
+        assert_eq!(samples.shares().collect::<Vec<_>>(), [2.0, 0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn selected_samples_keep_their_rows() {
+        let jobs = |first: f32| {
+            let numbers = (0..3 * INPUTS).map(|at| first + at as f32);
+            Jobs { inputs: numbers.collect(), shares: vec![first, first + 1.0, first + 2.0] }
+        };
+        let samples =
+            Samples { alternatives: jobs(0.0), owns: jobs(1000.0), costs: vec![7.0, 8.0, 9.0] };
+        let selected = samples.select(&[2, 0]);
+        assert_eq!(selected.costs, [9.0, 7.0]);
+        assert_eq!(selected.owns.shares, [1002.0, 1000.0]);
+        let rows = selected.inputs();
+        let firsts: Vec<f32> = rows.chunks(INPUTS).map(|row| row[0]).collect();
+        let inputs = INPUTS as f32;
+        assert_eq!(firsts, [2.0 * inputs, 0.0, 1000.0 + 2.0 * inputs, 1000.0]);
+    }
+}
