@@ -274,8 +274,33 @@ fn damaged_checkpoints_are_refused() {
     };
     check("metadata.json", "\"universal\"", "\"paper\"", "allowed here is \"universal\"");
     check("metadata.json", "\"feature_version\": 4", "\"feature_version\": 9", "reads 4");
+    check("metadata.json", "\"alternatives\": 64", "\"phantoms\": 64", "unknown field `phantoms`");
     check("metadata.json", "weights-0", "../weights-0", "plain file name");
+    for (name, value) in [("batch", 64), ("alternatives", 64), ("servers_per_followed_request", 4)]
+    {
+        let [from, to] = [value, 0].map(|value| format!("\"{name}\": {value}"));
+        check("metadata.json", &from, &to, &format!("{name} is 0: allowed is 1 to 1000000"));
+    }
+    check(
+        "metadata.json",
+        "\"learning_rate\": 0.01",
+        "\"learning_rate\": -1.0",
+        "allowed is 0 to 1",
+    );
     check("metadata.json", "      4\n", "      5\n", "expected F32");
     check("metadata.json", "      4\n", "      0\n", "1 to 4096 units");
     check("weights-0.safetensors", "prices\"", "prises\"", "prices");
+}
+
+#[test]
+fn an_older_checkpoint_is_refused_for_its_format_and_not_for_its_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(PriceTraining::new(5, hyperparameters(4)), vec![]).save(folder.path()).unwrap();
+    let path = folder.path().join("metadata.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let older = text.replace("\"format\": 4", "\"format\": 3").replace("alternatives", "phantoms");
+    assert_ne!(older, text);
+    std::fs::write(&path, older).unwrap();
+    let message = UniversalCheckpoint::load(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("format is 3: this version reads 4"), "{message}");
 }

@@ -355,5 +355,12 @@ mod tests {
         assert!(first > 0.0 && second > 0.0, "{first} and {second}");
         let both = owed(&mut agent, [5.0, 5.0]);
         assert!((both - first - second).abs() < 1e-9, "{both} is not {first} and {second}");
+        // What was put there, taken away again, is owed with the other sign.
+        let now = instance.requests()[9].arrival;
+        let busy = episode.free_at_after(9).iter().position(|&free_at| free_at > now).unwrap();
+        let mut free_at = episode.free_at_after(9).to_vec();
+        free_at[busy] = now;
+        let shorter = episode.owed(9, &mut episode.queues(&free_at, 9), &mut agent);
+        assert!(shorter < 0.0, "{shorter}");
     }
 }

@@ -45,6 +45,14 @@ struct Metadata {
     curve: PathBuf,
 }
 
+/// What is read first, as other versions have other fields.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+    agent: String,
+    feature_version: u32,
+}
+
 const FORMAT: u32 = 4;
 const AGENT: &str = "universal";
 const METADATA: &str = "metadata.json";
@@ -128,25 +136,22 @@ fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
     let file = folder.join(METADATA);
     let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
     let content = |problem| CheckpointError::Content { file: file.clone(), problem };
-    let metadata: Metadata =
-        serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-    if metadata.agent != AGENT {
-        let problem = format!("agent is {:?}: allowed here is {AGENT:?}", metadata.agent);
+    let head: Head = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+    if head.agent != AGENT {
+        let problem = format!("agent is {:?}: allowed here is {AGENT:?}", head.agent);
         return Err(content(problem));
     }
     for (what, found, expected) in [
-        ("format", metadata.format, FORMAT),
-        ("feature_version", metadata.feature_version, UNIVERSAL_FEATURE_VERSION),
+        ("format", head.format, FORMAT),
+        ("feature_version", head.feature_version, UNIVERSAL_FEATURE_VERSION),
     ] {
         if found != expected {
             return Err(content(format!("{what} is {found}: this version reads {expected}")));
         }
     }
-    let hidden = &metadata.hyperparameters.hidden;
-    if hidden.len() > 8 || hidden.iter().any(|units| !(1..=4096).contains(units)) {
-        let problem = "allowed are up to 8 layers of 1 to 4096 units";
-        return Err(content(format!("hidden is {hidden:?}: {problem}")));
-    }
+    let metadata: Metadata =
+        serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+    metadata.hyperparameters.check().map_err(content)?;
     for name in [&metadata.weights, &metadata.curve] {
         // A checkpoint from elsewhere must not make us read other folders.
         if name.file_name() != Some(name.as_os_str()) {

@@ -86,6 +86,33 @@ impl Default for PriceHyperparameters {
     }
 }
 
+impl PriceHyperparameters {
+    /// What a training cannot be done with, if anything.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Self { hidden, learning_rate, .. } = self;
+        if hidden.len() > 8 || hidden.iter().any(|units| !(1..=4096).contains(units)) {
+            let problem = "allowed are up to 8 layers of 1 to 4096 units";
+            return Err(format!("hidden is {hidden:?}: {problem}"));
+        }
+        for (name, count) in [
+            ("instances", self.instances),
+            ("alternatives", self.alternatives),
+            ("followed_requests", self.followed_requests),
+            ("servers_per_followed_request", self.servers_per_followed_request),
+            ("epochs", self.epochs),
+            ("batch", self.batch),
+        ] {
+            if !(1..=1_000_000).contains(&count) {
+                return Err(format!("{name} is {count}: allowed is 1 to 1000000"));
+            }
+        }
+        if !(0.0..=1.0).contains(learning_rate) {
+            return Err(format!("learning_rate is {learning_rate}: allowed is 0 to 1"));
+        }
+        Ok(())
+    }
+}
+
 /// Weight of the latest round in the running mean of the weights.
 const MEAN_WEIGHT: f32 = 0.1;
 
