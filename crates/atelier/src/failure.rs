@@ -23,11 +23,11 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Refused(error) => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", message(&error));
                 ExitCode::from(2)
             }
             Self::Failed(error) => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", message(&error));
                 ExitCode::from(1)
             }
             Self::Interrupted => ExitCode::from(130),
@@ -35,8 +35,33 @@ impl Failure {
     }
 }
 
+/// What an error and its causes say, each once: many errors name their cause themselves.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        match (said.as_str(), said.contains(&cause)) {
+            ("", _) => cause,
+            (_, true) => said,
+            (_, false) => format!("{said}: {cause}"),
+        }
+    })
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_named_already_is_not_named_again() {
+        let cause = || std::io::Error::other("disk is full");
+        let named = anyhow::Error::new(cause()).context("out.json: disk is full");
+        assert_eq!(message(&named), "out.json: disk is full");
+        let unnamed = anyhow::Error::new(cause()).context("writing out.json");
+        assert_eq!(message(&unnamed), "writing out.json: disk is full");
     }
 }
