@@ -193,23 +193,44 @@ fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
     let file = folder.join(METADATA);
     let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
     let content = |problem| CheckpointError::Content { file: file.clone(), problem };
+    check_versions(&text, FORMAT, FEATURE_VERSION).map_err(content)?;
     let metadata: Metadata =
         serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-    for (what, found, expected) in [
-        ("format", metadata.format, FORMAT),
-        ("feature_version", metadata.feature_version, FEATURE_VERSION),
-    ] {
-        if found != expected {
-            return Err(content(format!("{what} is {found}: this version reads {expected}")));
-        }
-    }
     for name in [&metadata.weights, &metadata.curve] {
-        // A checkpoint from elsewhere must not make us read other folders.
-        if name.file_name() != Some(name.as_os_str()) {
-            return Err(content(format!("{}: allowed is a plain file name", name.display())));
-        }
+        check_file_name(name).map_err(content)?;
     }
     Ok(metadata)
+}
+
+/// Whether the metadata is of the versions that are read. Asked first, as others have other fields.
+pub(crate) fn check_versions(
+    metadata: &str,
+    format: u32,
+    feature_version: u32,
+) -> Result<(), String> {
+    #[derive(Deserialize)]
+    struct Versions {
+        format: u32,
+        feature_version: u32,
+    }
+    let found: Versions = serde_json::from_str(metadata).map_err(|error| error.to_string())?;
+    for (what, found, expected) in [
+        ("format", found.format, format),
+        ("feature_version", found.feature_version, feature_version),
+    ] {
+        if found != expected {
+            return Err(format!("{what} is {found}: this version reads {expected}"));
+        }
+    }
+    Ok(())
+}
+
+/// A checkpoint from elsewhere must not make us read other folders.
+pub(crate) fn check_file_name(name: &Path) -> Result<(), String> {
+    if name.file_name() == Some(name.as_os_str()) {
+        return Ok(());
+    }
+    Err(format!("{}: allowed is a plain file name", name.display()))
 }
 
 fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<ActorCritic, String> {

@@ -55,9 +55,9 @@ const LARGEST_COST: f64 = 20.0;
 pub(crate) struct Episode<'a> {
     instance: &'a Instance,
     network: &'a Arc<PriceNetwork>,
-    /// When each server is free, after each arrival and its decision.
+    /// When each server is free: at the start, and after each arrival and its decision.
     free_at: Vec<Time>,
-    /// What is known of the traffic then.
+    /// What is known of the traffic after each arrival.
     traffic: Vec<Traffic>,
     /// r_t
     rewards: Vec<f64>,
@@ -66,10 +66,10 @@ pub(crate) struct Episode<'a> {
 impl<'a> Episode<'a> {
     /// Runs the agent with these prices on the instance.
     pub(crate) fn run(network: &'a Arc<PriceNetwork>, instance: &'a Instance) -> Self {
-        let (free_at, traffic, rewards) = (Vec::new(), Vec::new(), Vec::new());
+        let mut queues = Queues::new(instance.cluster().len());
+        let (free_at, traffic, rewards) = (queues.free_at().to_vec(), Vec::new(), Vec::new());
         let mut episode = Self { instance, network, free_at, traffic, rewards };
         let mut agent = UniversalAgent::new(network.clone(), None);
-        let mut queues = Queues::new(instance.cluster().len());
         for request in instance.requests() {
             let reward = episode.serve(request, &mut queues, &mut agent);
             episode.rewards.push(reward);
@@ -174,16 +174,18 @@ impl<'a> Episode<'a> {
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 
-    fn free_at_after(&self, index: usize) -> &[Time] {
+    fn free_at_before(&self, index: usize) -> &[Time] {
         let servers = self.instance.cluster().len();
         &self.free_at[index * servers..(index + 1) * servers]
     }
 
+    fn free_at_after(&self, index: usize) -> &[Time] {
+        self.free_at_before(index + 1)
+    }
+
     /// The queues that a request finds.
     fn queues_before(&self, index: usize) -> Queues {
-        let idle = vec![Time::ZERO; self.instance.cluster().len()];
-        let free_at = index.checked_sub(1).map_or(&idle[..], |before| self.free_at_after(before));
-        self.queues(free_at, index)
+        self.queues(self.free_at_before(index), index)
     }
 
     /// Queues that know the traffic up to a request, itself included.

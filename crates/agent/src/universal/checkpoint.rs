@@ -14,7 +14,8 @@ use super::prices::PriceNetwork;
 use super::training::{PriceHyperparameters, PriceTraining, RoundPoint};
 use crate::adam::Adam;
 use crate::checkpoint::{
-    CheckpointError, Origin, Tensor, read_curve, read_values, remove_older, write, write_curve,
+    CheckpointError, Origin, Tensor, check_file_name, check_versions, read_curve, read_values,
+    remove_older, write, write_curve,
 };
 
 /// A training of the universal agent, finished or not, with its past.
@@ -45,12 +46,10 @@ struct Metadata {
     curve: PathBuf,
 }
 
-/// What is read first, as other versions have other fields.
+/// Which agent a checkpoint says that it is of.
 #[derive(Deserialize)]
-struct Head {
-    format: u32,
-    agent: String,
-    feature_version: u32,
+struct Kind {
+    agent: Option<String>,
 }
 
 const FORMAT: u32 = 4;
@@ -60,10 +59,6 @@ const METADATA: &str = "metadata.json";
 impl UniversalCheckpoint {
     /// Whether the checkpoint in `folder` says that it is one of a universal agent.
     pub fn is_in(folder: &Path) -> bool {
-        #[derive(Deserialize)]
-        struct Kind {
-            agent: Option<String>,
-        }
         fs::read_to_string(folder.join(METADATA))
             .ok()
             .and_then(|text| serde_json::from_str::<Kind>(&text).ok())
@@ -136,27 +131,17 @@ fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
     let file = folder.join(METADATA);
     let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
     let content = |problem| CheckpointError::Content { file: file.clone(), problem };
-    let head: Head = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-    if head.agent != AGENT {
-        let problem = format!("agent is {:?}: allowed here is {AGENT:?}", head.agent);
-        return Err(content(problem));
+    let Kind { agent } = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+    if agent.as_deref() != Some(AGENT) {
+        let agent = agent.unwrap_or_default();
+        return Err(content(format!("agent is {agent:?}: allowed here is {AGENT:?}")));
     }
-    for (what, found, expected) in [
-        ("format", head.format, FORMAT),
-        ("feature_version", head.feature_version, UNIVERSAL_FEATURE_VERSION),
-    ] {
-        if found != expected {
-            return Err(content(format!("{what} is {found}: this version reads {expected}")));
-        }
-    }
+    check_versions(&text, FORMAT, UNIVERSAL_FEATURE_VERSION).map_err(content)?;
     let metadata: Metadata =
         serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
     metadata.hyperparameters.check().map_err(content)?;
     for name in [&metadata.weights, &metadata.curve] {
-        // A checkpoint from elsewhere must not make us read other folders.
-        if name.file_name() != Some(name.as_os_str()) {
-            return Err(content(format!("{}: allowed is a plain file name", name.display())));
-        }
+        check_file_name(name).map_err(content)?;
     }
     Ok(metadata)
 }
