@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::cluster::{Cluster, Request, Server};
+use crate::message::{bounded, excerpt};
 use crate::objective::{Objective, ObjectiveError, QualityCurve};
 
 /// A cluster, the requests in order of arrival, and the objective.
@@ -79,17 +80,19 @@ impl Instance {
     /// [`InstanceError`] with the field and the line, or the index of the entry, and what is
     /// allowed there. Unknown fields are refused.
     pub fn from_json(json: &str) -> Result<Self, InstanceError> {
+        // Editors on Windows begin files with a byte order mark.
+        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let file: InstanceFile =
             serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
                 InstanceError::Json {
-                    field: error.path().to_string(),
-                    problem: error.into_inner().to_string(),
+                    field: excerpt(&error.path().to_string()),
+                    problem: bounded(&error.into_inner().to_string()),
                 }
             })?;
         deserializer.end().map_err(|error| InstanceError::Json {
             field: ".".into(),
-            problem: error.to_string(),
+            problem: bounded(&error.to_string()),
         })?;
         let cluster = Cluster::new(file.servers).map_err(|_| InstanceError::NoServers)?;
         let objective =
@@ -140,7 +143,10 @@ pub enum InstanceError {
     #[error("requests: there are 0 requests: allowed is 1 or more")]
     NoRequests,
     /// Two servers share a name.
-    #[error("servers[{index}].name: \"{name}\" is taken by an earlier server: names must differ")]
+    #[error(
+        "servers[{index}].name: \"{}\" is taken by an earlier server: names must differ",
+        excerpt(name)
+    )]
     DuplicateServer {
         /// Position of the second one.
         index: usize,
@@ -246,6 +252,36 @@ mod tests {
         let rest = r#""tardiness_weight":0.7,"quality":{"table":[[10,1.5],[50,3.0]]}"#;
         let instance = Instance::from_json(&json(servers, REQUEST, rest)).unwrap();
         assert_eq!(Instance::from_json(&instance.to_json()).unwrap(), instance);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_fault() {
+        let text = json(SERVER, REQUEST, WEIGHT);
+        let marked = format!("\u{feff}{text}");
+        assert_eq!(Instance::from_json(&marked), Instance::from_json(&text));
+    }
+
+    #[test]
+    fn messages_do_not_repeat_a_whole_file() {
+        let long = "x".repeat(100_000);
+        let number = "1".repeat(300);
+        let named = |name: &str| format!(r#"{{"name":"{name}","steps_per_second":1}}"#);
+        let twice = [named(&long), named(&long)].join(",");
+        let penalty = format!(r#"{{"arrival":0,"due":1,"penalty":"{long}"}}"#);
+        let arrival = format!(r#"{{"arrival":{number},"due":1,"penalty":"linear"}}"#);
+        for (servers, requests, rest) in [
+            (twice.as_str(), REQUEST, WEIGHT.to_owned()),
+            (SERVER, &penalty, WEIGHT.to_owned()),
+            (SERVER, &arrival, WEIGHT.to_owned()),
+            (SERVER, REQUEST, format!(r#""{long}":1"#)),
+            (SERVER, REQUEST, format!(r#"{WEIGHT},"{long}":1"#)),
+            (SERVER, REQUEST, format!(r#""tardiness_weight":{number}"#)),
+            (SERVER, REQUEST, format!(r#""tardiness_weight":"{long}""#)),
+        ] {
+            let error = Instance::from_json(&json(servers, requests, &rest)).unwrap_err();
+            let message = error.to_string();
+            assert!(message.len() < 400 && !message.contains(&"1".repeat(150)), "{message}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod row;
 mod traffic;
 mod units;
 
+pub mod message;
 pub mod policies;
 pub mod verify;
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::message::number;
 use crate::units::{Seconds, Steps};
 
 /// The objective: a quality curve and the weight of tardiness against it.
@@ -239,10 +240,10 @@ fn interpolate(points: &[(Steps, f64)], steps: Steps) -> f64 {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum ObjectiveError {
     /// The weight w is not in its range.
-    #[error("tardiness_weight is {0}: allowed is 0 to 1e6")]
+    #[error("tardiness_weight is {}: allowed is 0 to 1e6", number(*.0))]
     TardinessWeight(f64),
     /// The curve has a value that cannot be used.
-    #[error("quality at {steps} steps is {value}: allowed is -1e6 to 1e6")]
+    #[error("quality at {steps} steps is {}: allowed is -1e6 to 1e6", number(*value))]
     Quality {
         /// Where.
         steps: u32,

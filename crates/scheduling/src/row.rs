@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::cluster::Request;
+use crate::message::bounded;
 use crate::objective::Objective;
 use crate::policy::Decision;
 use crate::queue::Execution;
@@ -80,7 +81,10 @@ pub fn write_rows(rows: &[Row]) -> String {
 /// [`RowError`] with the line, on a missing or unknown column or a cell that is not a number.
 pub fn read_rows(text: &str) -> Result<Vec<Row>, RowError> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    reader.deserialize().map(|row| row.map_err(|error| RowError(error.to_string()))).collect()
+    reader
+        .deserialize()
+        .map(|row| row.map_err(|error| RowError(bounded(&error.to_string()))))
+        .collect()
 }
 
 /// CSV that does not hold rows.
@@ -121,10 +125,13 @@ mod tests {
         for (text, part) in [
             (format!("{header}\n0,0,x,0,0,0,0,0,0,0,0\n"), "line: 2"),
             (format!("{header}\n0,0,1,0,0,0\n"), "line: 2"),
+            (format!("{header}\n0,0,{},0,0,0,0,0,0,0,0\n", "x".repeat(9000)), "line: 2"),
             (format!("{header},colour\n0,0,1,0,0,0,0,0,0,0,0,1\n"), "colour"),
         ] {
             let message = read_rows(&text).unwrap_err().to_string();
-            assert!(message.contains(part), "{message}");
+            assert!(message.contains(part) && message.len() < 600, "{message}");
         }
+        let row = "0,0,1,0,0,0,0,0,0,0,0";
+        assert_eq!(read_rows(&format!("\u{feff}{header}\n{row}\n")).unwrap().len(), 1);
     }
 }

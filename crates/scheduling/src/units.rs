@@ -8,9 +8,11 @@ use std::ops::{Add, AddAssign, Div, Mul, Sub};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::message::number;
+
 /// A quantity outside its allowed range.
 #[derive(Clone, Debug, PartialEq, Error)]
-#[error("{value} is not {what}: allowed is {allowed}")]
+#[error("{} is not {what}: allowed is {allowed}", number(*value))]
 pub struct OutOfRange {
     /// What the quantity is, with its article.
     pub what: &'static str,

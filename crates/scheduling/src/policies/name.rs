@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::message::excerpt;
 use crate::policies::{Fixed, Greedy, Myopic, Price, Priced, Random, Ties};
 use crate::policy::Policy;
 use crate::random::Generator;
@@ -177,7 +178,7 @@ impl From<PolicyName> for String {
 
 /// A policy name that names no policy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("policy \"{text}\": {problem}; valid are {VALID}")]
+#[error("policy \"{}\": {problem}; valid are {VALID}", excerpt(text))]
 pub struct PolicyNameError {
     text: String,
     problem: String,
@@ -197,7 +198,10 @@ impl PolicyNameError {
     }
 
     fn option(text: &str, option: &str, allowed: &str) -> Self {
-        Self { text: text.into(), problem: format!("\"{option}\" is given, allowed is {allowed}") }
+        Self {
+            text: text.into(),
+            problem: format!("\"{}\" is given, allowed is {allowed}", excerpt(option)),
+        }
     }
 }
 
@@ -246,10 +250,12 @@ mod tests {
             ("agent[,cap=3]", "folder of a checkpoint"),
             ("agent", "folder of a checkpoint"),
             ("agent[]", "folder of a checkpoint"),
+            (&"x".repeat(9000), "no such policy"),
+            (&format!("priced[base={}]", "9".repeat(9000)), "allowed is base=B"),
         ] {
             let message = text.parse::<PolicyName>().unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
-            assert!(message.contains("valid are random, "), "{message}");
+            assert!(message.contains("valid are random, ") && message.len() < 700, "{message}");
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::message::excerpt;
 use crate::policies::maximum::best_decision;
 use crate::policy::{Decision, Observation, Policy};
 use crate::units::OutOfRange;
@@ -78,7 +79,7 @@ impl FromStr for Price {
                 (Some(position), Some(value)) if given[position].is_none() => {
                     given[position] = Some(value);
                 }
-                _ => return Err(format!("{option:?} is given")),
+                _ => return Err(format!("\"{}\" is given", excerpt(option))),
             }
         }
         let [base, slope, power] = given;
