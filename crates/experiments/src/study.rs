@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use scheduling::message::bounded;
 use scheduling::{PolicyName, Seconds};
 use serde::Deserialize;
 use simulation::{Scenario, ScenarioError};
@@ -211,7 +212,7 @@ impl Study {
     /// [`StudyError`] with the file, the line or field, and what is allowed there. Unknown fields
     /// are refused.
     pub fn load(file: &Path, effort: Effort) -> Result<Self, StudyError> {
-        let error = |problem: String| StudyError { file: file.into(), problem };
+        let error = |problem: String| StudyError { file: file.into(), problem: bounded(&problem) };
         let text = fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -366,7 +367,7 @@ fn points(
 pub struct StudyError {
     /// The file, or the folder.
     pub file: PathBuf,
-    /// What is wrong with it.
+    /// What is wrong with it, without the whole of a long value.
     pub problem: String,
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use scheduling::message::bounded;
 use scheduling::{Seconds, Steps};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -112,8 +113,9 @@ impl Watcher for Silent {
 /// # Errors
 /// A message, if the text is not TOML or a server is not in it as `[[server]]`.
 pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
+    let mark = if text.starts_with('\u{feff}') { "\u{feff}" } else { "" };
     let mut document: DocumentMut =
-        text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
+        text[mark.len()..].parse().map_err(|e: toml_edit::TomlError| bounded(&e.to_string()))?;
     for Measured { server, speed: Speed { overhead, rate }, .. } in measured {
         let servers = document.get_mut("server").and_then(Item::as_array_of_tables_mut);
         let mut tables = servers.into_iter().flat_map(ArrayOfTables::iter_mut);
@@ -126,7 +128,7 @@ pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
         put(table, "steps_per_second", rate.steps_per_second().max(1e-3));
         put(table, "overhead_seconds", overhead.seconds());
     }
-    Ok(document.to_string())
+    Ok(format!("{mark}{document}"))
 }
 
 /// Puts a rounded number in place of the one before, between the same comments.
@@ -187,6 +189,9 @@ mod tests {
         let comment = before.lines().next().unwrap();
         assert!(after.starts_with(comment), "comments stay");
         assert!(write_into("[[", &[]).is_err());
+        // A byte order mark stays too.
+        let marked = write_into(&format!("\u{feff}{before}"), &measured).unwrap();
+        assert_eq!(marked, format!("\u{feff}{after}"));
         // Comments beside what is replaced stay as well.
         let guess = before.replace("= 18.0", "= 18.0 # a guess");
         let after = write_into(&guess, &measured).unwrap();

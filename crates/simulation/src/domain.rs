@@ -1,5 +1,6 @@
 //! Randomised scenarios: every episode has a cluster, a load and customers of its own.
 
+use scheduling::message::bounded;
 use scheduling::{
     FullService, Generator, Instance, Objective, PowerLaw, Purpose, QualityCurve, Request, Seconds,
     Server, Sigmoid, StepRate, TardinessPenalty, Time,
@@ -64,7 +65,7 @@ pub struct RequestCount {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum DomainError {
     /// Not TOML, or not of this form; the message has line, column and the line itself.
-    #[error("{0}")]
+    #[error("{}", bounded(&.0.to_string()))]
     Toml(#[from] toml::de::Error),
     /// A value or range that is not allowed.
     #[error("{field} is {found}: allowed is {allowed}")]

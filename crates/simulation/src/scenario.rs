@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use scheduling::message::bounded;
 use scheduling::{
     Objective, ObjectiveError, OutOfRange, QualityCurve, Seconds, StepRate, TardinessPenalty,
 };
@@ -248,7 +249,7 @@ impl Scenario {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum ScenarioError {
     /// Not TOML, or not of the scenario's form; the message has line, column and the line itself.
-    #[error("{0}")]
+    #[error("{}", bounded(&.0.to_string()))]
     Toml(#[from] toml::de::Error),
     /// Number of requests out of range.
     #[error("requests is {0}: allowed is 1 to 1e6")]

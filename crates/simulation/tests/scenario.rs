@@ -175,3 +175,26 @@ fn quality_curves_are_checked_where_they_stand() {
         assert!(message.contains(part) && message.contains("quality = "), "{message}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_no_fault() {
+    let marked = Scenario::from_toml(&format!("\u{feff}{PAPER}")).unwrap();
+    assert_eq!(marked, Scenario::from_toml(PAPER).unwrap());
+}
+
+#[test]
+fn messages_do_not_repeat_a_whole_file() {
+    let (long, digits) = ("x".repeat(100_000), "1".repeat(300));
+    for (from, to) in [
+        ("requests = 2000", format!("requests = \"{long}\"")),
+        ("requests = 2000", format!("{long} = 1")),
+        ("tardiness_weight = 1.5", format!("tardiness_weight = {digits}.0")),
+        ("tardiness_weight = 1.5", format!("tardiness_weight = {digits}")),
+        ("steps_per_second = [12.0, 18.0]", format!("steps_per_second = {digits}.0")),
+        ("linear = 1.0", format!("linear = {digits}.0")),
+    ] {
+        assert!(PAPER.contains(from), "{from}");
+        let message = Scenario::from_toml(&PAPER.replace(from, &to)).unwrap_err().to_string();
+        assert!(message.len() < 1500 && !message.contains(&"1".repeat(150)), "{message}");
+    }
+}

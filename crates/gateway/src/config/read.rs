@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use scheduling::message::{bounded, excerpt};
 use thiserror::Error;
 
 use super::Config;
@@ -42,7 +43,7 @@ impl Source {
     fn error(&self, place: &Range<usize>, problem: String) -> ConfigError {
         let before = &self.text[..place.start.min(self.text.len())];
         let line = 1 + before.matches('\n').count();
-        ConfigError::Line { file: self.file.clone(), line, problem }
+        ConfigError::Line { file: self.file.clone(), line, problem: bounded(&problem) }
     }
 }
 
@@ -63,12 +64,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with file, line and key.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        // Editors on Windows begin files with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source { file: file.into(), text: text.into() };
         let config: Self = toml::from_str(text).map_err(|error| {
             let place = error.span().unwrap_or(0..0);
             let start = text[..place.start.min(text.len())].rfind('\n').map_or(0, |i| i + 1);
             let key = text[start..].lines().next().unwrap_or("").trim();
-            let shown = if key.is_empty() { String::new() } else { format!("`{key}`: ") };
+            let shown =
+                if key.is_empty() { String::new() } else { format!("`{}`: ", excerpt(key)) };
             source.error(&place, format!("{shown}{}", error.message().trim_end()))
         })?;
         config.check().map_err(|misfit| source.error(&misfit.place(text), misfit.problem))?;

@@ -55,6 +55,32 @@ fn wrong_files_are_refused_with_line_key_and_remedy() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_fault_and_moves_no_line() {
+    let marked = |rest: &str| Config::parse("x.toml", &format!("\u{feff}{SERVER}{rest}"));
+    marked("").unwrap();
+    let message = marked("colour = 1\n").unwrap_err().to_string();
+    assert!(message.starts_with("x.toml:5: `colour = 1`"), "{message}");
+}
+
+#[test]
+fn messages_do_not_repeat_a_whole_file() {
+    let (long, digits) = ("x".repeat(100_000), "1".repeat(300));
+    for (text, line) in [
+        (format!("{long} = 1\n{SERVER}"), 1),
+        (format!("policy = \"{long}\"\n{SERVER}"), 1),
+        (SERVER.replace("9.0", &digits), 3),
+        (SERVER.replace("9.0", &format!("{digits}.0")), 3),
+        (SERVER.replace("\"a\"", &format!("\"{long}\"")), 2),
+        (format!("{SERVER}[limits]\nkeep_seconds = {digits}.0\n"), 6),
+        (format!("{SERVER}[objective]\ntardiness_weight = {digits}.0\n"), 6),
+    ] {
+        let message = Config::parse("x.toml", &text).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("x.toml:{line}: ")), "{message}");
+        assert!(message.len() < 700 && !message.contains(&"1".repeat(150)), "{message}");
+    }
+}
+
+#[test]
 fn what_no_single_key_can_know_is_refused_at_its_line_too() {
     let url = |address: &str| {
         SERVER.replace("kind = \"demo\"", &format!("kind = \"openai\", url = \"{address}\""))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use scheduling::message::number;
 use serde::{Deserialize, Deserializer, de};
 
 /// A positive span in seconds, at most a year.
@@ -26,7 +27,7 @@ impl<'de> Deserialize<'de> for Span {
         if (1e-3..=31_536_000.0).contains(&seconds) {
             return Ok(Self(seconds));
         }
-        Err(de::Error::custom(format!("{seconds} seconds: allowed is 0.001 to 31536000")))
+        Err(de::Error::custom(format!("{} seconds: allowed is 0.001 to 31536000", number(seconds))))
     }
 }
 
