@@ -37,14 +37,15 @@ async fn main() {
     memory(&http, &through).await;
 }
 
-/// Answers every picture at once.
+/// Answers every picture at once, at the address of each server and at its own.
 async fn stand_in() -> String {
     let png = picture::encode(&[7; 3 * 8 * 8], 8, 8);
     let png = base64::engine::general_purpose::STANDARD.encode(png);
     let answer = format!("{{\"created\":1,\"data\":[{{\"b64_json\":\"{png}\"}}]}}");
-    let router = Router::new()
+    let server = Router::new()
         .route("/health", get(|| async { "{}" }))
         .route("/v1/images/generations", post(move || async move { answer }));
+    let router = server.clone().nest("/{server}", server);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -55,7 +56,7 @@ async fn serve(folder: &std::path::Path, backend: &str) -> String {
     let servers = (0..SERVERS).map(|index| {
         format!(
             "[[server]]\nname = \"s{index}\"\nsteps_per_second = 10000.0\nlearn_speed = false\n\
-             backend = {{ kind = \"openai\", url = \"{backend}\" }}\n"
+             backend = {{ kind = \"openai\", url = \"{backend}/s{index}\" }}\n"
         )
     });
     let text = format!(

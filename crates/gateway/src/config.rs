@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use crate::backends::demo::Method;
 
+mod address;
 mod check;
 mod read;
 mod value;

@@ -145,10 +145,19 @@ impl Client {
 /// A message with what to write.
 pub(crate) fn check_url(url: &str) -> Result<reqwest::Url, String> {
     let write = "write http://HOST:PORT or https://HOST:PORT";
-    let parsed = reqwest::Url::parse(url).map_err(|e| format!("{url:?}: {e}; {write}"))?;
+    // A user and a password are never shown.
+    let shown = match url.rsplit_once('@') {
+        Some((before, behind)) => {
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{behind}")
+        }
+        None => url.into(),
+    };
+    let shown: String = shown.chars().take(80).collect();
+    let parsed = reqwest::Url::parse(url).map_err(|e| format!("{shown:?}: {e}; {write}"))?;
     match parsed.scheme() {
         "http" | "https" if parsed.has_host() => Ok(parsed),
-        _ => Err(format!("{url:?}: {write}")),
+        _ => Err(format!("{shown:?}: {write}")),
     }
 }
 

@@ -1,14 +1,13 @@
 //! What no single key can know, refused at the line where it stands.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use scheduling::{Objective, ObjectiveError};
 use toml::Spanned;
 use toml_edit::{Document, Item};
 
-use super::{BackendConfig, Config};
-use crate::backends;
+use super::Config;
 
 /// Something that does not go together.
 pub(super) struct Misfit {
@@ -54,7 +53,9 @@ impl Config {
         }
         unique("server", self.servers.iter().map(|s| &s.name))?;
         unique("key", self.keys.iter().map(|k| &k.name))?;
-        self.check_addresses()?;
+        self.check_listener()?;
+        self.check_servers()?;
+        self.check_keys()?;
         self.check_defaults()?;
         let objective = &self.objective;
         Objective::new(objective.quality.clone(), objective.tardiness_weight).map_err(|error| {
@@ -82,7 +83,7 @@ impl Config {
         Ok(())
     }
 
-    fn check_addresses(&self) -> Result<(), Misfit> {
+    fn check_listener(&self) -> Result<(), Misfit> {
         if !self.listen.get_ref().ip().is_loopback() && self.keys.is_empty() {
             let problem = format!(
                 "`listen`: {} is not a loopback address, and without [[key]] anybody could use the \
@@ -91,18 +92,28 @@ impl Config {
             );
             return Err(Misfit::new("listen", problem));
         }
-        for (position, server) in self.servers.iter().enumerate() {
-            let url = match &server.backend {
-                BackendConfig::Demo { .. } => continue,
-                BackendConfig::Automatic1111 { url, .. }
-                | BackendConfig::Sdcpp { url, .. }
-                | BackendConfig::Openai { url, .. }
-                | BackendConfig::Comfyui { url, .. } => url,
-            };
-            backends::check_url(url).map_err(|problem| {
-                let problem = format!("`server.url` of {:?}: {problem}", server.name.get_ref());
-                Misfit::new(format!("server.{position}.backend.url"), problem)
-            })?;
+        Ok(())
+    }
+
+    /// A digest says whose request it is, so each belongs to one key.
+    fn check_keys(&self) -> Result<(), Misfit> {
+        let mut seen = HashMap::new();
+        for (position, key) in self.keys.iter().enumerate() {
+            let name = key.name.get_ref();
+            if let Some(earlier) = seen.insert(key.sha256.0, name) {
+                let problem = format!(
+                    "`sha256` of {name:?} is that of {earlier:?} too: every key needs its own"
+                );
+                return Err(Misfit::new(format!("key.{position}.sha256"), problem));
+            }
+            let most = 1_000_000;
+            if !(1..=most).contains(&key.requests_per_minute) {
+                let problem = format!(
+                    "`requests_per_minute` of {name:?} is {}: allowed is 1 to {most}",
+                    key.requests_per_minute
+                );
+                return Err(Misfit::new(format!("key.{position}.requests_per_minute"), problem));
+            }
         }
         Ok(())
     }
@@ -120,6 +131,22 @@ impl Config {
                      smaller one or raise the limit"
                 );
                 return Err(Misfit::new(key, problem).or("limits.side"));
+            }
+        }
+        // Step rates hold at the default size, so a server must be able to paint it.
+        let reference = self.reference_pixels();
+        for (position, server) in self.servers.iter().enumerate() {
+            if server.max_pixels < reference {
+                let problem = format!(
+                    "`max_pixels` of {:?} is {}: allowed is from the default picture's {} × {} = \
+                     {reference}",
+                    server.name.get_ref(),
+                    server.max_pixels,
+                    defaults.width.get(),
+                    defaults.height.get()
+                );
+                let key = format!("server.{position}.max_pixels");
+                return Err(Misfit::new(key, problem).or("defaults"));
             }
         }
         if defaults.due_in_seconds > limits.due_in_seconds {

@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 const SERVER: &str = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\n\
                       backend = { kind = \"demo\" }\n";
@@ -85,6 +86,9 @@ fn what_no_single_key_can_know_is_refused_at_its_line_too() {
     let url = |address: &str| {
         SERVER.replace("kind = \"demo\"", &format!("kind = \"openai\", url = \"{address}\""))
     };
+    let key = |name: &str, digit: char| {
+        format!("[[key]]\nname = \"{name}\"\nsha256 = \"{}\"\n", digit.to_string().repeat(64))
+    };
     let nested = "[[server]]\nname = \"b\"\nsteps_per_second = 1.0\n[server.backend]\n\
                   kind = \"sdcpp\"\n# a comment\nurl = \"ws://h:1\"\n";
     for (text, line, parts) in [
@@ -114,6 +118,16 @@ fn what_no_single_key_can_know_is_refused_at_its_line_too() {
         (url("ftp://h:1"), 4, &["`server.url`", "ftp://h:1", "http://HOST:PORT or https://"]),
         (url("h:1"), 4, &["`server.url`", "h:1", "http://HOST:PORT"]),
         (format!("{SERVER}{nested}"), 11, &["`server.url`", "ws://h:1"]),
+        (url("http://h:1/?a=b"), 4, &["`server.url`", "query", "write http://h:1"]),
+        (url("http://h:1/x#y"), 4, &["`server.url`", "fragment", "write http://h:1/x"]),
+        (format!("{}max_pixels = 0\n", SERVER), 5, &["`max_pixels`", "\"a\"", "512 × 512"]),
+        (format!("{}max_pixels = 262143\n", SERVER), 5, &["262143", "262144"]),
+        (
+            format!("{SERVER}{}requests_per_minute = 0\n", key("ann", 'a')),
+            8,
+            &["`requests_per_minute` of \"ann\"", "1 to 1000000"],
+        ),
+        (format!("{SERVER}{}{}", key("ann", 'a'), key("bob", 'a')), 10, &["\"bob\"", "\"ann\""]),
     ] {
         let message = Config::parse("x.toml", &text).unwrap_err().to_string();
         assert!(message.starts_with(&format!("x.toml:{line}: ")), "{message} in\n{text}");
@@ -121,6 +135,75 @@ fn what_no_single_key_can_know_is_refused_at_its_line_too() {
             assert!(message.contains(part), "{message:?} does not contain {part:?}");
         }
     }
+}
+
+#[test]
+fn what_is_no_key_has_no_digest() {
+    for (text, part) in [
+        ("", "KEY was not set"),
+        ("\n", "KEY was not set"),
+        ("\r\n", "KEY was not set"),
+        (" ", "KEY was not set"),
+        ("YOUR_KEY", "the words of the manual"),
+    ] {
+        let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02X}")).collect();
+        let file = format!("{SERVER}[[key]]\nname = \"n\"\nsha256 = \"{hex}\"\n");
+        let message = Config::parse("x.toml", &file).unwrap_err().to_string();
+        assert!(message.starts_with("x.toml:7: `sha256"), "{message}");
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn a_server_stands_at_an_address_of_its_own() {
+    let pair = |first: &str, second: &str| {
+        let server = |name: &str, backend: &str| {
+            format!("[[server]]\nname = \"{name}\"\nsteps_per_second = 1.0\nbackend = {backend}\n")
+        };
+        let backend = |url: &str| format!("{{ kind = \"openai\", url = \"{url}\" }}");
+        Config::parse(
+            "x.toml",
+            &[server("a", &backend(first)), server("b", &backend(second))].concat(),
+        )
+    };
+    for (first, second) in [
+        ("http://h:1", "http://h:1"),
+        ("http://h:1", "http://H:1/"),
+        ("http://h", "http://h:80/"),
+        ("https://h:443/x", "https://h/x/"),
+        ("http://localhost:1", "http://127.0.0.1:1"),
+        ("http://[::1]:1", "http://LOCALHOST:1"),
+        ("http://h:1", "http://user:secret@h:1"),
+    ] {
+        let message = pair(first, second).unwrap_err().to_string();
+        assert!(message.starts_with("x.toml:8: `server.url` of \"b\""), "{message}");
+        assert!(message.contains("of \"a\" already") && !message.contains("secret"), "{message}");
+    }
+    for (first, second) in
+        [("http://h:1", "http://h:2"), ("http://h:1", "https://h:1"), ("http://h/a", "http://h/b")]
+    {
+        pair(first, second).unwrap();
+    }
+}
+
+#[test]
+fn credentials_that_would_not_reach_every_call_are_refused_unseen() {
+    let check = |backend: &str, remedy: Option<&str>| {
+        let text = format!(
+            "[[server]]\nname = \"a\"\nsteps_per_second = 1.0\n[server.backend]\n{backend}\n"
+        );
+        let read = Config::parse("x.toml", &text);
+        let Some(remedy) = remedy else { return drop(read.unwrap()) };
+        let message = read.unwrap_err().to_string();
+        assert!(message.contains(remedy) && !message.contains("hunter2"), "{message}");
+    };
+    let url = "url = \"http://op:hunter2@h:1\"";
+    check(&format!("kind = \"automatic1111\"\n{url}"), Some("login = "));
+    check(&format!("kind = \"openai\"\nkey = \"k\"\n{url}"), Some("`key`"));
+    check(&format!("kind = \"openai\"\n{url}"), None);
+    check(&format!("kind = \"sdcpp\"\n{url}"), None);
+    check("kind = \"sdcpp\"\nurl = \"ftp://op:hunter2@h:1\"", Some("http://HOST:PORT"));
+    check("kind = \"sdcpp\"\nurl = \"http://op:hunter2@h:port\"", Some("http://HOST:PORT"));
 }
 
 proptest! {

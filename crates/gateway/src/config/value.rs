@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use scheduling::message::number;
 use serde::{Deserialize, Deserializer, de};
+use sha2::{Digest as _, Sha256};
 
 /// A positive span in seconds, at most a year.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -59,23 +60,43 @@ impl<'de> Deserialize<'de> for Side {
     }
 }
 
-/// A SHA-256 digest.
+/// A SHA-256 digest of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
+
+/// Texts that are no key, with how their digest comes about.
+const NO_KEYS: [(&str, &str); 5] = [
+    ("", "an empty text: KEY was not set when it was made"),
+    ("\n", "a mere line break: KEY was not set when it was made"),
+    ("\r\n", "a mere line break: KEY was not set when it was made"),
+    (" ", "a space: KEY was not set when it was made"),
+    ("YOUR_KEY", "the words of the manual"),
+];
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let byte = |i: usize| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok();
         let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
-        match bytes {
+        let bytes: [u8; 32] = match bytes {
             Some(bytes) if text.len() == 64 && !text.contains('+') => {
-                Ok(Self(bytes.try_into().expect("32 of them")))
+                bytes.try_into().expect("32 of them")
             }
-            _ => Err(de::Error::custom(
-                "not a SHA-256 digest: 64 hexadecimal digits are needed, as \
-                 `printf %s YOUR_KEY | sha256sum` prints them",
-            )),
+            _ => {
+                return Err(de::Error::custom(
+                    "not a SHA-256 digest: 64 hexadecimal digits are needed, as \
+                     `printf %s YOUR_KEY | sha256sum` prints them",
+                ));
+            }
+        };
+        let no_key =
+            NO_KEYS.iter().find(|(text, _)| bytes == <[u8; 32]>::from(Sha256::digest(text)));
+        if let Some((_, how)) = no_key {
+            return Err(de::Error::custom(format!(
+                "the digest of {how}; allowed is that of a key, as \
+                 `printf %s YOUR_KEY | sha256sum` prints it"
+            )));
         }
+        Ok(Self(bytes))
     }
 }
