@@ -4,7 +4,8 @@ use crate::policy::{Decision, Observation};
 use crate::units::{Seconds, Steps};
 
 /// The decision with the largest value `reward − cost(server, service time)`, and that value. The
-/// reward is that of eq. (5); the lowest server and then the fewest steps win ties.
+/// reward is that of eq. (5). Of equal values the earliest finish wins, then the lowest server, then
+/// the fewest steps.
 ///
 /// `cost` must be finite and must not fall as the service time grows.
 ///
@@ -21,6 +22,7 @@ pub fn best_decision(
         observation,
         decision: Decision { server: 0, steps: Steps::MIN },
         value: f64::NEG_INFINITY,
+        finish: f64::INFINITY,
     };
     // A coarse look at every server, so that there is something to be better than.
     for server in 0..observation.cluster.len() {
@@ -53,6 +55,8 @@ struct Search<'a> {
     observation: &'a Observation<'a>,
     decision: Decision,
     value: f64,
+    /// Time until the best decision so far would be finished.
+    finish: f64,
 }
 
 impl Search<'_> {
@@ -66,14 +70,23 @@ impl Search<'_> {
         let decision = Decision { server, steps: Steps::from_index(index) };
         let quality = self.observation.objective.qualities()[index];
         let value = self.value_of(decision, quality, cost);
-        let position = |decision: Decision| (decision.server, decision.steps);
-        let first = value == self.value && position(decision) < position(self.decision);
-        if value > self.value || first {
-            (self.decision, self.value) = (decision, value);
+        if value < self.value {
+            return;
+        }
+        let finish = self.observation.time_to_finish(decision).seconds();
+        if value > self.value || self.wins_tie(decision, finish) {
+            (self.decision, self.value, self.finish) = (decision, value, finish);
         }
     }
 
-    /// Whether one of the `count` steps from index `first` on may be as good as the best so far.
+    /// Whether a decision of the same value goes before the best so far.
+    fn wins_tie(&self, decision: Decision, finish: f64) -> bool {
+        let position = |decision: Decision| (decision.server, decision.steps);
+        finish < self.finish
+            || (finish == self.finish && position(decision) < position(self.decision))
+    }
+
+    /// Whether one of the `count` steps from index `first` on may go before the best so far.
     fn may_win(
         &self,
         server: usize,
@@ -83,7 +96,10 @@ impl Search<'_> {
     ) -> bool {
         let decision = Decision { server, steps: Steps::from_index(first) };
         let best_quality = self.observation.objective.best_qualities()[first + count - 1];
-        self.value_of(decision, best_quality, cost) >= self.value
+        let value = self.value_of(decision, best_quality, cost);
+        value > self.value
+            || (value == self.value
+                && self.observation.time_to_finish(decision).seconds() <= self.finish)
     }
 
     /// The value of a decision if its quality were `quality`.
@@ -115,13 +131,16 @@ mod tests {
         cost: impl Fn(usize, Seconds) -> f64,
     ) -> (Decision, f64) {
         let mut best = (Decision { server: 0, steps: Steps::MIN }, f64::NEG_INFINITY);
+        let mut earliest = f64::INFINITY;
         for server in 0..observation.cluster.len() {
             for steps in Steps::all() {
                 let decision = Decision { server, steps };
                 let service = observation.cluster[server].service_time(steps);
                 let value = observation.reward(decision) - cost(server, service);
-                if value > best.1 {
+                let finish = observation.time_to_finish(decision).seconds();
+                if value > best.1 || (value == best.1 && finish < earliest) {
                     best = (decision, value);
+                    earliest = finish;
                 }
             }
         }
@@ -155,9 +174,11 @@ mod tests {
             };
             let backlog: Vec<_> = (0..servers).map(|_| Seconds::of(drawn(longest))).collect();
             let prices: Vec<_> = (0..servers).map(|_| drawn(largest_price)).collect();
+            // As many rates as servers at most, so that some are alike.
+            let rates: Vec<_> = (0..servers).map(|_| 1.0 + drawn(30.0)).collect();
             let servers = (0..servers).map(|j| Server {
                 name: format!("s{j}"),
-                step_rate: StepRate::new(1.0 + drawn(30.0)).unwrap(),
+                step_rate: StepRate::new(rates[j * j % servers]).unwrap(),
                 overhead: Seconds::of(drawn(2.0)),
             });
             let cluster = Cluster::new(servers.collect()).unwrap();

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_long_queue_costs_more() {
-        let servers = [(10.0, 4.0), (10.0, 3.0)];
+        let servers = [(12.0, 4.0), (10.0, 3.0)];
         assert_eq!(decide(&mut Myopic, &servers, 60.0, Linear).server, 0);
         assert_eq!(decide(&mut priced(0.0, 0.1, 2.0), &servers, 60.0, Linear).server, 1);
         assert_eq!(priced(2.0, 3.0, 2.0).price.at(4.0), 50.0);
