@@ -1,6 +1,6 @@
 //! The two-branch actor of §III-B: one trunk, one branch for the server, one for the steps.
 
-use scheduling::{Decision, Generator, Steps};
+use scheduling::{Decision, Generator, StepBounds, Steps};
 
 use crate::kernels;
 use crate::network::{Activations, Mlp};
@@ -73,12 +73,19 @@ impl Actor {
         }));
     }
 
-    /// The most probable action of each branch.
-    pub fn most_probable(&self, input: &[f32], activations: &mut Activations) -> Decision {
+    /// The most probable action of each branch, among the steps within the bounds.
+    pub fn most_probable(
+        &self,
+        input: &[f32],
+        bounds: StepBounds,
+        activations: &mut Activations,
+    ) -> Decision {
         let (servers, steps) = self.network.forward(input, activations).split_at(self.servers);
         Decision {
             server: position_of_largest(servers),
-            steps: Steps::from_index(position_of_largest(steps)),
+            steps: Steps::from_index(
+                bounds.min.index() + position_of_largest(&steps[bounds.indices()]),
+            ),
         }
     }
 

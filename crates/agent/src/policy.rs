@@ -110,7 +110,7 @@ impl Policy for Agent {
             return Myopic.decide(observation);
         }
         features::of_observation(observation, &mut self.input);
-        self.actor.most_probable(&self.input, &mut self.activations)
+        self.actor.most_probable(&self.input, observation.bounds, &mut self.activations)
     }
 }
 
@@ -147,4 +147,55 @@ pub enum PolicyError {
         /// Servers here.
         given: usize,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use scheduling::{
+        Objective, Purpose, Request, Seconds, Server, StepBounds, StepRate, Steps,
+        TardinessPenalty, Time, Traffic,
+    };
+
+    use super::*;
+
+    #[test]
+    fn both_agents_decide_within_the_bounds() {
+        let mut draw = Generator::new(5, Purpose::Search, 0);
+        let servers = [12.0, 7.0].map(|rate| Server {
+            name: format!("s{rate}"),
+            step_rate: StepRate::new(rate).unwrap(),
+            overhead: Seconds::ZERO,
+        });
+        let cluster = Cluster::new(servers.to_vec()).unwrap();
+        let mut input = Vec::new();
+        let observe = |bounds, decide: &mut dyn FnMut(&Observation<'_>) -> Decision| {
+            let (now, penalty) = (Time::ZERO, TardinessPenalty::Linear);
+            let request = Request { arrival: now, due: now + Seconds::of(9.0), penalty };
+            decide(&Observation {
+                now,
+                request: &request,
+                bounds,
+                backlog: &[Seconds::of(3.0), Seconds::ZERO],
+                cluster: &cluster,
+                objective: &Objective::default(),
+                traffic: &Traffic::default(),
+            })
+        };
+        observe(StepBounds::ALL, &mut |observation| {
+            features::of_observation(observation, &mut input);
+            Decision { server: 0, steps: Steps::MIN }
+        });
+        let actor = Arc::new(Actor::new(input.len(), &[16], 2, &mut draw));
+        let network = Arc::new(PriceNetwork::new(&[16], &mut draw));
+        let agents: [Box<dyn Policy>; 2] =
+            [Box::new(Agent::new(actor)), Box::new(UniversalAgent::new(network, None))];
+        for mut agent in agents {
+            for (min, max) in [(1, 200), (200, 200), (1, 1), (30, 40), (61, 61)] {
+                let [min, max] = [min, max].map(|s| Steps::new(s).unwrap());
+                let bounds = StepBounds { min, max };
+                let decision = observe(bounds, &mut |observation| agent.decide(observation));
+                assert!(bounds.contains(decision.steps), "{decision:?} in {bounds:?}");
+            }
+        }
+    }
 }

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use scheduling::policies::Myopic;
 use scheduling::{
     Cap, Cluster, Decision, Generator, Instance, Objective, Observation, Policy, PolicyName,
-    Purpose, Queues, Request, Seconds, Server, StepRate, TardinessPenalty, Time, Traffic,
+    Purpose, Queues, Request, Seconds, Server, StepBounds, StepRate, TardinessPenalty, Time,
+    Traffic,
 };
 
 /// Six requests per service on two servers: enough to queue.
@@ -73,6 +74,7 @@ fn decide(
     policy.decide(&Observation {
         now,
         request: &request,
+        bounds: StepBounds::ALL,
         backlog: &backlog,
         cluster: &cluster(&rates),
         objective: &Objective::default(),

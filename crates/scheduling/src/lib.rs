@@ -7,6 +7,7 @@
 //! Nothing here reads a clock, a file, a socket or entropy: the present is an argument and random
 //! generators arrive seeded.
 
+mod bounds;
 mod cluster;
 mod environment;
 mod instance;
@@ -22,6 +23,7 @@ pub mod message;
 pub mod policies;
 pub mod verify;
 
+pub use bounds::StepBounds;
 pub use cluster::{Cluster, EmptyCluster, Request, Server};
 pub use environment::Environment;
 pub use instance::{Instance, InstanceError};

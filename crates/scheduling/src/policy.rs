@@ -1,5 +1,6 @@
 //! The seam between the problem and those who solve it online.
 
+use crate::bounds::StepBounds;
 use crate::cluster::{Cluster, Request};
 use crate::objective::Objective;
 use crate::traffic::Traffic;
@@ -13,18 +14,18 @@ use crate::units::{Seconds, Steps, Time};
 /// ```
 /// use scheduling::{Decision, Observation, Policy, Steps};
 ///
-/// /// Always the first server, always 50 steps.
+/// /// Always the first server, always 50 steps or what comes nearest.
 /// struct Stubborn;
 ///
 /// impl Policy for Stubborn {
-///     fn decide(&mut self, _: &Observation<'_>) -> Decision {
-///         Decision { server: 0, steps: Steps::saturating(50.0) }
+///     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+///         Decision { server: 0, steps: observation.bounds.clamp(Steps::saturating(50.0)) }
 ///     }
 /// }
 /// ```
 pub trait Policy: Send {
     /// Decides for `observation.request`. The server index must be below
-    /// `observation.cluster.len()`.
+    /// `observation.cluster.len()`, the steps within `observation.bounds`.
     fn decide(&mut self, observation: &Observation<'_>) -> Decision;
 }
 
@@ -50,6 +51,8 @@ pub struct Observation<'a> {
     pub now: Time,
     /// The request to be decided.
     pub request: &'a Request,
+    /// The steps that its requester accepts.
+    pub bounds: StepBounds,
     /// m_j: time until each server will be free.
     pub backlog: &'a [Seconds],
     /// The servers, in the order of `backlog`.

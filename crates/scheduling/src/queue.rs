@@ -1,5 +1,6 @@
 //! The queue model: when each server will be free. Simulator and gateway both drive this one.
 
+use crate::bounds::StepBounds;
 use crate::cluster::{Cluster, Request};
 use crate::objective::Objective;
 use crate::policy::{Decision, Observation};
@@ -53,7 +54,8 @@ impl Queues {
         &self.traffic
     }
 
-    /// What a policy may know when `request` is to be decided at `now`.
+    /// What a policy may know when `request` is to be decided at `now`. Every number of steps is
+    /// accepted, as in the paper.
     ///
     /// # Panics
     /// If the cluster does not have as many servers as there are queues.
@@ -71,6 +73,7 @@ impl Queues {
         Observation {
             now,
             request,
+            bounds: StepBounds::ALL,
             backlog: &self.backlog,
             cluster,
             objective,

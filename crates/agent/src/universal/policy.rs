@@ -99,7 +99,7 @@ impl UniversalAgent {
         let least = |best: f64| best - SAFE_MARGIN * self.features.gain;
         let reward = observation.reward(decision);
         // No reward exceeds the best quality, so that the exact test is seldom needed.
-        let [.., best_quality] = *observation.objective.best_qualities();
+        let best_quality = observation.objective.best_qualities()[observation.bounds.max.index()];
         reward < least(best_quality)
             && self.cap.is_none()
             && reward < least(observation.reward(Myopic.decide(observation)))

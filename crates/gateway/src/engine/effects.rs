@@ -56,7 +56,6 @@ impl Engine {
             start: quote.execution.start,
             finish: quote.execution.finish,
             policy: policy.clone(),
-            unbounded: quote.unbounded,
             shadow: shadow.clone(),
         };
         if let (Some(agrees), Some(name)) = (entry.agrees(), &self.shadow_policy) {

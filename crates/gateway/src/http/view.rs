@@ -186,7 +186,6 @@ impl DecisionView {
             start: quote.execution.start,
             finish: quote.execution.finish,
             policy,
-            unbounded: quote.unbounded,
             shadow: quote.shadow.map(|d| Shadow { server: name(d.server), steps: d.steps }),
         };
         Self::new(&entry, status, handle)
@@ -209,13 +208,9 @@ fn why(entry: &DecisionEntry, quality: f64, tardiness: Seconds) -> String {
         0.0 => "on time".to_string(),
         seconds => format!("{seconds:.1} s late"),
     };
-    let bounds = match entry.unbounded {
-        Some(steps) => format!("; the policy asked for {} steps, outside your bounds", steps.get()),
-        None => String::new(),
-    };
     format!(
         "decided by {} {occasion}: {} steps on {} after {wait:.1} s of waiting are worth quality \
-         {quality:.1}, {late}{bounds}",
+         {quality:.1}, {late}",
         entry.policy,
         entry.steps.get(),
         entry.server

@@ -75,7 +75,7 @@ impl Reader {
     fn complete(c: &Connection, position: i64, a: Accepted) -> Result<Entry, JournalError> {
         let decision = c
             .prepare_cached(
-                "SELECT at, cause, server, steps, start, finish, policy, unbounded,
+                "SELECT at, cause, server, steps, start, finish, policy,
                  shadow_server, shadow_steps FROM decisions
                  WHERE request = ?1 ORDER BY rowid DESC LIMIT 1",
             )?
@@ -276,10 +276,9 @@ fn request(r: &Row<'_>) -> rusqlite::Result<Accepted> {
 }
 
 fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
-    let unbounded: Option<u32> = r.get(7)?;
-    let shadow_server: Option<std::sync::Arc<str>> = r.get(8)?;
+    let shadow_server: Option<std::sync::Arc<str>> = r.get(7)?;
     let shadow = shadow_server.map(|server| {
-        Ok::<_, rusqlite::Error>(Shadow { server, steps: checked(r, 9, Steps::new)? })
+        Ok::<_, rusqlite::Error>(Shadow { server, steps: checked(r, 8, Steps::new)? })
     });
     Ok(DecisionEntry {
         at: checked(r, 0, Time::new)?,
@@ -289,7 +288,6 @@ fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
         start: checked(r, 4, Time::new)?,
         finish: checked(r, 5, Time::new)?,
         policy: r.get(6)?,
-        unbounded: unbounded.map(Steps::new).transpose().map_err(|e| broken(r, 7, &e))?,
         shadow: shadow.transpose()?,
     })
 }

@@ -149,8 +149,6 @@ pub struct DecisionEntry {
     pub finish: Time,
     /// Name of the policy.
     pub policy: Arc<str>,
-    /// Steps the policy asked for, where the bounds changed them.
-    pub unbounded: Option<Steps>,
     /// What the shadow policy would have decided.
     pub shadow: Option<Shadow>,
 }

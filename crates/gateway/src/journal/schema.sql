@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS decisions (
   steps INTEGER NOT NULL,
   start REAL NOT NULL,
   finish REAL NOT NULL,
-  unbounded INTEGER,
+  unbounded INTEGER, -- no longer written: bounds on steps are part of the maximum
   policy TEXT NOT NULL,
   shadow_server TEXT,
   shadow_steps INTEGER

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
-use scheduling::{Steps, Time};
+use scheduling::Time;
 use serde::Serialize;
 
 use super::record::{Accepted, Record};
@@ -90,7 +90,7 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
         Record::Decided { decided, server, policy, shadow } => {
             let q = &decided.quote;
             t.prepare_cached(
-                "INSERT INTO decisions SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+                "INSERT INTO decisions SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, NULL, ?8, ?9, ?10
                  FROM requests WHERE id = ?1",
             )?
             .execute(params![
@@ -101,7 +101,6 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 q.decision.steps.get(),
                 q.execution.start.seconds(),
                 q.execution.finish.seconds(),
-                q.unbounded.map(Steps::get),
                 policy,
                 shadow.as_ref().map(|s| &s.server),
                 shadow.as_ref().map(|s| s.steps.get()),

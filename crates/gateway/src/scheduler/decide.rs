@@ -50,19 +50,12 @@ impl Scheduler {
             queues.set_free_at(position, self.servers[server].free_at(now));
         }
         let observation = queues.observe(now, &order.request, &cluster, &self.objective);
-        let asked = ask(&mut *self.policy, &observation);
+        let observation = Observation { bounds: order.bounds, ..observation };
+        let decision = ask(&mut *self.policy, &observation);
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
-        let steps = order.bounds.clamp(asked.steps);
-        let execution = queues.dispatch(now, Decision { steps, ..asked }, &cluster);
-        Some(Quote {
-            decision: Decision { server: eligible[asked.server], steps },
-            execution,
-            unbounded: (steps != asked.steps).then_some(asked.steps),
-            shadow: shadow.map(|d| Decision {
-                server: eligible[d.server],
-                steps: order.bounds.clamp(d.steps),
-            }),
-        })
+        let execution = queues.dispatch(now, decision, &cluster);
+        let of_all = |d: Decision| Decision { server: eligible[d.server], ..d };
+        Some(Quote { decision: of_all(decision), execution, shadow: shadow.map(of_all) })
     }
 
     /// Available servers that take a picture of this size; the one to be avoided only if there is
@@ -109,17 +102,26 @@ impl Scheduler {
     }
 }
 
-/// A decision that is certainly possible: a policy that names a server outside its observation has
-/// a bug, which must not cost the request.
+/// A decision that is certainly possible: a policy that names a server outside its observation, or
+/// steps outside the bounds, has a bug, which must not cost the request.
 fn ask(policy: &mut dyn Policy, observation: &Observation<'_>) -> Decision {
     let decision = policy.decide(observation);
-    if decision.server < observation.cluster.len() {
-        return decision;
+    let Observation { cluster, bounds, .. } = observation;
+    if decision.server >= cluster.len() {
+        tracing::error!(
+            server = decision.server,
+            servers = cluster.len(),
+            "the policy named a server that it was not shown; the myopic rule decides instead"
+        );
+        return Myopic.decide(observation);
     }
-    tracing::error!(
-        server = decision.server,
-        servers = observation.cluster.len(),
-        "the policy named a server that it was not shown; the myopic rule decides instead"
-    );
-    Myopic.decide(observation)
+    if !bounds.contains(decision.steps) {
+        tracing::error!(
+            steps = decision.steps.get(),
+            fewest = bounds.min.get(),
+            most = bounds.max.get(),
+            "the policy named steps outside the requester's bounds; the nearest are taken instead"
+        );
+    }
+    Decision { steps: bounds.clamp(decision.steps), ..decision }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use scheduling::{Decision, Execution, Objective, Request, Seconds, Steps, Time};
+use scheduling::{Decision, Execution, Objective, Request, Seconds, StepBounds, Steps, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -38,25 +38,6 @@ pub struct Order {
     pub expires: Time,
 }
 
-/// Fewest and most steps that the requester accepts; the fewest are not above the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepBounds {
-    /// Fewest.
-    pub min: Steps,
-    /// Most.
-    pub max: Steps,
-}
-
-impl StepBounds {
-    /// Everything.
-    pub const ALL: Self = Self { min: Steps::MIN, max: Steps::MAX };
-
-    /// The nearest number of steps within the bounds.
-    pub fn clamp(self, steps: Steps) -> Steps {
-        steps.clamp(self.min, self.max)
-    }
-}
-
 /// One attempt to run a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunId {
@@ -87,16 +68,14 @@ pub struct Run {
     pub service: Seconds,
 }
 
-/// What a policy would decide now, after the requester's bounds.
+/// What a policy would decide now, within the requester's bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quote {
     /// Server and steps.
     pub decision: Decision,
     /// Predicted start and finish.
     pub execution: Execution,
-    /// Steps the policy asked for, where the requester's bounds changed them.
-    pub unbounded: Option<Steps>,
-    /// What the shadow policy would decide, after the bounds as well.
+    /// What the shadow policy would decide, within the bounds as well.
     pub shadow: Option<Decision>,
 }
 

@@ -21,8 +21,8 @@ use scheduling::{Objective, Policy, Steps, Time, Traffic};
 
 pub use event::{
     Cause, Decided, Effect, End, Order, Outcome, Owner, Quote, Rejection, RequestId, Run, RunId,
-    StepBounds,
 };
+pub use scheduling::StepBounds;
 pub use server::{Administration, Health, Occupancy, ServerSpec, ServerState, Speed};
 
 /// What bounds the scheduler.

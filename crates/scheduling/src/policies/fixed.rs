@@ -2,7 +2,7 @@ use crate::policies::position_of_least;
 use crate::policy::{Decision, Observation, Policy};
 use crate::units::Steps;
 
-/// The same number of steps for everybody, on the server that finishes them first: what most
+/// The same number of steps for everybody who accepts it, on the server that finishes them first: what most
 /// gateways do today.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed {
@@ -12,7 +12,7 @@ pub struct Fixed {
 
 impl Policy for Fixed {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let steps = self.steps;
+        let steps = observation.bounds.clamp(self.steps);
         let finish = |server| observation.time_to_finish(Decision { server, steps }).seconds();
         let server = position_of_least((0..observation.cluster.len()).map(finish));
         Decision { server, steps }

@@ -3,7 +3,7 @@ use crate::policy::{Decision, Observation, Policy};
 use crate::units::Steps;
 
 /// The paper's greedy policy (§IV-B): the server that is free first, and the most steps that still
-/// finish by the due time; one step where none do.
+/// finish by the due time; the fewest where none do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Greedy {
     /// Which of several servers that are free first.
@@ -34,7 +34,7 @@ impl Policy for Greedy {
         };
         let available = observation.time_to_due() - backlog[server];
         let steps = cluster[server].most_steps_within(available).unwrap_or(Steps::MIN);
-        Decision { server, steps }
+        Decision { server, steps: observation.bounds.clamp(steps) }
     }
 }
 

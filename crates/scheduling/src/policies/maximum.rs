@@ -1,4 +1,6 @@
-//! The exact maximum over all servers and steps of a request's reward minus what it costs others.
+//! The exact maximum over all servers and accepted steps of a request's reward minus what it costs others.
+
+use std::ops::Range;
 
 use crate::policy::{Decision, Observation};
 use crate::units::{Seconds, Steps};
@@ -9,8 +11,8 @@ use crate::units::{Seconds, Steps};
 ///
 /// `cost` must be finite and must not fall as the service time grows.
 ///
-/// Nothing is approximated: the result is that of a plain loop over all servers and steps, to the
-/// last bit. But most steps are never looked at. Among steps `a..=b` no value exceeds the best
+/// Nothing is approximated: the result is that of a plain loop over all servers and all steps within
+/// the bounds, to the last bit. But most steps are never looked at. Among steps `a..=b` no value exceeds the best
 /// quality up to `b` minus penalty and cost at `a`, since both only grow with the steps; rounding is
 /// monotone, so this holds in floating point too. A range whose bound is below the best value found
 /// so far is skipped whole.
@@ -18,27 +20,27 @@ pub fn best_decision(
     observation: &Observation<'_>,
     mut cost: impl FnMut(usize, Seconds) -> f64,
 ) -> (Decision, f64) {
+    let accepted = observation.bounds.indices();
     let mut search = Search {
         observation,
-        decision: Decision { server: 0, steps: Steps::MIN },
+        decision: Decision { server: 0, steps: observation.bounds.min },
         value: f64::NEG_INFINITY,
         finish: f64::INFINITY,
     };
     // A coarse look at every server, so that there is something to be better than.
     for server in 0..observation.cluster.len() {
-        for last in (COARSE - 1..Steps::COUNT).step_by(COARSE) {
-            search.look_at(server, last, &mut cost);
+        for range in ranges(accepted.clone(), COARSE) {
+            search.look_at(server, range.end - 1, &mut cost);
         }
     }
     for server in 0..observation.cluster.len() {
-        for first in (0..Steps::COUNT).step_by(COARSE) {
-            if !search.may_win(server, first, COARSE, &mut cost) {
+        for range in ranges(accepted.clone(), COARSE) {
+            if !search.may_win(server, &range, &mut cost) {
                 continue;
             }
-            for first in (first..first + COARSE).step_by(FINE) {
-                if search.may_win(server, first, FINE, &mut cost) {
-                    (first..first + FINE)
-                        .for_each(|index| search.look_at(server, index, &mut cost));
+            for range in ranges(range, FINE) {
+                if search.may_win(server, &range, &mut cost) {
+                    range.for_each(|index| search.look_at(server, index, &mut cost));
                 }
             }
         }
@@ -49,7 +51,12 @@ pub fn best_decision(
 /// Steps that are bounded at once, first in large ranges, then in small ones.
 const COARSE: usize = 40;
 const FINE: usize = 8;
-const _: () = assert!(Steps::COUNT.is_multiple_of(COARSE) && COARSE.is_multiple_of(FINE));
+
+/// Cuts a range into ranges of `length`; the last may be shorter.
+fn ranges(whole: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = whole.end;
+    whole.step_by(length).map(move |first| first..end.min(first + length))
+}
 
 struct Search<'a> {
     observation: &'a Observation<'a>,
@@ -86,16 +93,15 @@ impl Search<'_> {
             || (finish == self.finish && position(decision) < position(self.decision))
     }
 
-    /// Whether one of the `count` steps from index `first` on may go before the best so far.
+    /// Whether one of the steps in a range may go before the best so far.
     fn may_win(
         &self,
         server: usize,
-        first: usize,
-        count: usize,
+        range: &Range<usize>,
         cost: &mut impl FnMut(usize, Seconds) -> f64,
     ) -> bool {
-        let decision = Decision { server, steps: Steps::from_index(first) };
-        let best_quality = self.observation.objective.best_qualities()[first + count - 1];
+        let decision = Decision { server, steps: Steps::from_index(range.start) };
+        let best_quality = self.observation.objective.best_qualities()[range.end - 1];
         let value = self.value_of(decision, best_quality, cost);
         value > self.value
             || (value == self.value
@@ -121,8 +127,8 @@ impl Search<'_> {
 mod tests {
     use super::*;
     use crate::{
-        Cluster, Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, Server, StepRate,
-        TardinessPenalty, Time, Traffic,
+        Cluster, Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, Server,
+        StepBounds, StepRate, TardinessPenalty, Time, Traffic,
     };
     use proptest::prelude::*;
 
@@ -130,10 +136,10 @@ mod tests {
         observation: &Observation<'_>,
         cost: impl Fn(usize, Seconds) -> f64,
     ) -> (Decision, f64) {
-        let mut best = (Decision { server: 0, steps: Steps::MIN }, f64::NEG_INFINITY);
+        let mut best = (Decision { server: 0, steps: observation.bounds.min }, f64::NEG_INFINITY);
         let mut earliest = f64::INFINITY;
         for server in 0..observation.cluster.len() {
-            for steps in Steps::all() {
+            for steps in Steps::all().filter(|&steps| observation.bounds.contains(steps)) {
                 let decision = Decision { server, steps };
                 let service = observation.cluster[server].service_time(steps);
                 let value = observation.reward(decision) - cost(server, service);
@@ -164,7 +170,7 @@ mod tests {
         #[test]
         fn the_maximum_is_that_of_a_plain_loop(
             seed in any::<u64>(), servers in 1usize..12, kind in 0usize..3, weight in 0.0..4.0,
-            slack in 0.0..30.0, longest in 0.0..40.0, largest_price in 0.0..6.0, convexity in 0.0..0.3,
+            bounds in (1u32..=200, 1u32..=200), slack in 0.0..30.0, longest in 0.0..40.0, largest_price in 0.0..6.0, convexity in 0.0..0.3,
         ) {
             let mut draw = Generator::new(seed, Purpose::Search, 0);
             // Whole numbers now and then, so that there are ties.
@@ -184,11 +190,18 @@ mod tests {
             let cluster = Cluster::new(servers.collect()).unwrap();
             let objective = Objective::new(curve(kind, &mut draw), weight).unwrap();
             let now = Time::new(17.3).unwrap();
+            // Every number of steps half of the time.
+            let [min, max] = [bounds.0.min(bounds.1), bounds.0.max(bounds.1)].map(Steps::new);
+            let all = draw.below(2) == 0;
+            let bounds = if all { StepBounds::ALL } else {
+                StepBounds { min: min.unwrap(), max: max.unwrap() }
+            };
             for penalty in TardinessPenalty::ALL {
                 let request = Request { arrival: now, due: now + Seconds::of(slack), penalty };
                 let observation = Observation {
                     now,
                     request: &request,
+                    bounds,
                     backlog: &backlog,
                     cluster: &cluster,
                     objective: &objective,

@@ -30,8 +30,8 @@ fn position_of_least(values: impl Iterator<Item = f64>) -> usize {
 #[cfg(test)]
 mod tests {
     use crate::{
-        Cluster, Decision, Objective, Observation, Policy, Request, Seconds, Server, StepRate,
-        TardinessPenalty, Time, Traffic,
+        Cluster, Decision, Generator, Objective, Observation, Policy, Purpose, Request, Seconds,
+        Server, StepBounds, StepRate, Steps, TardinessPenalty, Time, Traffic,
     };
 
     /// The decision of `policy` for a request due in `slack` seconds, with servers given as
@@ -41,6 +41,17 @@ mod tests {
         servers: &[(f64, f64)],
         slack: f64,
         penalty: TardinessPenalty,
+    ) -> Decision {
+        decide_within(policy, servers, slack, penalty, StepBounds::ALL)
+    }
+
+    /// The same where only some numbers of steps are accepted.
+    fn decide_within(
+        policy: &mut dyn Policy,
+        servers: &[(f64, f64)],
+        slack: f64,
+        penalty: TardinessPenalty,
+        bounds: StepBounds,
     ) -> Decision {
         let cluster = Cluster::new(
             (servers.iter().enumerate())
@@ -58,10 +69,44 @@ mod tests {
         policy.decide(&Observation {
             now,
             request: &request,
+            bounds,
             backlog: &backlog,
             cluster: &cluster,
             objective: &Objective::default(),
             traffic: &Traffic::default(),
         })
+    }
+
+    #[test]
+    fn every_rule_keeps_to_the_bounds_and_chooses_the_server_for_them() {
+        use TardinessPenalty::Linear;
+        let steps = |s| Steps::new(s).unwrap();
+        let check = |rule: &str, servers: &[(f64, f64)], (min, max), slack, expected| {
+            let name: crate::PolicyName = rule.parse().unwrap();
+            let mut policy = name.rule(Generator::new(1, Purpose::Policy, 0)).unwrap();
+            let bounds = StepBounds { min: steps(min), max: steps(max) };
+            let decision = decide_within(&mut *policy, servers, slack, Linear, bounds);
+            assert_eq!((decision.server, decision.steps.get()), expected, "{rule} {servers:?}");
+        };
+        for rule in [
+            "random",
+            "greedy",
+            "greedy[ties=fastest]",
+            "fixed[steps=90]",
+            "myopic",
+            "priced[base=0]",
+        ] {
+            check(rule, &[(10.0, 0.0)], (5, 20), 60.0, (0, 20));
+            check(rule, &[(10.0, 0.0)], (197, 197), 0.0, (0, 197));
+        }
+        check("random[steps=3]", &[(10.0, 0.0)], (5, 20), 60.0, (0, 5));
+        check("greedy", &[(10.0, 0.0)], (5, 200), 0.3, (0, 5));
+        // With 200 steps the second server is done first, with few the first is.
+        for rule in ["myopic", "priced[base=0,slope=0]", "fixed[steps=200]"] {
+            check(rule, &[(10.0, 0.0), (20.0, 5.0)], (1, 200), 15.0, (1, 200));
+            check(rule, &[(10.0, 0.0), (20.0, 5.0)], (1, 20), 15.0, (0, 20));
+        }
+        // Two hundred steps whatever it costs: where they are finished first.
+        check("myopic", &[(8.0, 0.0), (16.0, 11.0), (24.0, 9.0)], (200, 200), 4.0, (2, 200));
     }
 }

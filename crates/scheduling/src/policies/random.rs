@@ -19,7 +19,8 @@ impl Random {
 
 impl Policy for Random {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        Decision { server: self.generator.below(observation.cluster.len()), steps: self.steps }
+        let steps = observation.bounds.clamp(self.steps);
+        Decision { server: self.generator.below(observation.cluster.len()), steps }
     }
 }
 

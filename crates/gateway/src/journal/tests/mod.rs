@@ -84,7 +84,6 @@ fn decided(n: u128) -> Record {
             quote: Quote {
                 decision: Decision { server: 0, steps: steps(30) },
                 execution: Execution { start: at(1.0), finish: at(4.0) },
-                unbounded: Some(steps(200)),
                 shadow: None,
             },
         },
@@ -120,7 +119,7 @@ fn what_was_written_is_read_back_after_opening_again() {
     assert_eq!(entry.accepted, *first);
     let decision = entry.decision.unwrap();
     assert_eq!((&*decision.server, decision.cause), ("s0", Cause::ServerDown));
-    assert_eq!((&*decision.policy, decision.unbounded), ("greedy", Some(steps(200))));
+    assert_eq!(&*decision.policy, "greedy");
     assert_eq!(reader.by_key("ann", "k").unwrap(), Some((id(1), [7; 32])));
     assert_eq!(reader.by_key("bob", "k").unwrap(), None, "keys belong to their owner");
     assert_eq!(reader.find(id(2)).unwrap(), None);

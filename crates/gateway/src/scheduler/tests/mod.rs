@@ -1,7 +1,7 @@
 mod properties;
 
-use scheduling::policies::{Fixed, Greedy, Ties};
-use scheduling::{Decision, Observation, Request, Seconds, StepRate, TardinessPenalty};
+use scheduling::policies::{Fixed, Greedy, Myopic, Ties};
+use scheduling::{Decision, Observation, Request, Seconds, StepBounds, StepRate, TardinessPenalty};
 
 use super::*;
 
@@ -206,22 +206,39 @@ fn steps_keep_to_the_requesters_bounds_and_larger_pictures_take_longer() {
     bounded.pixels = 512 * 1024;
     let quote = s.quote(at(0.0), &bounded).unwrap();
     assert_eq!(quote.decision.steps.get(), 20);
-    assert_eq!(quote.unbounded.map(Steps::get), Some(30));
     assert_eq!(quote.execution.finish, at(4.0));
     assert_eq!(s.live(), 0, "a quote changes nothing");
 }
 
 #[test]
-fn a_policy_that_names_no_server_does_not_cost_the_request() {
-    struct Wrong;
+fn a_policy_that_names_no_server_or_no_allowed_steps_does_not_cost_the_request() {
+    struct Wrong(usize);
     impl Policy for Wrong {
         fn decide(&mut self, _: &Observation<'_>) -> Decision {
-            Decision { server: 7, steps: Steps::MIN }
+            Decision { server: self.0, steps: Steps::MAX }
         }
     }
-    let mut s = up(&[10.0], Box::new(Wrong));
-    accept(&mut s, 0, 0.0, 9.0);
-    assert_eq!(s.standing(id(0)), Some(Standing::Running { server: 0 }));
+    for server in [0, 7] {
+        let mut s = up(&[10.0], Box::new(Wrong(server)));
+        let mut bounded = order(0, 0.0, 9.0);
+        bounded.bounds.max = Steps::new(20).unwrap();
+        s.submit(at(0.0), bounded).unwrap();
+        s.recorded(at(0.0), id(0));
+        assert_eq!(s.servers()[0].occupancy.run().map(|run| run.steps.get()), Some(20));
+    }
+}
+
+#[test]
+fn bounds_are_part_of_the_maximum() {
+    // Two hundred steps, late wherever they run: they go where they are finished first.
+    let mut s = up(&[8.0, 16.0, 24.0], Box::new(Myopic));
+    let mut large = order(0, 0.0, 4.0);
+    large.bounds.min = Steps::MAX;
+    for (n, server) in [(0, 2), (1, 1), (2, 2)] {
+        let quote = s.quote(at(0.0), &large).unwrap();
+        assert_eq!(quote.decision, Decision { server, steps: Steps::MAX }, "request {n}");
+        s.submit(at(0.0), Order { id: id(n), ..large.clone() }).unwrap();
+    }
 }
 
 #[test]
