@@ -112,6 +112,31 @@ pub struct Decided {
     pub quote: Quote,
 }
 
+/// Why a run failed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// Who is asked next because of it.
+    pub class: FailureClass,
+    /// What happened, for people.
+    pub reason: String,
+}
+
+/// What a failure says about trying again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FailureClass {
+    /// The server will not do this job, however often it is asked: it refused the job, or painted
+    /// another picture. It is not asked again for this request.
+    Refused,
+    /// The server cannot do any job at the moment: it is loading, busy or unreachable. Asking again
+    /// later costs the request none of its attempts.
+    NotNow {
+        /// When it wants to be asked again, if it said so.
+        retry_after: Option<Seconds>,
+    },
+    /// Anything else: it counts against the attempts that the request has.
+    Counted,
+}
+
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]

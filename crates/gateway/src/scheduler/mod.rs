@@ -20,7 +20,8 @@ use std::collections::{BTreeMap, HashMap};
 use scheduling::{Objective, Policy, Steps, Time, Traffic};
 
 pub use event::{
-    Cause, Decided, Effect, End, Order, Outcome, Owner, Quote, Rejection, RequestId, Run, RunId,
+    Cause, Decided, Effect, End, Failure, FailureClass, Order, Outcome, Owner, Quote, Rejection,
+    RequestId, Run, RunId,
 };
 pub use scheduling::StepBounds;
 pub use server::{Administration, Health, Occupancy, ServerSpec, ServerState, Speed};
