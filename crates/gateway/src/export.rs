@@ -45,7 +45,7 @@ pub fn export(journal: &Path, config: &Config) -> Result<Exported, ExportError> 
     for server in &config.servers {
         let prior = Speed { overhead: server.overhead_seconds, rate: server.steps_per_second };
         let mut estimator = SpeedEstimator::new(prior);
-        for run in reader.completed_runs(server.name.get_ref(), 48)? {
+        for run in reader.completed_runs(server.name.get_ref(), SpeedEstimator::WINDOW)? {
             let size = f64::from(run.pixels) / f64::from(config.reference_pixels());
             estimator.observe(run.steps, size, run.took);
         }

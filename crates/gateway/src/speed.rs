@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use scheduling::{Seconds, StepRate, Steps};
 
+use crate::config::Config;
 use crate::scheduler::Speed;
 
 /// Estimates the speed of one server from its latest runs.
@@ -11,127 +12,184 @@ use crate::scheduler::Speed;
 /// Time against steps is fitted by the Theil–Sen line: the slope is the median over all pairs of
 /// runs, the overhead the median of what remains. Up to 29 % of the runs may be arbitrary outliers,
 /// such as those that had to load a model first, without any effect worth naming.
+///
+/// A server changes its speed in two ways. It drifts: so the medians are weighted, and the weight
+/// of a run halves with every sixteen that follow. And it jumps, because it is used by somebody
+/// else, or throttled, or has another model: weights that followed a jump within a few runs would
+/// follow every hiccup too. So what the latest eight runs say by themselves is compared with what
+/// all say. If most of the eight are far from the estimate of all and as close to their own as
+/// runs use to be, which scattered outliers are not, the runs before them are forgotten.
 #[derive(Clone, Debug)]
 pub(crate) struct SpeedEstimator {
-    /// What to fall back on.
-    prior: Speed,
-    /// Work in steps at the reference size, and seconds.
-    runs: VecDeque<(f64, f64)>,
+    /// What is believed: the configured speed until there are enough runs.
+    believed: Speed,
+    /// The fastest that was configured or believed.
+    best: Speed,
+    runs: VecDeque<Sample>,
+}
+
+/// A run that teaches something.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    /// Steps at the reference size.
+    work: f64,
+    /// Seconds.
+    took: f64,
 }
 
 impl SpeedEstimator {
-    /// Runs that are remembered: enough to be robust, few enough to follow a change.
-    const WINDOW: usize = 48;
+    /// Runs that are remembered.
+    pub(crate) const WINDOW: u32 = 48;
     /// Runs before anything is concluded.
     const FEWEST: usize = 5;
     /// Share by which the works of two runs must differ to say something about the slope.
     const APART: f64 = 0.15;
+    /// Runs after which a run has half its weight.
+    const HALF_LIFE: f64 = 16.0;
+    /// Runs that are asked whether the speed has jumped.
+    const LATEST: usize = 8;
+    /// Misfits, as logarithms of ratios, from which on an estimate may be wrong and up to which it
+    /// may be right, if runs are hardly noisy.
+    const WRONG: f64 = 0.15;
+    const RIGHT: f64 = 0.1;
+    /// Least and most seconds a step that a [`StepRate`] can express.
+    const FLAT: f64 = 1e-6;
+    const STEEP: f64 = 1e3;
+    /// Share by which a server is notably slower.
+    const NOTABLY: f64 = 1.25;
 
     /// Starts from the configured speed.
-    pub(crate) fn new(prior: Speed) -> Self {
-        Self { prior, runs: VecDeque::new() }
+    pub(crate) fn new(configured: Speed) -> Self {
+        Self { believed: configured, best: configured, runs: VecDeque::new() }
     }
 
     /// A run of `steps` at `size` times the reference size took so long. Returns the new estimate,
     /// if there is one.
     pub(crate) fn observe(&mut self, steps: Steps, size: f64, took: Seconds) -> Option<Speed> {
-        if self.runs.len() == Self::WINDOW {
+        if self.runs.len() == Self::WINDOW as usize {
             self.runs.pop_front();
         }
-        self.runs.push_back((f64::from(steps.get()) * size, took.seconds().max(1e-6)));
-        self.estimate()
-    }
-
-    /// The estimate from the runs so far.
-    pub(crate) fn estimate(&self) -> Option<Speed> {
+        let (work, took) = (f64::from(steps.get()) * size, took.seconds().max(1e-6));
+        self.runs.push_back(Sample { work, took });
         if self.runs.len() < Self::FEWEST {
             return None;
         }
+        self.believed = self.fitted();
+        if typical(self.believed) < typical(self.best) {
+            self.best = self.believed;
+        }
+        Some(self.believed)
+    }
+
+    /// The estimate, if there have been enough runs.
+    pub(crate) fn estimate(&self) -> Option<Speed> {
+        (self.runs.len() >= Self::FEWEST).then_some(self.believed)
+    }
+
+    /// Whether the server is believed to be notably slower than it was configured or has been.
+    pub(crate) fn is_slow(&self) -> bool {
+        typical(self.believed) > Self::NOTABLY * typical(self.best)
+    }
+
+    /// Whether a run was notably faster than is believed.
+    pub(crate) fn surprises(&self, steps: Steps, size: f64, took: Seconds) -> bool {
+        took.seconds() * Self::NOTABLY < self.believed.service_time(steps, size).seconds()
+    }
+
+    /// Fits all runs, or the latest alone if the speed has jumped; then forgets the others.
+    fn fitted(&mut self) -> Speed {
+        let all = self.fit(&self.runs.iter().rev().copied().collect::<Vec<_>>());
+        if self.runs.len() <= Self::LATEST {
+            return all;
+        }
+        let latest: Vec<_> = self.runs.iter().rev().take(Self::LATEST).copied().collect();
+        let alone = self.fit(&latest);
+        let before: Vec<_> = self.runs.iter().rev().skip(Self::LATEST).copied().collect();
+        let noise = misfits(&before, self.fit(&before))[before.len() / 2];
+        // At most three of the eight agree with all runs, and at least six with their own fit, as
+        // well as runs agreed before.
+        let (of_all, of_alone) = (misfits(&latest, all)[3], misfits(&latest, alone)[5]);
+        if of_all < (3.0 * noise).max(Self::WRONG) || of_alone > (2.0 * noise).max(Self::RIGHT) {
+            return all;
+        }
+        self.runs.drain(..self.runs.len() - Self::LATEST);
+        alone
+    }
+
+    /// The weighted Theil–Sen line through runs, the latest first. A line that does not rise is a
+    /// speed too: whatever the steps, the time is the overhead.
+    fn fit(&self, runs: &[Sample]) -> Speed {
+        let weight = |age: usize| (-(age as f64) / Self::HALF_LIFE).exp2();
+        let of_each = |value: &dyn Fn(&Sample) -> f64| {
+            weighted_median(
+                runs.iter().enumerate().map(|(age, r)| (value(r), weight(age))).collect(),
+            )
+        };
         let mut slopes = Vec::new();
-        for (i, a) in self.runs.iter().enumerate() {
-            for b in self.runs.iter().skip(i + 1) {
-                if (a.0 - b.0).abs() > Self::APART * a.0.max(b.0) {
-                    slopes.push((a.1 - b.1) / (a.0 - b.0));
+        for (i, a) in runs.iter().enumerate() {
+            for (j, b) in runs.iter().enumerate().skip(i + 1) {
+                if (a.work - b.work).abs() > Self::APART * a.work.max(b.work) {
+                    slopes.push(((a.took - b.took) / (a.work - b.work), weight(i) * weight(j)));
                 }
             }
         }
-        // With hardly two different works there is no slope: the overhead is taken as known.
-        let slope = if slopes.len() >= 2 * Self::FEWEST {
-            median(slopes)
+        // With hardly two different works there is no slope: the overhead is taken as known, or as
+        // its known share if the runs are faster than they were.
+        let mut slope = if slopes.len() >= 2 * Self::FEWEST {
+            weighted_median(slopes)
         } else {
-            let overhead = self.prior.overhead.seconds();
-            median(self.runs.iter().map(|(work, took)| (took - overhead) / work).collect())
+            let known = self.believed.overhead.seconds();
+            let rate = self.believed.rate.steps_per_second();
+            of_each(&|run| {
+                let overhead = known.min(run.took * known / (known + run.work / rate));
+                (run.took - overhead) / run.work
+            })
         };
-        let rate = StepRate::new((1.0 / slope).clamp(1e-3, 1e6)).ok()?;
-        let rest = self.runs.iter().map(|(work, took)| took - work * slope).collect();
-        let overhead = Seconds::of(median(rest).max(0.0));
-        (slope > 0.0).then_some(Speed { overhead, rate })
+        slope = slope.max(Self::FLAT);
+        let mut overhead = of_each(&|run| run.took - run.work * slope);
+        if overhead < 0.0 {
+            overhead = 0.0;
+            slope = of_each(&|run| run.took / run.work);
+        }
+        let rate = 1.0 / slope.clamp(Self::FLAT, Self::STEEP);
+        let rate = StepRate::new(rate).expect("clamped into the range");
+        Speed { overhead: Seconds::of(overhead), rate }
     }
 }
 
-/// The middle value; the lower of two.
-fn median(mut values: Vec<f64>) -> f64 {
-    let middle = (values.len() - 1) / 2;
-    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+impl Sample {
+    /// How far it is from a prediction, as the logarithm of the ratio.
+    fn misfit(&self, speed: Speed) -> f64 {
+        let predicted = speed.overhead.seconds() + self.work / speed.rate.steps_per_second();
+        (self.took / predicted.max(1e-6)).ln().abs()
+    }
+}
+
+/// Seconds of a typical run.
+fn typical(speed: Speed) -> f64 {
+    speed.service_time(Config::typical_steps(), 1.0).seconds()
+}
+
+/// How far runs are from a prediction, the nearest first.
+fn misfits(runs: &[Sample], speed: Speed) -> Vec<f64> {
+    let mut misfits: Vec<_> = runs.iter().map(|run| run.misfit(speed)).collect();
+    misfits.sort_unstable_by(f64::total_cmp);
+    misfits
+}
+
+/// The least of the values that have half of the weight behind them.
+fn weighted_median(mut values: Vec<(f64, f64)>) -> f64 {
+    values.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+    let half = values.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+    let mut behind = 0.0;
+    for &(value, weight) in &values {
+        behind += weight;
+        if behind >= half {
+            return value;
+        }
+    }
+    values.last().expect("there is a value").0
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use scheduling::{Generator, Purpose};
-
-    fn speed(overhead: f64, rate: f64) -> Speed {
-        Speed { overhead: Seconds::of(overhead), rate: StepRate::new(rate).unwrap() }
-    }
-
-    fn estimate(runs: &[(u32, f64, f64)]) -> Option<Speed> {
-        let mut estimator = SpeedEstimator::new(speed(0.5, 10.0));
-        for &(steps, size, took) in runs {
-            estimator.observe(Steps::new(steps).unwrap(), size, Seconds::of(took));
-        }
-        estimator.estimate()
-    }
-
-    #[test]
-    fn few_runs_say_nothing() {
-        assert_eq!(estimate(&[(20, 1.0, 2.0); 4]), None);
-    }
-
-    #[test]
-    fn equal_runs_leave_the_overhead_as_configured() {
-        let found = estimate(&[(20, 1.0, 4.5); 6]).unwrap();
-        assert!((found.overhead.seconds() - 0.5).abs() < 1e-9);
-        assert!((found.rate.steps_per_second() - 5.0).abs() < 1e-9);
-    }
-
-    proptest! {
-        #[test]
-        fn finds_the_speed_in_spite_of_model_loads_and_hiccups(
-            seed in 0..1000u64, overhead in 0.0..2.0f64, rate in 1.0..40.0f64,
-        ) {
-            let mut g = Generator::new(seed, Purpose::Search, 0);
-            let runs: Vec<_> = (0..48).map(|i| {
-                let (steps, size) = (1 + g.below(100) as u32, [0.5, 1.0, 2.0][g.below(3)]);
-                let noise = 1.0 + 0.02 * g.normal();
-                let ideal = (overhead + f64::from(steps) * size / rate) * noise;
-                let load = if i % 5 == 0 { g.between(5.0, 60.0) } else { 0.0 };
-                (steps, size, ideal + load)
-            }).collect();
-            let found = estimate(&runs).unwrap();
-            let error: f64 = found.rate.steps_per_second() / rate - 1.0;
-            prop_assert!(error.abs() < 0.15, "{found:?}");
-            let off: f64 = (found.overhead.seconds() - overhead).abs();
-            prop_assert!(off < 0.2 + 10.0 / rate, "{found:?}");
-        }
-
-        #[test]
-        fn any_runs_give_a_speed_in_range(
-            runs in prop::collection::vec((1..200u32, 0.01..16.0, 0.0..1e6), 0..60),
-        ) {
-            if let Some(found) = estimate(&runs) {
-                prop_assert!(found.overhead.seconds() >= 0.0);
-            }
-        }
-    }
-}
+mod tests;
