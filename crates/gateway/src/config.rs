@@ -167,11 +167,19 @@ pub struct HealthConfig {
     pub failures: u32,
     /// Consecutive successes from which on it is healthy again.
     pub successes: u32,
+    /// Whether a server that is believed to have become slow is tried while it stands idle.
+    pub trials: bool,
 }
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        Self { interval_seconds: Span(5.0), timeout_seconds: Span(3.0), failures: 3, successes: 2 }
+        Self {
+            interval_seconds: Span(5.0),
+            timeout_seconds: Span(3.0),
+            failures: 3,
+            successes: 2,
+            trials: true,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod effects;
 mod gauges;
 mod restart;
 mod runs;
+mod trials;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use scheduling::{Policy, Seconds, Time};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,8 @@ use crate::speed::SpeedEstimator;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;
 use crate::worker::{Assignment, Notice};
+
+pub(crate) use self::trials::Trials;
 
 /// What requesters and operators ask.
 pub(crate) enum Message {
@@ -58,8 +61,11 @@ pub(crate) struct Attached {
     pub(crate) name: Arc<str>,
     pub(crate) worker: mpsc::UnboundedSender<Assignment>,
     pub(crate) health: HealthCounter,
+    /// Has the server asked at once whether it answers.
+    pub(crate) doubt: Arc<Notify>,
     /// None if the configured speed is to be kept.
     pub(crate) estimator: Option<SpeedEstimator>,
+    pub(crate) trials: Trials,
     pub(crate) trouble: Option<String>,
 }
 
@@ -166,6 +172,7 @@ impl Engine {
     fn tick(&mut self) {
         let now = self.timeline.now();
         self.scheduler.tick(now);
+        self.try_idle_servers(now);
         self.ticks += 1;
         if self.ticks.is_multiple_of(Self::FORGET) {
             let old = Seconds::of(now.seconds()) - self.keep - self.remember;
@@ -220,6 +227,7 @@ impl Engine {
             }
             Message::Close { reply } => {
                 self.scheduler.set_gate(now, Gate::Closing);
+                self.servers.iter_mut().for_each(|server| server.trials.stop());
                 self.closing.push(reply);
             }
         }
@@ -295,6 +303,9 @@ impl Engine {
             }
             Event::Notice(Notice::Finished { server, run, result }) => {
                 self.finished(now, server, run, result);
+            }
+            Event::Notice(Notice::Tried { server, job, result }) => {
+                self.tried(now, server, &job, &result);
             }
             Event::Notice(Notice::Probed { server, result }) => {
                 self.health(now, server, result.as_ref().err());

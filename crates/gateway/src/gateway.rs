@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use scheduling::{Generator, Policy, PolicyName, Purpose};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::backends::{self, Backend};
 use crate::config::{Config, ConfigError, ServerConfig};
-use crate::engine::{Attached, Engine, Event, Message};
+use crate::engine::{Attached, Engine, Event, Message, Trials};
 use crate::handle::Handle;
-use crate::health::HealthCounter;
+use crate::health::{HealthCounter, Rhythm};
 use crate::journal::{Archive as _, Checkpointer, Journal, JournalError, Reader, Sqlite, Writer};
 use crate::metrics::Metrics;
 use crate::scheduler::{Limits, Scheduler, ServerSpec, Speed};
 use crate::speed::SpeedEstimator;
 use crate::timeline::{Timeline, WallClock};
-use crate::worker::{self, Notice};
+use crate::worker;
 
 /// Builds a policy of some name; the generator is for those that draw random numbers.
 pub type PolicyFactory =
@@ -87,8 +87,6 @@ pub struct Gateway {
 impl Gateway {
     /// Most messages that wait for the engine.
     const INBOX: usize = 4096;
-    /// Completed runs that speeds are learned from at the start.
-    const REMEMBERED: u32 = 48;
 
     /// Opens the journal, connects the servers, asks each once, takes back what had not ended.
     ///
@@ -143,16 +141,22 @@ impl Gateway {
             let health = &config.health;
             let (interval, limit) =
                 (health.interval_seconds.duration(), health.timeout_seconds.duration());
-            others.push(tokio::spawn(async move {
-                let result = worker::probe(&*backend, limit).await;
-                notify(Notice::Probed { server: index, result });
-                worker::keep_probing(index, backend, interval, limit, notify).await;
-            }));
+            let (rhythm, doubt) = (Rhythm::new(interval), Arc::new(Notify::new()));
+            others.push(tokio::spawn(worker::keep_probing(
+                index,
+                backend,
+                rhythm,
+                limit,
+                doubt.clone(),
+                notify,
+            )));
             attached.push(Attached {
                 name: server.name.get_ref().as_str().into(),
                 worker,
                 health: HealthCounter::new(health.failures, health.successes),
+                doubt,
                 estimator,
+                trials: Trials::new(&config),
                 trouble: None,
             });
         }
@@ -166,7 +170,10 @@ impl Gateway {
             metrics.clone(),
         );
         for (index, server) in config.servers.iter().enumerate() {
-            engine.relearn(index, archive.completed_runs(server.name.get_ref(), Self::REMEMBERED)?);
+            engine.relearn(
+                index,
+                archive.completed_runs(server.name.get_ref(), SpeedEstimator::WINDOW)?,
+            );
         }
         let unfinished = archive.unfinished()?;
         if !unfinished.is_empty() {

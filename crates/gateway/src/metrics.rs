@@ -38,6 +38,10 @@ pub(crate) const SHADOW_DECISIONS: Metric = counter(
 );
 pub(crate) const RUN_FAILURES: Metric =
     counter("atelier_run_failures_total", "Runs that failed, by server");
+pub(crate) const TRIALS: Metric = counter(
+    "atelier_trials_total",
+    "Pictures painted only to see whether a slow server has recovered, by server and outcome",
+);
 pub(crate) const QUALITY: Metric =
     histogram("atelier_quality", "Q(s) of completed requests, by server");
 pub(crate) const TARDINESS: Metric =

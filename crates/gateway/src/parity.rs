@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use agent::Recipe;
 use async_trait::async_trait;
-use bytes::Bytes;
+
 use scheduling::{
     Cluster, Generator, Instance, Objective, PolicyName, Purpose, Request, Seconds, Server,
     StepRate, Steps, Time,
 };
 use simulation::{Episode, Scenario, simulate};
 
-use crate::backends::{Backend, BackendError, Cancelled, Job, Watcher, picture};
+use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 use crate::config::Config;
 use crate::gateway::{Gateway, PolicyFactory, World};
 use crate::journal::{Accepted, Spec};
@@ -37,10 +37,11 @@ struct Ideal {
 
 #[async_trait]
 impl Backend for Ideal {
-    async fn generate(&self, job: &Job, _: &dyn Watcher) -> Result<Bytes, BackendError> {
+    async fn generate(&self, job: &Job, _: &dyn Watcher) -> Result<Painted, BackendError> {
         let seconds = OVERHEAD + f64::from(job.steps.get()) / self.steps_per_second;
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-        Ok(picture::encode(&[0; 3 * 8 * 8], 8, 8).into())
+        let png = picture::encode(&[0; 3 * 8 * 8], 8, 8).into();
+        Ok(Painted { png, timing: Timing::Direct })
     }
     async fn cancel(&self, _: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {
         Ok(Cancelled::Stopped)

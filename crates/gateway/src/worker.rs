@@ -1,15 +1,17 @@
 //! One task per server: runs one job after the other and reports.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::{Backend, BackendError, Cancelled, Job, Watcher, picture};
+use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
+use crate::health::Rhythm;
 use crate::scheduler::RunId;
 
 /// A job for a worker.
@@ -24,7 +26,11 @@ pub(crate) struct Assignment {
 /// What to do about a job.
 pub(crate) enum Task {
     Generate,
-    LookUp { ticket: Option<String> },
+    LookUp {
+        ticket: Option<String>,
+    },
+    /// Paint it for its time alone.
+    Try,
 }
 
 /// What a worker or a prober tells.
@@ -32,11 +38,23 @@ pub(crate) enum Task {
 pub(crate) enum Notice {
     Progress { run: RunId, share: f64 },
     Ticket { run: RunId, ticket: String },
-    Finished { server: usize, run: RunId, result: Result<Bytes, BackendError> },
+    Finished { server: usize, run: RunId, result: Result<Painted, BackendError> },
+    Tried { server: usize, job: Job, result: Result<Trial, BackendError> },
     Probed { server: usize, result: Result<(), BackendError> },
 }
 
-/// Time that a backend has to confirm a cancellation, and a cancelled job to stop.
+/// What a trial showed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Trial {
+    pub(crate) took: Duration,
+    pub(crate) timing: Timing,
+}
+
+/// Time that a backend has to confirm a cancellation.
+const CONFIRM: Duration = Duration::from_secs(3);
+/// Pause before a backend whose job goes on is asked again to cancel it.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Time that a job has to stop after its time limit.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Works off the inbox until it closes. Dropping the task drops the call to the backend.
@@ -48,94 +66,187 @@ pub(crate) async fn work<N>(
 ) where
     N: Fn(Notice) + Send + Sync + 'static,
 {
+    let mut before = Before::Settled;
     while let Some(assignment) = inbox.recv().await {
-        let run = assignment.job.run;
+        let Assignment { job, task, limit, abort } = assignment;
+        let trial = matches!(task, Task::Try);
+        let start = Instant::now();
+        let run = Run { backend: &*backend, job: &job, limit, abort, trial };
         // A panic in an adapter costs its run, not the server.
-        let result = AssertUnwindSafe(run_one(&*backend, assignment, &notify)).catch_unwind().await;
-        let result = result.unwrap_or_else(|_| Err(BackendError::JobFailed("panic".into())));
-        notify(Notice::Finished { server, run, result });
+        let ended = AssertUnwindSafe(run.to_its_end(task, &notify)).catch_unwind().await;
+        let (mut result, after) =
+            ended.unwrap_or_else(|panic| (Err(panicked(&*panic)), Before::Unsettled));
+        if let (Ok(painted), Before::Unsettled) = (&mut result, before) {
+            painted.timing = Timing::Delayed;
+        }
+        before = after;
+        notify(if trial {
+            let took = start.elapsed();
+            let result = result.map(|painted| Trial { took, timing: painted.timing });
+            Notice::Tried { server, job, result }
+        } else {
+            Notice::Finished { server, run: job.run, result }
+        });
     }
 }
 
-async fn run_one(
-    backend: &dyn Backend,
-    assignment: Assignment,
-    notify: &(dyn Fn(Notice) + Send + Sync),
-) -> Result<Bytes, BackendError> {
-    let Assignment { job, task, limit, abort } = assignment;
-    let given = match &task {
-        Task::Generate => None,
-        Task::LookUp { ticket } => ticket.clone(),
-    };
-    let watcher = Reporter { run: job.run, ticket: Mutex::new(given.clone()), notify };
-    let mut call = match task {
-        Task::Generate => backend.generate(&job, &watcher),
-        Task::LookUp { .. } => backend.look_up(&job, given.as_deref(), &watcher),
-    };
-    let stopped = tokio::select! {
-        // A picture that is there counts, even if the cancellation came at the same moment.
-        biased;
-        result = &mut call => {
-            drop(call);
-            return checked(result?, &job).await;
-        }
-        () = abort.cancelled() => BackendError::Cancelled,
-        () = tokio::time::sleep(limit) => BackendError::TimedOut(limit),
-    };
-    let ticket = watcher.ticket.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let cancel = backend.cancel(&job, ticket.as_deref());
-    match tokio::time::timeout(GRACE, cancel).await {
-        Ok(Ok(Cancelled::Stopping)) => {
-            let _ = tokio::time::timeout(GRACE, call).await;
-        }
-        Ok(Ok(Cancelled::Stopped)) => {}
-        Ok(Err(error)) => tracing::warn!(run = %job.run, %error, "a run could not be cancelled"),
-        Err(_) => tracing::warn!(run = %job.run, "cancelling a run took too long"),
-    }
-    Err(stopped)
+/// Whether the server was certainly done with the run before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    Settled,
+    /// It may go on with it unseen, and let the next one wait.
+    Unsettled,
 }
 
-async fn checked(bytes: Bytes, job: &Job) -> Result<Bytes, BackendError> {
+struct Run<'a> {
+    backend: &'a dyn Backend,
+    job: &'a Job,
+    limit: Duration,
+    abort: CancellationToken,
+    trial: bool,
+}
+
+impl Run<'_> {
+    async fn to_its_end(
+        &self,
+        task: Task,
+        notify: &(dyn Fn(Notice) + Send + Sync),
+    ) -> (Result<Painted, BackendError>, Before) {
+        let given = match &task {
+            Task::Generate | Task::Try => None,
+            Task::LookUp { ticket } => ticket.clone(),
+        };
+        let told = if self.trial { None } else { Some(notify) };
+        let watcher = Reporter { run: self.job.run, ticket: Mutex::new(given.clone()), told };
+        let found_again = matches!(task, Task::LookUp { .. });
+        let mut call = match task {
+            Task::Generate | Task::Try => self.backend.generate(self.job, &watcher),
+            Task::LookUp { .. } => self.backend.look_up(self.job, given.as_deref(), &watcher),
+        };
+        let deadline = Instant::now() + self.limit;
+        let (stopped, patience) = tokio::select! {
+            // A picture that is there counts, even if the cancellation came at the same moment.
+            biased;
+            result = &mut call => {
+                drop(call);
+                let result = match result {
+                    Ok(painted) => checked(painted, self.job, found_again).await,
+                    Err(error) => Err(error),
+                };
+                return (result, Before::Settled);
+            }
+            () = self.abort.cancelled() => (BackendError::Cancelled, deadline),
+            () = tokio::time::sleep_until(deadline) => {
+                (BackendError::TimedOut(self.limit), deadline + GRACE)
+            }
+        };
+        // What waits for the end of a trial does not wait for long.
+        let patience = if self.trial { Instant::now() + AGAIN } else { patience };
+        let ticket = watcher.ticket.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (Err(stopped), self.stop(ticket.as_deref(), call, patience).await)
+    }
+
+    /// Has the backend stop the job. A job that goes on keeps its worker, and with it the server,
+    /// until it ends or patience does; a backend that does not answer keeps nothing.
+    async fn stop(
+        &self,
+        ticket: Option<&str>,
+        mut call: impl Future<Output = Result<Painted, BackendError>> + Unpin,
+        patience: Instant,
+    ) -> Before {
+        let run = self.job.run;
+        loop {
+            match timeout(CONFIRM, self.backend.cancel(self.job, ticket)).await {
+                Ok(Ok(Cancelled::Stopped)) => return Before::Settled,
+                Ok(Ok(Cancelled::Abandoned)) => return Before::Unsettled,
+                Ok(Ok(Cancelled::Stopping)) => {
+                    let again = patience.min(Instant::now() + AGAIN);
+                    if tokio::time::timeout_at(again, &mut call).await.is_ok() {
+                        return Before::Settled;
+                    }
+                    if again == patience {
+                        return Before::Unsettled;
+                    }
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%run, %error, "a run could not be cancelled");
+                    return Before::Unsettled;
+                }
+                Err(_) => {
+                    tracing::warn!(%run, "cancelling a run took too long");
+                    return Before::Unsettled;
+                }
+            }
+        }
+    }
+}
+
+async fn checked(painted: Painted, job: &Job, found_again: bool) -> Result<Painted, BackendError> {
     let (width, height) = (job.spec.width, job.spec.height);
-    let check = move || picture::check(&bytes, width, height).map(|()| bytes);
+    let timing = if found_again { Timing::Delayed } else { painted.timing };
+    let check =
+        move || picture::check(&painted.png, width, height).map(|()| Painted { timing, ..painted });
     let checked = tokio::task::spawn_blocking(check).await;
-    checked.unwrap_or_else(|e| Err(BackendError::WrongPicture(e.to_string())))
+    checked.unwrap_or_else(|e| Err(BackendError::Panicked(e.to_string().into())))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> BackendError {
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+    BackendError::Panicked(message.unwrap_or("it does not say why").into())
 }
 
 struct Reporter<'a> {
     run: RunId,
     ticket: Mutex<Option<String>>,
-    notify: &'a (dyn Fn(Notice) + Send + Sync),
+    /// None if nobody waits for the picture.
+    told: Option<&'a (dyn Fn(Notice) + Send + Sync)>,
 }
 
 impl Watcher for Reporter<'_> {
     fn progress(&self, share: f64) {
-        (self.notify)(Notice::Progress { run: self.run, share });
+        if let Some(tell) = self.told {
+            tell(Notice::Progress { run: self.run, share });
+        }
     }
 
     fn ticket(&self, ticket: &str) {
         *self.ticket.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticket.into());
-        (self.notify)(Notice::Ticket { run: self.run, ticket: ticket.into() });
+        if let Some(tell) = self.told {
+            tell(Notice::Ticket { run: self.run, ticket: ticket.into() });
+        }
     }
 }
 
-/// Asks a backend once whether it answers.
-pub(crate) async fn probe(backend: &dyn Backend, limit: Duration) -> Result<(), BackendError> {
-    let probed = tokio::time::timeout(limit, backend.probe()).await;
-    probed.unwrap_or(Err(BackendError::TimedOut(limit)))
+/// Asks a backend once whether it answers. A panic in its adapter is no answer.
+async fn probe(backend: &dyn Backend, limit: Duration) -> Result<(), BackendError> {
+    let probed = timeout(limit, AssertUnwindSafe(backend.probe()).catch_unwind()).await;
+    match probed {
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => Err(panicked(&*panic)),
+        Err(_) => Err(BackendError::TimedOut(limit)),
+    }
 }
 
-/// Asks again and again.
+/// Asks again and again, and at once when somebody doubts that the server answers.
 pub(crate) async fn keep_probing(
     server: usize,
     backend: Arc<dyn Backend>,
-    interval: Duration,
+    mut rhythm: Rhythm,
     limit: Duration,
+    doubt: Arc<Notify>,
     notify: impl Fn(Notice) + Send,
 ) {
     loop {
-        tokio::time::sleep(interval).await;
         let result = probe(&*backend, limit).await;
+        let pause = rhythm.pause_after(result.is_ok());
         notify(Notice::Probed { server, result });
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = doubt.notified() => rhythm.start_anew(),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

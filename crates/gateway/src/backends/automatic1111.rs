@@ -8,8 +8,9 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::{Client, unpack};
-use super::{Backend, BackendError, Cancelled, Job, Watcher};
+use super::client::Client;
+use super::embedded::{Embedded, First};
+use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher};
 
 /// One web UI, which the gateway must have for itself: its interrupt stops whatever runs.
 pub(super) struct Automatic1111 {
@@ -21,14 +22,13 @@ pub(super) struct Automatic1111 {
 
 #[derive(Deserialize)]
 pub(super) struct Generated {
-    images: Vec<String>,
+    images: First<Embedded>,
 }
 
 impl Generated {
     /// The picture in it.
-    pub(super) fn picture(&self) -> Result<Bytes, BackendError> {
-        let none = || BackendError::Garbage("there is no image".into());
-        unpack(self.images.first().ok_or_else(none)?)
+    pub(super) fn picture(self) -> Result<Bytes, BackendError> {
+        self.images.png()
     }
 }
 
@@ -36,6 +36,8 @@ impl Generated {
 pub(super) struct TaskProgress {
     #[serde(default)]
     active: bool,
+    #[serde(default)]
+    queued: bool,
     #[serde(default)]
     progress: Option<f64>,
 }
@@ -62,7 +64,7 @@ impl Automatic1111 {
 
 #[async_trait]
 impl Backend for Automatic1111 {
-    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Bytes, BackendError> {
+    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         let spec = &job.spec;
         let mut body = json!({
             "prompt": spec.prompt,
@@ -84,22 +86,28 @@ impl Backend for Automatic1111 {
         if let Some(checkpoint) = &self.checkpoint {
             body["override_settings"] = json!({ "sd_model_checkpoint": checkpoint });
         }
-        let call = self.client.post::<Generated>("/sdapi/v1/txt2img", &body);
+        let call = self.client.post_picture::<Generated>("/sdapi/v1/txt2img", &body, job);
         tokio::pin!(call);
         let mut poll = tokio::time::interval(Self::POLL);
-        let generated = loop {
+        let mut timing = Timing::Direct;
+        for question in 0u32.. {
             tokio::select! {
-                generated = &mut call => break generated?,
+                generated = &mut call => {
+                    return Ok(Painted { png: generated?.picture()?, timing });
+                }
                 _ = poll.tick() => {
                     // Progress is a courtesy: without it the run goes on.
                     let asked = tokio::time::timeout(Self::POLL, self.progress(job)).await;
-                    if let Ok(Ok(progress)) = asked && let Some(share) = progress.share() {
-                        watcher.progress(share);
+                    let Ok(Ok(progress)) = asked else { continue };
+                    // The first question may come before the task has been taken up.
+                    if progress.queued && question > 0 {
+                        timing = Timing::Delayed;
                     }
+                    progress.share().into_iter().for_each(|share| watcher.progress(share));
                 }
             }
-        };
-        generated.picture()
+        }
+        Err(BackendError::Unknown)
     }
 
     async fn cancel(&self, job: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {

@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use reqwest::{Method, Response, header};
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Method, Response};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
@@ -17,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{BackendError, tls};
+use super::{BackendError, Excerpt, Job, picture, tls};
 
 /// Where a backend listens. Not to be printed: it holds credentials.
 pub(super) struct Client {
@@ -33,12 +32,12 @@ pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl Client {
-    /// Largest answer: a picture of 8192 × 8192 pixels in base64 with room to spare.
-    const LARGEST: usize = 256 * 1024 * 1024;
     /// Largest answer that holds no picture.
     pub(super) const SMALL: usize = 4 * 1024 * 1024;
-    /// How much of an error message is kept.
-    const MESSAGE: usize = 300;
+    /// How much of an error's body is read.
+    const MESSAGE: usize = 64 * 1024;
+    /// Longest time for which a server may ask to be left alone.
+    const LATER: Duration = Duration::from_mins(10);
     /// Time to connect; the rest is limited by the caller.
     const CONNECT: Duration = Duration::from_secs(3);
 
@@ -85,20 +84,37 @@ impl Client {
         understand(&self.call(Method::GET, path, None, Self::SMALL).await?)
     }
 
-    /// As [`Client::get`], where the answer holds a picture.
-    pub(super) async fn get_large<T: DeserializeOwned>(
-        &self,
-        path: &str,
-    ) -> Result<T, BackendError> {
-        understand(&self.call(Method::GET, path, None, Self::LARGEST).await?)
-    }
-
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &Value,
     ) -> Result<T, BackendError> {
-        understand(&self.call(Method::POST, path, Some(body), Self::LARGEST).await?)
+        understand(&self.call(Method::POST, path, Some(body), Self::SMALL).await?)
+    }
+
+    /// As [`Client::get`], where the answer may hold the picture of this job.
+    pub(super) async fn get_picture<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        job: &Job,
+    ) -> Result<T, BackendError> {
+        understand(&self.call(Method::GET, path, None, longest_answer(job)).await?)
+    }
+
+    /// As [`Client::post`], where the answer holds the picture of this job.
+    pub(super) async fn post_picture<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        job: &Job,
+    ) -> Result<T, BackendError> {
+        understand(&self.call(Method::POST, path, Some(body), longest_answer(job)).await?)
+    }
+
+    /// The picture of this job as a file.
+    pub(super) async fn download(&self, path: &str, job: &Job) -> Result<Bytes, BackendError> {
+        let limit = picture::longest(job.spec.width, job.spec.height);
+        self.call(Method::GET, path, None, limit).await
     }
 
     /// The body of an answer, read up to `limit` bytes.
@@ -114,29 +130,45 @@ impl Client {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         if let Some(body) = body {
-            let json = header::HeaderValue::from_static("application/json");
+            let json = HeaderValue::from_static("application/json");
             request = request.header(header::CONTENT_TYPE, json).body(body.to_string());
         }
         let response = request.send().await.map_err(|error| {
             if error.is_connect() || error.is_timeout() {
-                BackendError::Unreachable(root(&error))
+                BackendError::Unreachable(root(error))
             } else {
-                BackendError::CutOff(root(&error))
+                BackendError::CutOff(root(error))
             }
         })?;
         let status = response.status().as_u16();
         if (200..300).contains(&status) {
             return read(response, limit).await;
         }
-        let text = read(response, 64 * 1024).await.unwrap_or_default();
-        let message = String::from_utf8_lossy(&text).chars().take(Self::MESSAGE).collect();
-        Err(BackendError::Status { status, message })
+        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(later);
+        let text = read(response, Self::MESSAGE).await.unwrap_or_default();
+        Err(BackendError::Status { status, message: Excerpt::of_bytes(&text), retry_after })
     }
+}
 
-    /// Bytes of any kind, such as a picture.
-    pub(super) async fn download(&self, path: &str) -> Result<Bytes, BackendError> {
-        self.call(Method::GET, path, None, Self::LARGEST).await
-    }
+/// When to come back, as seconds or a date; at most [`Client::LATER`].
+fn later(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    let seconds = if let Ok(seconds) = text.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or_default()
+    };
+    Some(seconds.min(Client::LATER))
+}
+
+/// Longest JSON that brings the picture of this job in base64, with all that servers write beside
+/// it: some repeat the prompts, up to four times and escaped twice.
+fn longest_answer(job: &Job) -> usize {
+    let spec = &job.spec;
+    let base64 = picture::longest(spec.width, spec.height).saturating_mul(4) / 3;
+    let prompts = spec.prompt.len() + spec.negative_prompt.len();
+    base64.saturating_add(1024 * 1024 + 32 * prompts)
 }
 
 /// Reads an address at which backends are reached.
@@ -145,19 +177,24 @@ impl Client {
 /// A message with what to write.
 pub(crate) fn check_url(url: &str) -> Result<reqwest::Url, String> {
     let write = "write http://HOST:PORT or https://HOST:PORT";
-    // A user and a password are never shown.
-    let shown = match url.rsplit_once('@') {
-        Some((before, behind)) => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://…@{behind}")
-        }
-        None => url.into(),
-    };
-    let shown: String = shown.chars().take(80).collect();
+    let shown = without_password(url);
     let parsed = reqwest::Url::parse(url).map_err(|e| format!("{shown:?}: {e}; {write}"))?;
     match parsed.scheme() {
         "http" | "https" if parsed.has_host() => Ok(parsed),
         _ => Err(format!("{shown:?}: {write}")),
+    }
+}
+
+/// An address, sound or not, as it may be shown: the beginning, without user and password.
+fn without_password(url: &str) -> String {
+    let shown = match url.rsplit_once('@') {
+        Some((login, host)) => {
+            let scheme = login.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}://…@{host}")
+        }
+        None => url.into(),
+    };
+    shown.chars().take(80).collect()
     }
 }
 
@@ -168,7 +205,7 @@ async fn read(mut response: Response, limit: usize) -> Result<Bytes, BackendErro
     }
     let mut body = Vec::new();
     while let Some(chunk) =
-        response.chunk().await.map_err(|error| BackendError::CutOff(root(&error)))?
+        response.chunk().await.map_err(|error| BackendError::CutOff(root(error)))?
     {
         if body.len() + chunk.len() > limit {
             return Err(too_long());
@@ -178,26 +215,54 @@ async fn read(mut response: Response, limit: usize) -> Result<Bytes, BackendErro
     Ok(body.into())
 }
 
-/// The innermost error, which says most.
-fn root(error: &reqwest::Error) -> String {
-    let mut deepest: &dyn std::error::Error = error;
+/// The innermost error, which says most. Addresses, which may hold passwords, are left out.
+fn root(error: reqwest::Error) -> Excerpt {
+    let error = error.without_url();
+    let mut deepest: &dyn std::error::Error = &error;
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    deepest.to_string()
+    // An I/O error does not count what it wraps as its source.
+    while let Some(wrapped) = deepest.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        deepest = wrapped;
+    }
+    let refused = deepest.downcast_ref::<rustls::Error>();
+    match refused.and_then(tls::explain) {
+        Some(explained) => explained.into(),
+        None => deepest.to_string().into(),
+    }
 }
 
 /// Reads an answer as JSON of the promised form.
 pub(super) fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BackendError> {
-    serde_json::from_slice(bytes).map_err(|e| BackendError::Garbage(e.to_string()))
+    serde_json::from_slice(bytes).map_err(|e| BackendError::Garbage(e.to_string().into()))
 }
 
-/// A picture in base64, with or without a data URL around it.
-pub(super) fn unpack(text: &str) -> Result<Bytes, BackendError> {
-    let text = match text.split_once("base64,") {
-        Some((head, rest)) if head.starts_with("data:") => rest,
-        _ => text,
-    };
-    let decoded = BASE64.decode(text.trim());
-    decoded.map(Bytes::from).map_err(|e| BackendError::Garbage(format!("base64: {e}")))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_say_when_to_come_back() {
+        let after = |text: &str| later(&HeaderValue::from_str(text).unwrap());
+        for (text, seconds) in [("3", Some(3)), (" 0 ", Some(0)), ("99999999", Some(600))] {
+            assert_eq!(after(text), seconds.map(Duration::from_secs), "{text}");
+        }
+        for text in ["", "-3", "soon", "3.5", "999999999999999999999999"] {
+            assert_eq!(after(text), None, "{text}");
+        }
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO), "it has passed");
+        assert_eq!(after("Mon, 21 Oct 2250 07:28:00 GMT"), Some(Client::LATER));
+    }
+
+    #[test]
+    fn addresses_are_refused_without_their_passwords() {
+        for url in
+            ["ftp://op:hunter2@x", "http://op:hunter2@", "op:hunter2@x", "http://op:hunter2@[x"]
+        {
+            let message = check_url(url).unwrap_err();
+            assert!(!message.contains("hunter2"), "{message}");
+            assert!(message.contains("write http://HOST:PORT"), "{message}");
+        }
+    }
 }

@@ -4,6 +4,9 @@ mod automatic1111;
 mod client;
 mod comfyui;
 pub mod demo;
+mod embedded;
+mod error;
+mod excerpt;
 mod openai;
 pub mod picture;
 mod sdcpp;
@@ -12,18 +15,18 @@ pub(crate) mod tests;
 mod tls;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use scheduling::Steps;
-use thiserror::Error;
 
 use self::client::Client;
 pub(crate) use self::client::check_url;
 use self::comfyui::{Input, Workflow};
+pub use self::error::BackendError;
+pub use self::excerpt::Excerpt;
 
 use crate::config::{BackendConfig, Config, ConfigError, ServerConfig, WorkflowInputs};
 use crate::journal::Spec;
@@ -59,13 +62,35 @@ pub trait Watcher: Send + Sync {
     fn ticket(&self, ticket: &str);
 }
 
+/// What came of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Painted {
+    /// The picture, not yet checked.
+    pub png: Bytes,
+    /// What its time says.
+    pub timing: Timing,
+}
+
+/// How the time of a run is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// The server began at once: the time of the run is what the server takes.
+    Direct,
+    /// It came out of the server's cache.
+    Cached,
+    /// It waited behind something else there, or was found again after a restart.
+    Delayed,
+}
+
 /// What a cancelled run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancelled {
     /// It has stopped, or stops when the call that runs it is dropped.
     Stopped,
-    /// It will stop soon, and the call that runs it will return then.
+    /// It goes on for now; the call that runs it returns when it ends, and asking again may help.
     Stopping,
+    /// The call that runs it may be dropped, but the server cannot tell whether it then stops.
+    Abandoned,
 }
 
 /// A diffusion server, which runs one job at a time.
@@ -75,8 +100,8 @@ pub enum Cancelled {
 /// the bytes are a whole PNG of the wanted size is checked by the caller.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Runs a job and returns the PNG.
-    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Bytes, BackendError>;
+    /// Runs a job.
+    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError>;
 
     /// Waits for a job that was started before a restart.
     ///
@@ -87,7 +112,7 @@ pub trait Backend: Send + Sync + 'static {
         _job: &Job,
         _ticket: Option<&str>,
         _watcher: &dyn Watcher,
-    ) -> Result<Bytes, BackendError> {
+    ) -> Result<Painted, BackendError> {
         Err(BackendError::Unknown)
     }
 
@@ -157,64 +182,5 @@ impl WorkflowInputs {
             (Input::Height, &self.height),
         ];
         always.into_iter().chain(negative).collect()
-    }
-}
-
-/// Why a backend did not deliver. Nothing is known about the job then.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum BackendError {
-    /// No connection.
-    #[error("cannot be reached: {0}")]
-    Unreachable(String),
-    /// No answer in time.
-    #[error("did not answer within {} s", .0.as_secs_f64())]
-    TimedOut(Duration),
-    /// The connection was lost in the middle of the answer.
-    #[error("the answer was cut off: {0}")]
-    CutOff(String),
-    /// An error status.
-    #[error("answered {status}: {message}")]
-    Status {
-        /// The HTTP status.
-        status: u16,
-        /// What the server said, shortened.
-        message: String,
-    },
-    /// More than is allowed.
-    #[error("the answer is longer than {limit} bytes")]
-    TooLong {
-        /// Allowed.
-        limit: usize,
-    },
-    /// Not what the protocol promises.
-    #[error("the answer is not understood: {0}")]
-    Garbage(String),
-    /// Not the picture that was asked for.
-    #[error("wrong picture: {0}")]
-    WrongPicture(String),
-    /// The server itself says that the job failed.
-    #[error("the job failed: {0}")]
-    JobFailed(String),
-    /// The server has no such job.
-    #[error("the job is not known there")]
-    Unknown,
-    /// The run was cancelled.
-    #[error("cancelled")]
-    Cancelled,
-}
-
-impl BackendError {
-    /// Whether the server is certainly down, at once.
-    pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
-    }
-
-    /// Whether it speaks against the server's health, rather than against the job.
-    pub fn blames_server(&self) -> bool {
-        match self {
-            Self::Status { status, .. } => *status >= 500,
-            Self::JobFailed(_) | Self::Unknown | Self::Cancelled => false,
-            _ => true,
-        }
     }
 }

@@ -6,8 +6,9 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::client::{Client, unpack};
-use super::{Backend, BackendError, Cancelled, Job, Watcher};
+use super::client::Client;
+use super::embedded::{Embedded, First};
+use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher};
 
 /// One such server.
 pub(super) struct OpenAi {
@@ -17,25 +18,25 @@ pub(super) struct OpenAi {
 
 #[derive(Deserialize)]
 pub(super) struct Images {
-    data: Vec<Image>,
+    data: First<Image>,
 }
 
 impl Images {
     /// The picture in it.
-    pub(super) fn picture(&self) -> Result<Bytes, BackendError> {
-        let none = || BackendError::Garbage("there is no image".into());
-        unpack(&self.data.first().ok_or_else(none)?.b64_json)
+    pub(super) fn picture(self) -> Result<Bytes, BackendError> {
+        self.data.0.map(|image| image.b64_json).unwrap_or_default().png()
     }
 }
 
 #[derive(Deserialize)]
 struct Image {
-    b64_json: String,
+    #[serde(default)]
+    b64_json: Embedded,
 }
 
 #[async_trait]
 impl Backend for OpenAi {
-    async fn generate(&self, job: &Job, _: &dyn Watcher) -> Result<Bytes, BackendError> {
+    async fn generate(&self, job: &Job, _: &dyn Watcher) -> Result<Painted, BackendError> {
         let spec = &job.spec;
         let mut body = json!({
             "prompt": spec.prompt,
@@ -50,13 +51,14 @@ impl Backend for OpenAi {
         if let Some(model) = &self.model {
             body["model"] = json!(model);
         }
-        let images: Images = self.client.post("/v1/images/generations", &body).await?;
-        images.picture()
+        let images: Images = self.client.post_picture("/v1/images/generations", &body, job).await?;
+        // The protocol has no word for a queue or a cache.
+        Ok(Painted { png: images.picture()?, timing: Timing::Direct })
     }
 
     async fn cancel(&self, _: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {
         // Closing the connection is all that the protocol offers.
-        Ok(Cancelled::Stopped)
+        Ok(Cancelled::Abandoned)
     }
 
     async fn probe(&self) -> Result<(), BackendError> {

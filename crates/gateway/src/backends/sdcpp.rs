@@ -7,8 +7,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::{Client, unpack};
-use super::{Backend, BackendError, Cancelled, Job, Watcher};
+use super::client::Client;
+use super::embedded::{Embedded, First};
+use super::{Backend, BackendError, Cancelled, Excerpt, Job, Painted, Timing, Watcher};
 
 /// One sd-server. It queues jobs and names them, so they can be looked up after a restart.
 pub(super) struct SdCpp {
@@ -43,12 +44,13 @@ enum Status {
 
 #[derive(Deserialize)]
 struct JobResult {
-    images: Vec<Image>,
+    images: First<Image>,
 }
 
 #[derive(Deserialize)]
 struct Image {
-    b64_json: String,
+    #[serde(default)]
+    b64_json: Embedded,
 }
 
 #[derive(Deserialize)]
@@ -60,36 +62,46 @@ struct JobError {
 impl SdCpp {
     const POLL: Duration = Duration::from_millis(200);
 
-    async fn wait(&self, id: &str) -> Result<Bytes, BackendError> {
+    async fn wait(&self, job: &Job, id: &str) -> Result<Painted, BackendError> {
         let path = job_path(id)?;
-        loop {
-            let state: JobState = match self.client.get_large(&path).await {
+        let mut timing = Timing::Direct;
+        for question in 0u32.. {
+            let state: JobState = match self.client.get_picture(&path, job).await {
                 Err(BackendError::Status { status: 404 | 410, .. }) => {
                     return Err(BackendError::Unknown);
                 }
                 state => state?,
             };
+            // The first question may come before the job has been taken up.
+            if state.is_queued() && question > 0 {
+                timing = Timing::Delayed;
+            }
             if let Some(outcome) = state.outcome() {
-                return outcome;
+                return outcome.map(|png| Painted { png, timing });
             }
             tokio::time::sleep(Self::POLL).await;
         }
+        Err(BackendError::Unknown)
     }
 }
 
 impl JobState {
+    /// Behind other jobs.
+    fn is_queued(&self) -> bool {
+        matches!(self.status, Status::Queued)
+    }
+
     /// What came of the job; none while it goes on.
     pub(super) fn outcome(self) -> Option<Result<Bytes, BackendError>> {
         Some(match self.status {
             Status::Queued | Status::Generating => return None,
             Status::Completed => {
-                let images = self.result.map(|result| result.images).unwrap_or_default();
-                let none = || BackendError::Garbage("there is no image".into());
-                images.first().ok_or_else(none).and_then(|image| unpack(&image.b64_json))
+                let image = self.result.and_then(|result| result.images.0);
+                image.map(|image| image.b64_json).unwrap_or_default().png()
             }
             Status::Failed => {
                 let message = self.error.map(|e| e.message).unwrap_or_default();
-                Err(BackendError::JobFailed(message.chars().take(300).collect()))
+                Err(BackendError::JobFailed(message.into()))
             }
             Status::Cancelled => Err(BackendError::JobFailed("cancelled there".into())),
         })
@@ -100,17 +112,14 @@ impl JobState {
 pub(super) fn job_path(id: &str) -> Result<String, BackendError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if id.is_empty() || id.len() > 128 || !id.chars().all(plain) {
-        return Err(BackendError::Garbage(format!(
-            "job name {:?}",
-            id.chars().take(40).collect::<String>()
-        )));
+        return Err(BackendError::Garbage(format!("job name {:?}", Excerpt::of(id)).into()));
     }
     Ok(format!("/sdcpp/v1/jobs/{id}"))
 }
 
 #[async_trait]
 impl Backend for SdCpp {
-    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Bytes, BackendError> {
+    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         let spec = &job.spec;
         let mut sampling = json!({
             "sample_steps": job.steps.get(),
@@ -131,16 +140,16 @@ impl Backend for SdCpp {
         });
         let Submitted { id } = self.client.post("/sdcpp/v1/img_gen", &body).await?;
         watcher.ticket(&id);
-        self.wait(&id).await
+        self.wait(job, &id).await
     }
 
     async fn look_up(
         &self,
-        _: &Job,
+        job: &Job,
         ticket: Option<&str>,
         _: &dyn Watcher,
-    ) -> Result<Bytes, BackendError> {
-        self.wait(ticket.ok_or(BackendError::Unknown)?).await
+    ) -> Result<Painted, BackendError> {
+        self.wait(job, ticket.ok_or(BackendError::Unknown)?).await
     }
 
     async fn cancel(&self, _: &Job, ticket: Option<&str>) -> Result<Cancelled, BackendError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
 /// Trusts the authorities of the operating system, and those in the PEM file `ca_file`.
 ///
@@ -51,4 +51,25 @@ fn with(roots: RootCertStore) -> ClientConfig {
         .expect("the provider has suites for the default versions")
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+/// What is wrong with a certificate and what to do about it, where rustls only names the rule.
+pub(super) fn explain(error: &rustls::Error) -> Option<&'static str> {
+    let rustls::Error::InvalidCertificate(problem) = error else { return None };
+    match problem {
+        CertificateError::UnknownIssuer => Some(
+            "its certificate comes from nobody who is trusted here: name the file of its \
+             authority, or of the certificate itself if it is self-signed, in ca_file",
+        ),
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => Some(
+            "its certificate is marked as an authority (CA:TRUE), which no server's may be: make \
+             it with openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days \
+             3650 -subj /CN=HOST -addext subjectAltName=DNS:HOST -addext \
+             basicConstraints=critical,CA:FALSE",
+        ),
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            Some("its certificate is of version 1, without names: make one with a subjectAltName")
+        }
+        _ => None,
+    }
 }

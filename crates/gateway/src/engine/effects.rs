@@ -82,6 +82,7 @@ impl Engine {
         let limit = self.run_limit + Duration::from_secs_f64(4.0 * run.service.seconds().max(0.0));
         let job = Job { run: run.id, spec, steps: run.steps };
         let assignment = Assignment { job, task, limit, abort };
+        self.servers[run.server].trials.stop();
         // The worker lives as long as the engine.
         let _ = self.servers[run.server].worker.send(assignment);
         self.change(run.id.request, |status| {

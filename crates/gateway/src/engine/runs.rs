@@ -1,10 +1,9 @@
 //! What runs and probes tell of the servers: health, speed, and the ends of runs.
 
-use bytes::Bytes;
-use scheduling::{Seconds, Time};
+use scheduling::{Seconds, Steps, Time};
 
 use super::Engine;
-use crate::backends::BackendError;
+use crate::backends::{BackendError, Painted, Timing};
 use crate::config::Config;
 use crate::health::Turn;
 use crate::journal::Record;
@@ -17,15 +16,15 @@ impl Engine {
         now: Time,
         server: usize,
         id: RunId,
-        result: Result<Bytes, BackendError>,
+        result: Result<Painted, BackendError>,
     ) {
         self.aborts.remove(&id);
         let run = self.scheduler.servers()[server].occupancy.run().filter(|r| r.id == id).copied();
         match result {
-            Ok(png) => {
+            Ok(Painted { png, timing }) => {
                 self.health(now, server, None);
                 if let Some(run) = run {
-                    self.learn(now, run);
+                    self.learn(now, run, timing);
                 }
                 self.picture = Some(png);
                 self.scheduler.completed(now, id);
@@ -43,6 +42,9 @@ impl Engine {
                 // The server goes first, so that the request is not sent back to it.
                 if error.blames_server() {
                     self.health(now, server, Some(&error));
+                    self.servers[server].doubt.notify_one();
+                } else {
+                    self.servers[server].trouble = Some(error.to_string());
                 }
                 self.scheduler.failed(now, id, &reason);
             }
@@ -54,7 +56,7 @@ impl Engine {
         let attached = &mut self.servers[server];
         let turn = match error {
             None => attached.health.succeeded(),
-            Some(error) => attached.health.failed(error.is_unreachable()),
+            Some(_) => attached.health.failed(),
         };
         attached.trouble = error.map(ToString::to_string);
         match turn {
@@ -72,9 +74,8 @@ impl Engine {
     }
 
     /// Compares a completed run with its prediction and corrects the server's speed.
-    fn learn(&mut self, now: Time, run: Run) {
-        let attached = &mut self.servers[run.server];
-        let labels = [("server", &*attached.name)];
+    fn learn(&mut self, now: Time, run: Run, timing: Timing) {
+        let labels = [("server", &*self.servers[run.server].name)];
         let took = now - run.start;
         self.metrics.observe(metrics::SERVICE, &labels, took.seconds());
         if run.service > Seconds::ZERO {
@@ -84,12 +85,27 @@ impl Engine {
         let Some(tracked) = self.live.get(&run.id.request) else { return };
         let pixels = tracked.view.borrow().accepted.order.pixels;
         let size = f64::from(pixels) / f64::from(self.reference_pixels);
-        let learned = attached.estimator.as_mut().and_then(|e| e.observe(run.steps, size, took));
-        let current = self.scheduler.servers()[run.server].speed;
-        if let Some(learned) = learned
+        self.timed(now, run.server, (run.steps, size, took), timing);
+    }
+
+    /// A server took so long for so many steps at a size relative to the reference size. Times that
+    /// are not its own teach nothing.
+    pub(super) fn timed(
+        &mut self,
+        now: Time,
+        server: usize,
+        (steps, size, took): (Steps, f64, Seconds),
+        timing: Timing,
+    ) {
+        let Some(estimator) = &mut self.servers[server].estimator else { return };
+        if timing != Timing::Direct {
+            return;
+        }
+        let current = self.scheduler.servers()[server].speed;
+        if let Some(learned) = estimator.observe(steps, size, took)
             && differs(learned, current)
         {
-            self.scheduler.server_speed(now, run.server, learned);
+            self.scheduler.server_speed(now, server, learned);
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub use pictures::PictureSet;
 pub use sampler::{Method, Sampling};
 
-use super::{Backend, BackendError, Cancelled, Job, Watcher, picture};
+use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 
 /// A server that paints.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub struct Demo {
 
 #[async_trait]
 impl Backend for Demo {
-    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Bytes, BackendError> {
+    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         let spec = &job.spec;
         let (width, height) = (spec.width, spec.height);
         let size = f64::from(width) * f64::from(height) / f64::from(self.reference_pixels);
@@ -57,7 +57,8 @@ impl Backend for Demo {
             watcher.progress(f64::from(step) / f64::from(steps.get()));
             tokio::time::sleep_until(start + pace * step).await;
         }
-        aside(move || Bytes::from(picture::encode(&sampling.rgb(), width, height))).await
+        let png = aside(move || picture::encode(&sampling.rgb(), width, height)).await?;
+        Ok(Painted { png: Bytes::from(png), timing: Timing::Direct })
     }
 
     async fn cancel(&self, _: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {
@@ -74,7 +75,7 @@ async fn aside<T: Send + 'static>(
     compute: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, BackendError> {
     let computed = tokio::task::spawn_blocking(compute).await;
-    computed.map_err(|error| BackendError::JobFailed(error.to_string()))
+    computed.map_err(|error| BackendError::Panicked(error.to_string().into()))
 }
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ mod tests {
             let job = Job { run, spec, steps: Steps::new(steps).unwrap() };
             let progress = Progress(Mutex::default());
             let start = Instant::now();
-            let png = demo.generate(&job, &progress).await.unwrap();
+            let png = demo.generate(&job, &progress).await.unwrap().png;
             assert_eq!(start.elapsed(), Duration::from_secs_f64(seconds));
             picture::check(&png, width, 32).unwrap();
             let shares = progress.0.into_inner().unwrap();

@@ -199,9 +199,9 @@ fn texts_that_are_no_answers_at_all_are_named_by_every_adapter() {
                 let job = job(1);
                 let answer = backend(kind, &url).generate(&job, &Notes::default()).await;
                 let (width, height) = (job.spec.width, job.spec.height);
-                let result = answer.and_then(|bytes| picture::check(&bytes, width, height));
+                let result = answer.and_then(|p| picture::check(&p.png, width, height));
                 let named =
-                    matches!(result, Err(BackendError::Garbage(_) | BackendError::WrongPicture(_)));
+                    matches!(result, Err(BackendError::Garbage(_) | BackendError::NotPng { .. }));
                 assert!(named, "{kind} {body:?}: {result:?}");
             }
         }

@@ -83,8 +83,9 @@ async fn faithful_servers_deliver_what_was_asked_for() {
         let (stand_in, url) = stand_in().await;
         let backend = backend(kind, &url);
         backend.probe().await.unwrap();
-        let png = backend.generate(&job(1), &Notes::default()).await.unwrap();
-        picture::check(&png, 16, 16).unwrap();
+        let painted = backend.generate(&job(1), &Notes::default()).await.unwrap();
+        picture::check(&painted.png, 16, 16).unwrap();
+        assert_eq!(painted.timing, Timing::Direct, "{kind}");
         let seen = stand_in.seen.lock().unwrap();
         // Prompt, negative prompt, seed and steps arrive, wherever the protocol has them.
         let asked = seen.iter().find(|(_, body)| body.to_string().contains("a fox")).unwrap();
@@ -104,10 +105,10 @@ async fn misbehaviour_is_named() {
             *stand_in.mood.lock().unwrap() = mood;
             let result = backend(kind, &url).generate(&job(1), &Notes::default()).await;
             // A download that is not a picture is found out by the check of the picture.
-            let result = result.and_then(|png| picture::check(&png, 16, 16));
+            let result = result.and_then(|painted| picture::check(&painted.png, 16, 16));
             let error = result.expect_err(&format!("{kind} {mood:?}"));
             let refused = match &error {
-                BackendError::JobFailed(_) => true,
+                BackendError::JobFailed(_) | BackendError::JobRefused(_) => true,
                 BackendError::Status { status, .. } => *status < 500,
                 _ => false,
             };
@@ -116,7 +117,7 @@ async fn misbehaviour_is_named() {
                 CutHeader | CutBody => matches!(error, BackendError::CutOff(_)),
                 JobFails => refused && !error.blames_server(),
                 WrongSize => error.to_string().contains("8x8 came, 16x16 was asked for"),
-                _ => matches!(error, BackendError::Garbage(_) | BackendError::WrongPicture(_)),
+                _ => matches!(error, BackendError::Garbage(_) | BackendError::NotPng { .. }),
             };
             assert!(expected, "{kind} {mood:?}: {error:?}");
         }
@@ -139,9 +140,9 @@ async fn nobody_there_is_unreachable() {
     drop(listener);
     for kind in KINDS {
         let backend = backend(kind, &url);
-        assert!(backend.probe().await.unwrap_err().is_unreachable(), "{kind}");
+        assert!(matches!(backend.probe().await, Err(BackendError::Unreachable(_))), "{kind}");
         let error = backend.generate(&job(1), &Notes::default()).await.unwrap_err();
-        assert!(error.is_unreachable(), "{kind}: {error}");
+        assert!(matches!(error, BackendError::Unreachable(_)), "{kind}: {error}");
     }
 }
 

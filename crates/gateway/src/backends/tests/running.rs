@@ -37,7 +37,7 @@ async fn comfyui_tells_progress_whatever_else_its_socket_says() {
     let told = tokio::time::timeout(Duration::from_mins(1), all).await;
     assert!(told.is_ok(), "told: {:?}", notes.0.lock().unwrap().0);
     *stand_in.mood.lock().unwrap() = Mood::Faithful;
-    picture::check(&call.await.unwrap().unwrap(), 16, 16).unwrap();
+    picture::check(&call.await.unwrap().unwrap().png, 16, 16).unwrap();
     assert_eq!(notes.0.lock().unwrap().0, [7.0 / 23.0, 1.0]);
     let seen = stand_in.seen.lock().unwrap();
     let (_, asked) = seen.iter().find(|(path, _)| path == "/prompt").unwrap();
@@ -93,8 +93,8 @@ async fn jobs_with_names_are_found_again_after_a_restart() {
         let id = ticket.map_or_else(|| job(1).uuid().to_string(), String::from);
         stand_in.jobs.lock().unwrap().insert(id, 2);
         let backend = backend(kind, &url);
-        let png = backend.look_up(&job(1), ticket, &Notes::default()).await.unwrap();
-        picture::check(&png, 16, 16).unwrap();
+        let painted = backend.look_up(&job(1), ticket, &Notes::default()).await.unwrap();
+        picture::check(&painted.png, 16, 16).unwrap();
         // Another attempt never ran there.
         let other = ticket.map(|_| "job-2");
         let lost = backend.look_up(&job(2), other, &Notes::default()).await;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
@@ -34,13 +36,18 @@ fn pem(folder: &Path, name: &str, authority: &Authority) -> PathBuf {
 async fn encrypted(authority: &Authority, host: &str) -> (Shared, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![host.into()]).unwrap();
-    let certificate = params.signed_by(&key, authority).unwrap();
+    serve(&params.signed_by(&key, authority).unwrap(), &key).await
+}
+
+/// A stand-in that shows this certificate.
+async fn serve(certificate: &Certificate, key: &KeyPair) -> (Shared, String) {
+    let certificate = certificate.der().clone();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.into()], key)
+        .with_single_cert(vec![certificate], key)
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,8 +83,8 @@ async fn servers_of_the_operators_own_authority_are_trusted() {
         let backend = adapter(kind, Client::new(&url, None, Some(&file)).unwrap());
         backend.probe().await.unwrap();
         let notes = Notes::default();
-        let png = backend.generate(&job(1), &notes).await.unwrap();
-        picture::check(&png, 16, 16).unwrap();
+        let painted = backend.generate(&job(1), &notes).await.unwrap();
+        picture::check(&painted.png, 16, 16).unwrap();
         if kind == "comfyui" {
             assert_eq!(notes.0.lock().unwrap().0, [1.0], "its WebSocket is encrypted as well");
         }
@@ -97,11 +104,39 @@ async fn whoever_cannot_prove_its_name_is_not_talked_to() {
         for kind in KINDS {
             let backend = adapter(kind, Client::new(&url, None, Some(&file)).unwrap());
             let error = backend.generate(&job(1), &Notes::default()).await.unwrap_err();
-            assert!(error.is_unreachable(), "{kind}: {error:?}");
+            assert!(matches!(error, BackendError::Unreachable(_)), "{kind}: {error:?}");
             assert!(error.to_string().contains(why), "{kind}: {error}");
         }
         assert!(stand_in.seen.lock().unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_certificate_that_signed_itself_is_trusted_unless_it_is_an_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = async |is_ca: IsCa, trusted: bool| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".into()]).unwrap();
+        params.is_ca = is_ca;
+        params.distinguished_name.push(DnType::CommonName, "a server of its own");
+        let certificate = params.self_signed(&key).unwrap();
+        let (_, url) = serve(&certificate, &key).await;
+        let file = folder.path().join("own.pem");
+        let other = pem(folder.path(), "other.pem", &authority());
+        std::fs::write(&file, certificate.pem()).unwrap();
+        let trusted = if trusted { file } else { other };
+        let backend = adapter("openai", Client::new(&url, None, Some(&trusted)).unwrap());
+        backend.probe().await.map_err(|error| error.to_string())
+    };
+    // As `openssl req -x509` makes it unless told otherwise.
+    let usual = IsCa::Ca(BasicConstraints::Unconstrained);
+    let error = said(usual, true).await.unwrap_err();
+    let whole = error.contains("marked as an authority") && error.ends_with("CA:FALSE");
+    assert!(whole, "{error}");
+    // As the message says how to make it.
+    assert_eq!(said(IsCa::ExplicitNoCa, true).await, Ok(()));
+    let error = said(IsCa::ExplicitNoCa, false).await.unwrap_err();
+    assert!(error.contains("in ca_file"), "{error}");
 }
 
 #[test]

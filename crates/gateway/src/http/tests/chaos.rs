@@ -18,9 +18,9 @@ use crate::journal::{Archive as _, Filter, Reader};
 static WALL: AtomicI64 = AtomicI64::new(1_800_000_000);
 
 /// A backend that nobody can connect to while `gone`.
-struct Gate {
-    inner: Arc<dyn Backend>,
-    gone: Arc<AtomicBool>,
+pub(super) struct Gate {
+    pub(super) inner: Arc<dyn Backend>,
+    pub(super) gone: Arc<AtomicBool>,
 }
 
 impl Gate {
@@ -32,7 +32,7 @@ impl Gate {
 
 #[async_trait]
 impl Backend for Gate {
-    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Bytes, BackendError> {
+    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         self.pass()?;
         self.inner.generate(job, watcher).await
     }

@@ -1,5 +1,6 @@
 //! Whatever goes wrong around it, a request that was acknowledged ends once and says how.
 
+use super::chaos::Gate;
 use super::*;
 use crate::backends::tests::stand_in::{Mood, stand_in};
 use crate::journal::{Archive as _, Reader};
@@ -9,7 +10,11 @@ async fn whatever_a_backend_does_the_request_is_run_elsewhere() {
     let t = start("").await;
     let cut = picture::encode(&[0; 3 * 16 * 16], 16, 16);
     let faults = [
-        Act::Fail(BackendError::Status { status: 500, message: "out of memory".into() }),
+        Act::Fail(BackendError::Status {
+            status: 500,
+            message: "out of memory".into(),
+            retry_after: None,
+        }),
         Act::Fail(BackendError::CutOff("reset".into())),
         Act::Send(Bytes::from_static(b"garbage")),
         Act::Send(picture::encode(&[0; 3 * 8 * 8], 8, 8).into()),
@@ -52,17 +57,55 @@ async fn a_backend_that_hangs_is_given_up() {
     assert_eq!((&done["state"], &done["result"]["server"]), (&json!("completed"), &json!("b")));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_be_reached_is_left_alone_until_it_can() {
+    let gone = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let first = gone.clone();
+    let t = start_with(tempfile::tempdir().unwrap(), "", move |world| {
+        let connect = world.backends.clone();
+        world.backends = Arc::new(move |server, config| {
+            let inner = connect(server, config)?;
+            let gone = if server.name.get_ref() == "a" { first.clone() } else { Arc::default() };
+            Ok(Arc::new(Gate { inner, gone }))
+        });
+    })
+    .await;
+    let healthy = async || t.get("/v1/servers").await.json()["servers"][0].clone();
+    for _ in 0..3 {
+        gone.store(true, std::sync::atomic::Ordering::SeqCst);
+        // A request that meets it is run elsewhere at once, before any probe.
+        let done = t.finish(&red()).await;
+        assert_eq!((&done["state"], &done["result"]["server"]), (&json!("completed"), &json!("b")));
+        while healthy().await["healthy"] == true {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let server = healthy().await;
+        assert_eq!(server["enabled"], true);
+        assert!(server["trouble"].as_str().unwrap().contains("refused"), "{server}");
+        gone.store(false, std::sync::atomic::Ordering::SeqCst);
+        while healthy().await["healthy"] == false {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_server_that_cannot_be_reached_is_left_alone() {
+async fn a_job_that_fails_speaks_against_no_server_that_answers_its_probes() {
     let t = start("").await;
-    let gone = BackendError::Unreachable("connection refused".into());
-    t.scripts[0].0.lock().unwrap().push_back(Act::Fail(gone));
-    let done = t.finish(&red()).await;
-    assert_eq!(done["result"]["server"], "b");
-    let servers = t.get("/v1/servers").await.json();
-    assert_eq!(servers["servers"][0]["healthy"], false);
-    assert_eq!(servers["servers"][0]["enabled"], true);
-    assert!(servers["servers"][0]["trouble"].as_str().unwrap().contains("refused"));
+    for status in [400, 404, 422, 429, 500, 503] {
+        let error = BackendError::Status {
+            status,
+            message: "out of memory".into(),
+            retry_after: Some(Duration::ZERO),
+        };
+        t.scripts.iter().for_each(|s| s.0.lock().unwrap().push_back(Act::Fail(error.clone())));
+        t.finish(&red()).await;
+        let servers = t.get("/v1/servers").await.json();
+        for server in servers["servers"].as_array().unwrap() {
+            assert_eq!(server["healthy"], true, "{status}: {server}");
+        }
+        t.scripts.iter().for_each(|s| s.0.lock().unwrap().clear());
+    }
 }
 
 #[tokio::test]

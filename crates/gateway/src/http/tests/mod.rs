@@ -23,7 +23,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::backends::tests::WORKFLOW;
-use crate::backends::{Backend, BackendError, Cancelled, Job, Watcher, picture};
+use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 use crate::config::Config;
 use crate::gateway::{Gateway, World, rules};
 use crate::timeline::WallClock;
@@ -47,12 +47,12 @@ struct Scripted(Arc<Mutex<VecDeque<Act>>>);
 
 #[async_trait]
 impl Backend for Scripted {
-    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Bytes, BackendError> {
+    async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         let act = self.0.lock().unwrap().pop_front().unwrap_or(Act::Deliver(0.0));
         match act {
             Act::Fail(error) => return Err(error),
             Act::Hang => std::future::pending().await,
-            Act::Send(bytes) => return Ok(bytes),
+            Act::Send(png) => return Ok(Painted { png, timing: Timing::Direct }),
             Act::Deliver(seconds) => {
                 watcher.progress(0.5);
                 tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
@@ -60,7 +60,8 @@ impl Backend for Scripted {
         }
         let (width, height) = (job.spec.width, job.spec.height);
         let rgb = vec![job.spec.seed as u8; (3 * width * height) as usize];
-        Ok(picture::encode(&rgb, width, height).into())
+        let png = picture::encode(&rgb, width, height).into();
+        Ok(Painted { png, timing: Timing::Direct })
     }
 
     async fn cancel(&self, _: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {

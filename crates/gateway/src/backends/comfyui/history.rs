@@ -1,0 +1,132 @@
+//! What ComfyUI remembers of a prompt.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::backends::BackendError;
+
+#[derive(Deserialize)]
+pub(in crate::backends) struct Past {
+    #[serde(default)]
+    outputs: Map<String, Value>,
+    #[serde(default)]
+    status: Option<PastStatus>,
+}
+
+#[derive(Deserialize)]
+struct PastStatus {
+    status_str: String,
+    #[serde(default)]
+    messages: Vec<(String, Value)>,
+}
+
+impl Past {
+    /// What a history says of a prompt; none while it goes on.
+    pub(in crate::backends) fn find(
+        mut history: Map<String, Value>,
+        id: &str,
+    ) -> Result<Option<Self>, BackendError> {
+        let past = history.remove(id).map(serde_json::from_value).transpose();
+        past.map_err(|e| BackendError::Garbage(e.to_string().into()))
+    }
+
+    fn messages(&self) -> impl DoubleEndedIterator<Item = (&String, &Value)> {
+        let messages = self.status.iter().flat_map(|status| &status.messages);
+        messages.map(|(event, data)| (event, data))
+    }
+
+    /// Whether the sampling, these nodes but for those that give out pictures, came out of the
+    /// cache.
+    pub(super) fn cached(&self, sampling: &BTreeSet<String>) -> bool {
+        let told = self.messages().filter(|(event, _)| *event == "execution_cached");
+        let nodes = told.filter_map(|(_, data)| data.get("nodes")?.as_array()).flatten();
+        let cached: BTreeSet<_> = nodes.filter_map(Value::as_str).collect();
+        let mut inner = sampling.iter().filter(|node| !self.outputs.contains_key(*node)).peekable();
+        inner.peek().is_some() && inner.all(|node| cached.contains(node.as_str()))
+    }
+
+    /// Path of its picture, or why there is none.
+    pub(in crate::backends) fn place(&self) -> Result<String, BackendError> {
+        // Servers of 2023 tell no status: what has outputs succeeded.
+        if self.status.as_ref().is_some_and(|status| status.status_str != "success") {
+            let told = self.messages().rev().find_map(|(event, data)| {
+                let message = data.get("exception_message").and_then(Value::as_str);
+                (event.starts_with("execution_")).then(|| message.unwrap_or(event))
+            });
+            return Err(BackendError::JobFailed(told.unwrap_or("it does not say why").into()));
+        }
+        let images = self.outputs.values().filter_map(|output| output.get("images")?.as_array());
+        let kept = |image: &&Value| image.get("type").and_then(Value::as_str) == Some("output");
+        let image = images.flatten().find(kept);
+        let image =
+            image.ok_or_else(|| BackendError::Garbage("there is no output image".into()))?;
+        let text = |key: &str| image.get(key).and_then(Value::as_str).unwrap_or("");
+        Ok(format!(
+            "/view?filename={}&subfolder={}&type=output",
+            escape(text("filename")),
+            escape(text("subfolder"))
+        ))
+    }
+}
+
+/// Percent-encodes everything that is not plain.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
+            escaped.push(byte.into());
+        } else {
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn past(outputs: &Value, status: &Value) -> Past {
+        serde_json::from_value(json!({ "outputs": outputs, "status": status })).unwrap()
+    }
+
+    #[test]
+    fn pictures_are_found_with_any_kind_of_status() {
+        let outputs = json!({ "9": { "images": [{ "filename": "a b.png", "type": "output" }] } });
+        let success = json!({ "status_str": "success", "completed": true, "messages": [] });
+        for status in [success, Value::Null] {
+            let place = past(&outputs, &status).place();
+            assert_eq!(place.unwrap(), "/view?filename=a%20b.png&subfolder=&type=output");
+        }
+        let error = |messages: &Value| {
+            let status = json!({ "status_str": "error", "messages": messages });
+            past(&outputs, &status).place().unwrap_err().to_string()
+        };
+        let told = json!([["execution_start", {}],
+                          ["execution_error", { "exception_message": "out\nof\u{1b} memory" }]]);
+        assert_eq!(error(&told), "the job failed: out of\\u{1b} memory");
+        assert_eq!(error(&json!([])), "the job failed: it does not say why");
+    }
+
+    #[test]
+    fn a_sampling_that_was_cached_is_noticed() {
+        let sampling: BTreeSet<_> = ["3", "8", "9"].map(String::from).into();
+        let outputs = json!({ "9": { "images": [] } });
+        let check = |nodes: &Value, expected: bool| {
+            let told = json!([["execution_start", {}], ["execution_cached", { "nodes": nodes }]]);
+            let past = past(&outputs, &json!({ "status_str": "success", "messages": told }));
+            assert_eq!(past.cached(&sampling), expected, "{nodes}");
+        };
+        check(&json!(["3", "8", "9", "4"]), true);
+        check(&json!(["3", "8"]), true);
+        check(&json!(["4", "6", "7"]), false);
+        check(&json!(["3"]), false);
+        check(&json!([]), false);
+        check(&json!(3), false);
+        assert!(!past(&outputs, &Value::Null).cached(&sampling));
+    }
+}

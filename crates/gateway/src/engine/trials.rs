@@ -1,0 +1,229 @@
+//! Trials: a server that is believed to be slow gets no requests, so no run would ever show that it
+//! has recovered. While it stands idle the gateway paints pictures of its own there.
+
+use std::time::Duration;
+
+use scheduling::{Seconds, Steps, Time};
+use tokio_util::sync::CancellationToken;
+
+use super::Engine;
+use crate::backends::{BackendError, Job};
+use crate::config::{Config, Defaults};
+use crate::journal::Spec;
+use crate::metrics;
+use crate::scheduler::{Gate, Occupancy, RequestId, RunId, ServerState};
+use crate::speed::SpeedEstimator;
+use crate::worker::{Assignment, Task, Trial};
+
+/// The trials of one server.
+pub(crate) struct Trials {
+    allowed: bool,
+    /// Its pictures have the default size: others may take a server out of its stride.
+    defaults: Defaults,
+    phase: Phase,
+    /// How long the server stands idle before the next one.
+    pause: Seconds,
+    /// Trials so far.
+    count: usize,
+}
+
+enum Phase {
+    /// It is not slow, or not idle.
+    Off,
+    /// The next trial is due then.
+    Waiting(Time),
+    /// One runs.
+    Running(CancellationToken),
+}
+
+impl Trials {
+    const FIRST: Seconds = Seconds::of(3.0);
+    const LONGEST: Seconds = Seconds::of(600.0);
+    /// After a trial that was faster than believed: it takes several to change the belief.
+    const SOON: Seconds = Seconds::of(0.2);
+    /// Few, and different ones, so that steps and overhead can be told apart.
+    const STEPS: [u16; 4] = [4, 12, 8, 16];
+
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            allowed: config.health.trials,
+            defaults: config.defaults.clone(),
+            phase: Phase::Off,
+            pause: Self::FIRST,
+            count: 0,
+        }
+    }
+
+    /// A run starts there, or the gateway stops: a trial under way is given up.
+    pub(super) fn stop(&mut self) {
+        if let Phase::Running(abort) = std::mem::replace(&mut self.phase, Phase::Off) {
+            abort.cancel();
+        }
+    }
+
+    /// Whether a trial is to start. Counts the time that the server is `free` and `slow`.
+    fn due(&mut self, now: Time, free: bool, slow: bool) -> bool {
+        if !slow {
+            self.pause = Self::FIRST;
+        }
+        match self.phase {
+            Phase::Running(_) => false,
+            _ if !(self.allowed && free && slow) => {
+                self.phase = Phase::Off;
+                false
+            }
+            Phase::Off => {
+                self.phase = Phase::Waiting(now + self.pause);
+                false
+            }
+            Phase::Waiting(due) => due <= now,
+        }
+    }
+
+    /// The next job, which runs from now on.
+    fn start(&mut self, abort: CancellationToken) -> Job {
+        let steps = Self::STEPS[self.count % Self::STEPS.len()];
+        self.count += 1;
+        self.phase = Phase::Running(abort);
+        let request = RequestId(uuid::Uuid::new_v4());
+        let spec = Spec {
+            prompt: "a red circle on blue".into(),
+            negative_prompt: String::new(),
+            width: self.defaults.width.get(),
+            height: self.defaults.height.get(),
+            // Another one every time: some servers answer a repeated job from their cache.
+            seed: u64::from_be_bytes(*request.0.as_bytes().first_chunk().expect("16 bytes")) >> 33,
+        };
+        let steps = Steps::saturating(f64::from(steps));
+        Job { run: RunId { request, attempt: 1 }, spec, steps }
+    }
+
+    /// A trial has ended. Those that confirm what is believed, or fail, become rarer.
+    fn ended(&mut self, surprising: bool) {
+        if matches!(self.phase, Phase::Running(_)) {
+            self.phase = Phase::Off;
+        }
+        self.pause = if surprising {
+            Self::SOON
+        } else {
+            let longer = (self.pause.seconds() * 2.0).max(Self::FIRST.seconds());
+            Seconds::of(longer.min(Self::LONGEST.seconds()))
+        };
+    }
+}
+
+impl Engine {
+    /// Starts the trials that are due.
+    pub(super) fn try_idle_servers(&mut self, now: Time) {
+        let open = self.scheduler.gate() == Gate::Open;
+        for (state, attached) in self.scheduler.servers().iter().zip(&mut self.servers) {
+            let slow = attached.estimator.as_ref().is_some_and(SpeedEstimator::is_slow);
+            if !attached.trials.due(now, open && is_free(state), slow) {
+                continue;
+            }
+            let abort = CancellationToken::new();
+            let job = attached.trials.start(abort.clone());
+            let predicted = state.speed.service_time(job.steps, 1.0).seconds();
+            let limit = self.run_limit + Duration::from_secs_f64(4.0 * predicted.max(0.0));
+            tracing::debug!(server = %attached.name, steps = job.steps.get(), "a trial");
+            // The worker lives as long as the engine.
+            let _ = attached.worker.send(Assignment { job, task: Task::Try, limit, abort });
+        }
+    }
+
+    /// A trial has ended. Nothing but the speed hears of it: whether the server is healthy is for
+    /// probes to say.
+    pub(super) fn tried(
+        &mut self,
+        now: Time,
+        server: usize,
+        job: &Job,
+        result: &Result<Trial, BackendError>,
+    ) {
+        let attached = &mut self.servers[server];
+        let outcome = match result {
+            Ok(_) => "completed",
+            Err(BackendError::Cancelled) => "given_up",
+            Err(error) => {
+                tracing::info!(server = %attached.name, %error, "a trial failed");
+                "failed"
+            }
+        };
+        let labels = [("server", &*attached.name), ("outcome", outcome)];
+        self.metrics.add(metrics::TRIALS, &labels, 1.0);
+        let &Ok(Trial { took, timing }) = result else {
+            // That it had to give way says nothing about the server.
+            if outcome == "failed" {
+                attached.trials.ended(false);
+            }
+            return;
+        };
+        let took = Seconds::of(took.as_secs_f64());
+        let size = 1.0;
+        let estimator = attached.estimator.as_ref();
+        attached.trials.ended(estimator.is_some_and(|e| e.surprises(job.steps, size, took)));
+        self.timed(now, server, (job.steps, size, took), timing);
+    }
+}
+
+/// Nothing runs and nothing waits there, and it could take a request.
+fn is_free(state: &ServerState) -> bool {
+    state.available() && state.occupancy == Occupancy::Idle && state.queue_length() == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trials_come_at_growing_pauses_and_soon_after_a_surprise() {
+        let mut trials = Trials::new(&Config::demo());
+        let mut now = 0.0;
+        let mut wait = |trials: &mut Trials| {
+            let start = now;
+            while !trials.due(Time::new(now).unwrap(), true, true) {
+                now += 0.5;
+            }
+            trials.start(CancellationToken::new());
+            now - start
+        };
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            pauses.push(wait(&mut trials));
+            trials.ended(false);
+        }
+        assert_eq!(pauses, [3.0, 6.0, 12.0, 24.0, 48.0, 96.0, 192.0, 384.0, 600.0, 600.0]);
+        wait(&mut trials);
+        trials.ended(true);
+        assert!(wait(&mut trials) <= 1.0);
+        trials.ended(false);
+        assert!(wait(&mut trials) <= 3.0, "the pause grows anew");
+    }
+
+    #[test]
+    fn only_idle_slow_servers_are_tried_and_runs_go_first() {
+        let mut trials = Trials::new(&Config::demo());
+        let at = |seconds: f64| Time::new(seconds).unwrap();
+        for (second, free, slow, due) in [
+            (0.0, true, true, false),
+            (2.5, false, true, false),
+            (3.0, true, true, false),
+            (5.5, true, true, false),
+            (5.9, true, false, false),
+            (6.0, true, true, false),
+            (9.0, true, true, true),
+        ] {
+            assert_eq!(trials.due(at(second), free, slow), due, "at {second}");
+        }
+        let abort = CancellationToken::new();
+        let (first, second) = (trials.start(abort.clone()), trials.start(abort.clone()));
+        assert_ne!((first.spec.seed, first.steps), (second.spec.seed, second.steps));
+        assert!(!trials.due(at(1e6), true, true), "one at a time");
+        trials.stop();
+        assert!(abort.is_cancelled());
+        let mut config = Config::demo();
+        config.health.trials = false;
+        let mut never = Trials::new(&config);
+        assert!((0..1000).all(|second| !never.due(at(f64::from(second)), true, true)));
+    }
+}

@@ -1,0 +1,235 @@
+//! Workers and probers against backends that hang, go on, and panic.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use scheduling::Steps;
+
+use super::*;
+use crate::journal::Spec;
+use crate::scheduler::RequestId;
+
+/// What a backend does when a run is asked for, and when it is to be cancelled.
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    /// Ends after so many seconds.
+    Ends(u64),
+    Hangs,
+    Panics,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cancel {
+    Says(Cancelled),
+    Hangs,
+    Panics,
+}
+
+struct Stubborn {
+    call: Call,
+    cancel: Cancel,
+    cancels: AtomicU32,
+}
+
+#[async_trait]
+impl Backend for Stubborn {
+    async fn generate(&self, _: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
+        watcher.progress(0.5);
+        match self.call {
+            Call::Ends(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            Call::Hangs => std::future::pending().await,
+            Call::Panics => panic!("a bug\nin it"),
+        }
+        let png = picture::encode(&[1; 3 * 8 * 8], 8, 8);
+        Ok(Painted { png: Bytes::from(png), timing: Timing::Direct })
+    }
+
+    async fn look_up(
+        &self,
+        job: &Job,
+        _: Option<&str>,
+        watcher: &dyn Watcher,
+    ) -> Result<Painted, BackendError> {
+        self.generate(job, watcher).await
+    }
+
+    async fn cancel(&self, _: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {
+        self.cancels.fetch_add(1, Ordering::SeqCst);
+        match self.cancel {
+            Cancel::Says(said) => Ok(said),
+            Cancel::Hangs => std::future::pending().await,
+            Cancel::Panics => panic!("another"),
+        }
+    }
+
+    async fn probe(&self) -> Result<(), BackendError> {
+        match self.call {
+            Call::Ends(_) => Ok(()),
+            Call::Hangs => std::future::pending().await,
+            Call::Panics => panic!("a bug"),
+        }
+    }
+}
+
+fn job(attempt: u32) -> Job {
+    let spec = Spec {
+        prompt: String::new(),
+        negative_prompt: String::new(),
+        width: 8,
+        height: 8,
+        seed: 1,
+    };
+    let run = RunId { request: RequestId(uuid::Uuid::nil()), attempt };
+    Job { run, spec, steps: Steps::MIN }
+}
+
+/// A worker with the given backend and what it tells.
+fn worker(
+    call: Call,
+    cancel: Cancel,
+) -> (mpsc::UnboundedSender<Assignment>, mpsc::UnboundedReceiver<Notice>, Arc<Stubborn>) {
+    let backend = Arc::new(Stubborn { call, cancel, cancels: AtomicU32::new(0) });
+    let (assign, inbox) = mpsc::unbounded_channel();
+    let (tell, told) = mpsc::unbounded_channel();
+    let notify = move |notice| {
+        let _ = tell.send(notice);
+    };
+    tokio::spawn(work(0, backend.clone(), inbox, notify));
+    (assign, told, backend)
+}
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+fn assignment(attempt: u32, task: Task, abort: &CancellationToken) -> Assignment {
+    Assignment { job: job(attempt), task, limit: LIMIT, abort: abort.clone() }
+}
+
+/// The end of the next run.
+async fn end(told: &mut mpsc::UnboundedReceiver<Notice>) -> Result<Timing, BackendError> {
+    loop {
+        match told.recv().await.expect("the worker lives") {
+            Notice::Finished { result, .. } => return result.map(|painted| painted.timing),
+            Notice::Tried { result, .. } => return result.map(|trial| trial.timing),
+            _ => {}
+        }
+    }
+}
+
+/// Seconds from the abort of a run, three seconds after its start, until the worker reports.
+async fn seconds_until_reported(call: Call, cancel: Cancel, task: Task) -> (u64, u32) {
+    let (assign, mut told, backend) = worker(call, cancel);
+    let abort = CancellationToken::new();
+    assign.send(assignment(1, task, &abort)).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let start = Instant::now();
+    abort.cancel();
+    let result = end(&mut told).await;
+    assert!(matches!(result, Err(BackendError::Cancelled | BackendError::Panicked(_))));
+    (start.elapsed().as_secs(), backend.cancels.load(Ordering::SeqCst))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_keeps_its_server_only_while_it_goes_on_there() {
+    let says = Cancel::Says;
+    for (call, cancel, expected) in [
+        (Call::Hangs, says(Cancelled::Stopped), (0, 1)),
+        (Call::Hangs, says(Cancelled::Abandoned), (0, 1)),
+        // It goes on unseen and is asked for all that time.
+        (Call::Ends(33), says(Cancelled::Stopping), (30, 15)),
+        // Its time limit is over.
+        (Call::Hangs, says(Cancelled::Stopping), (57, 29)),
+        // Nobody answers there.
+        (Call::Hangs, Cancel::Hangs, (3, 1)),
+        (Call::Hangs, Cancel::Panics, (0, 1)),
+    ] {
+        let seen = seconds_until_reported(call, cancel, Task::Generate).await;
+        assert_eq!(seen, expected, "{call:?} {cancel:?}");
+    }
+    // A run that waits for the end of a trial waits for two seconds.
+    let going_on = (Call::Hangs, says(Cancelled::Stopping));
+    assert_eq!(seconds_until_reported(going_on.0, going_on.1, Task::Try).await, (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_over_its_limit_is_given_up() {
+    let (assign, mut told, _) = worker(Call::Hangs, Cancel::Says(Cancelled::Stopping));
+    let start = Instant::now();
+    assign.send(assignment(1, Task::Generate, &CancellationToken::new())).unwrap();
+    assert_eq!(end(&mut told).await, Err(BackendError::TimedOut(LIMIT)));
+    assert_eq!(start.elapsed(), LIMIT + GRACE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_of_runs_that_may_have_waited_teach_nothing() {
+    let never = CancellationToken::new();
+    for (cancel, next) in [
+        (Cancel::Says(Cancelled::Stopped), Timing::Direct),
+        (Cancel::Says(Cancelled::Abandoned), Timing::Delayed),
+        (Cancel::Hangs, Timing::Delayed),
+    ] {
+        let (assign, mut told, _) = worker(Call::Ends(5), cancel);
+        let abort = CancellationToken::new();
+        assign.send(assignment(1, Task::Generate, &abort)).unwrap();
+        assign.send(assignment(2, Task::Generate, &never)).unwrap();
+        assign.send(assignment(3, Task::Generate, &never)).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        abort.cancel();
+        assert_eq!(end(&mut told).await, Err(BackendError::Cancelled));
+        assert_eq!(end(&mut told).await, Ok(next), "{cancel:?}");
+        assert_eq!(end(&mut told).await, Ok(Timing::Direct), "{cancel:?}");
+    }
+    let (assign, mut told, _) = worker(Call::Ends(5), Cancel::Hangs);
+    assign.send(assignment(1, Task::LookUp { ticket: None }, &never)).unwrap();
+    assert_eq!(end(&mut told).await, Ok(Timing::Delayed), "it ran before the start");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_tells_nothing_but_its_time() {
+    let (assign, mut told, _) = worker(Call::Ends(5), Cancel::Hangs);
+    assign.send(assignment(1, Task::Try, &CancellationToken::new())).unwrap();
+    let Some(Notice::Tried { result, .. }) = told.recv().await else { panic!("no other notice") };
+    let took = Duration::from_secs(5);
+    assert_eq!(result, Ok(Trial { took, timing: Timing::Direct }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn panics_in_an_adapter_cost_a_run_or_a_probe() {
+    let (assign, mut told, backend) = worker(Call::Panics, Cancel::Panics);
+    for attempt in 1..3 {
+        assign.send(assignment(attempt, Task::Generate, &CancellationToken::new())).unwrap();
+        let error = end(&mut told).await.unwrap_err();
+        assert_eq!(error, BackendError::Panicked("a bug in it".into()));
+    }
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let notify = move |notice| {
+        let _ = tell.send(notice);
+    };
+    let rhythm = Rhythm::new(Duration::from_secs(1));
+    tokio::spawn(keep_probing(0, backend, rhythm, LIMIT, Arc::default(), notify));
+    for _ in 0..3 {
+        let Some(Notice::Probed { result, .. }) = told.recv().await else { panic!("it lives on") };
+        assert_eq!(result, Err(BackendError::Panicked("a bug".into())));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_doubts_a_server_has_it_asked_at_once() {
+    let backend =
+        Stubborn { call: Call::Ends(0), cancel: Cancel::Hangs, cancels: AtomicU32::new(0) };
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let notify = move |notice| {
+        let _ = tell.send((Instant::now(), notice));
+    };
+    let (rhythm, doubt) = (Rhythm::new(Duration::from_secs(100)), Arc::new(Notify::new()));
+    tokio::spawn(keep_probing(0, Arc::new(backend), rhythm, LIMIT, doubt.clone(), notify));
+    // 0.1 + 0.2 + … + 51.2 s of growing pauses, and then 100.
+    tokio::time::sleep(Duration::from_secs(150)).await;
+    while told.try_recv().is_ok() {}
+    let start = Instant::now();
+    doubt.notify_one();
+    for milliseconds in [0, 100, 300, 700] {
+        let (at, _) = told.recv().await.unwrap();
+        assert_eq!((at - start).as_millis(), milliseconds);
+    }
+}
