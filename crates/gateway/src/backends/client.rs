@@ -195,7 +195,6 @@ fn without_password(url: &str) -> String {
         None => url.into(),
     };
     shown.chars().take(80).collect()
-    }
 }
 
 async fn read(mut response: Response, limit: usize) -> Result<Bytes, BackendError> {

@@ -95,7 +95,7 @@ impl BackendError {
                 // These depend on the moment, or on what others do there.
                 408 | 409 | 423 => FailureClass::Counted,
                 // It does not exist there, or points elsewhere, or is not understood.
-                ..500 | 501 | 505 => FailureClass::Refused,
+                ..=499 | 501 | 505 => FailureClass::Refused,
                 _ => FailureClass::Counted,
             },
             Self::TimedOut(_)
