@@ -1,6 +1,7 @@
 //! Speeds learned while serving.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use scheduling::{Seconds, StepRate, Steps};
 
@@ -16,9 +17,9 @@ use crate::scheduler::Speed;
 /// A server changes its speed in two ways. It drifts: so the medians are weighted, and the weight
 /// of a run halves with every sixteen that follow. And it jumps, because it is used by somebody
 /// else, or throttled, or has another model: weights that followed a jump within a few runs would
-/// follow every hiccup too. So what the latest eight runs say by themselves is compared with what
-/// all say. If most of the eight are far from the estimate of all and as close to their own as
-/// runs use to be, which scattered outliers are not, the runs before them are forgotten.
+/// follow every hiccup too. So what the latest five to eight runs say by themselves is compared with
+/// what all say. If most of them are far from the estimate of all and as close to their own as runs
+/// use to be, which scattered outliers are not, the runs before them are forgotten.
 #[derive(Clone, Debug)]
 pub(crate) struct SpeedEstimator {
     /// What is believed: the configured speed until there are enough runs.
@@ -44,10 +45,12 @@ impl SpeedEstimator {
     const FEWEST: usize = 5;
     /// Share by which the works of two runs must differ to say something about the slope.
     const APART: f64 = 0.15;
+    /// Share of a typical run by which the line may fall and still be level.
+    const LEVEL: f64 = 0.25;
     /// Runs after which a run has half its weight.
     const HALF_LIFE: f64 = 16.0;
-    /// Runs that are asked whether the speed has jumped.
-    const LATEST: usize = 8;
+    /// Numbers of latest runs that are asked whether the speed has jumped.
+    const LATEST: RangeInclusive<usize> = 5..=8;
     /// Misfits, as logarithms of ratios, from which on an estimate may be wrong and up to which it
     /// may be right, if runs are hardly noisy.
     const WRONG: f64 = 0.15;
@@ -91,29 +94,31 @@ impl SpeedEstimator {
         typical(self.believed) > Self::NOTABLY * typical(self.best)
     }
 
-    /// Whether a run was notably faster than is believed.
+    /// Whether a run was notably faster or slower than is believed.
     pub(crate) fn surprises(&self, steps: Steps, size: f64, took: Seconds) -> bool {
-        took.seconds() * Self::NOTABLY < self.believed.service_time(steps, size).seconds()
+        let run = Sample { work: f64::from(steps.get()) * size, took: took.seconds().max(1e-6) };
+        run.misfit(self.believed) > Self::NOTABLY.ln()
     }
 
     /// Fits all runs, or the latest alone if the speed has jumped; then forgets the others.
     fn fitted(&mut self) -> Speed {
-        let all = self.fit(&self.runs.iter().rev().copied().collect::<Vec<_>>());
-        if self.runs.len() <= Self::LATEST {
-            return all;
+        let runs: Vec<_> = self.runs.iter().rev().copied().collect();
+        let all = self.fit(&runs);
+        for number in Self::LATEST.filter(|&number| number < runs.len()) {
+            let (latest, before) = runs.split_at(number);
+            let alone = self.fit(latest);
+            let noise = misfits(before, self.fit(before))[before.len() / 2];
+            // Hardly any of them agrees with all runs, and hardly any does not with their own fit,
+            // which is as good as that of runs before.
+            let of_all = misfits(latest, all)[(number - 2) / 2];
+            let of_alone = misfits(latest, alone)[(number - 1).min(5)];
+            if of_all > (3.0 * noise).max(Self::WRONG) && of_alone < (2.0 * noise).max(Self::RIGHT)
+            {
+                self.runs.drain(..before.len());
+                return alone;
+            }
         }
-        let latest: Vec<_> = self.runs.iter().rev().take(Self::LATEST).copied().collect();
-        let alone = self.fit(&latest);
-        let before: Vec<_> = self.runs.iter().rev().skip(Self::LATEST).copied().collect();
-        let noise = misfits(&before, self.fit(&before))[before.len() / 2];
-        // At most three of the eight agree with all runs, and at least six with their own fit, as
-        // well as runs agreed before.
-        let (of_all, of_alone) = (misfits(&latest, all)[3], misfits(&latest, alone)[5]);
-        if of_all < (3.0 * noise).max(Self::WRONG) || of_alone > (2.0 * noise).max(Self::RIGHT) {
-            return all;
-        }
-        self.runs.drain(..self.runs.len() - Self::LATEST);
-        alone
+        all
     }
 
     /// The weighted Theil–Sen line through runs, the latest first. A line that does not rise is a
@@ -133,19 +138,22 @@ impl SpeedEstimator {
                 }
             }
         }
-        // With hardly two different works there is no slope: the overhead is taken as known, or as
-        // its known share if the runs are faster than they were.
-        let mut slope = if slopes.len() >= 2 * Self::FEWEST {
-            weighted_median(slopes)
-        } else {
+        let works = || runs.iter().map(|run| run.work);
+        let span = works().fold(0.0, f64::max) - works().fold(f64::INFINITY, f64::min);
+        let level = -Self::LEVEL * of_each(&|run| run.took);
+        let risen = Some(slopes).filter(|slopes| slopes.len() > Self::FEWEST).map(weighted_median);
+        // With hardly two different works there is no slope, and one that falls says that the speed
+        // has changed among these runs: the overhead is taken as known, or as its known share if
+        // the runs are faster than they were.
+        let slope = risen.filter(|slope| slope * span > level).unwrap_or_else(|| {
             let known = self.believed.overhead.seconds();
             let rate = self.believed.rate.steps_per_second();
             of_each(&|run| {
                 let overhead = known.min(run.took * known / (known + run.work / rate));
                 (run.took - overhead) / run.work
             })
-        };
-        slope = slope.max(Self::FLAT);
+        });
+        let mut slope = slope.max(Self::FLAT);
         let mut overhead = of_each(&|run| run.took - run.work * slope);
         if overhead < 0.0 {
             overhead = 0.0;

@@ -25,6 +25,8 @@ pub(crate) struct Trials {
     pause: Seconds,
     /// Trials so far.
     count: usize,
+    /// Those in a row that surprised, the latest one included.
+    surprises: u32,
 }
 
 enum Phase {
@@ -39,8 +41,10 @@ enum Phase {
 impl Trials {
     const FIRST: Seconds = Seconds::of(3.0);
     const LONGEST: Seconds = Seconds::of(600.0);
-    /// After a trial that was faster than believed: it takes several to change the belief.
+    /// After a surprise, until it is believed: that takes several trials.
     const SOON: Seconds = Seconds::of(0.2);
+    /// Surprises in a row that are followed up: a server of no speed at all has more.
+    const FOLLOWED: u32 = 16;
     /// Few, and different ones, so that steps and overhead can be told apart.
     const STEPS: [u16; 4] = [4, 12, 8, 16];
 
@@ -51,6 +55,7 @@ impl Trials {
             phase: Phase::Off,
             pause: Self::FIRST,
             count: 0,
+            surprises: 0,
         }
     }
 
@@ -63,6 +68,7 @@ impl Trials {
 
     /// Whether a trial is to start. Counts the time that the server is `free` and `slow`.
     fn due(&mut self, now: Time, free: bool, slow: bool) -> bool {
+        let slow = slow || self.surprises > 0;
         if !slow {
             self.pause = Self::FIRST;
         }
@@ -98,14 +104,16 @@ impl Trials {
         Job { run: RunId { request, attempt: 1 }, spec, steps }
     }
 
-    /// A trial has ended. Those that confirm what is believed, or fail, become rarer.
+    /// A trial has ended. Those that confirm what is believed, or fail, make the next one rarer.
     fn ended(&mut self, surprising: bool) {
         if matches!(self.phase, Phase::Running(_)) {
             self.phase = Phase::Off;
         }
-        self.pause = if surprising {
+        self.surprises = if surprising { self.surprises + 1 } else { 0 };
+        self.pause = if (1..Self::FOLLOWED).contains(&self.surprises) {
             Self::SOON
         } else {
+            self.surprises = 0;
             let longer = (self.pause.seconds() * 2.0).max(Self::FIRST.seconds());
             Seconds::of(longer.min(Self::LONGEST.seconds()))
         };
@@ -198,6 +206,18 @@ mod tests {
         assert!(wait(&mut trials) <= 1.0);
         trials.ended(false);
         assert!(wait(&mut trials) <= 3.0, "the pause grows anew");
+        // What surprises is followed up, slow or not, and not for ever.
+        trials.ended(true);
+        assert!(!trials.due(Time::new(1e6).unwrap(), true, false));
+        assert!(trials.due(Time::new(1e6 + 1.0).unwrap(), true, false));
+        (0..20).for_each(|_| trials.ended(true));
+        assert!(trials.pause < Trials::FIRST);
+        let mut pauses = Vec::new();
+        for _ in 0..16 {
+            trials.ended(true);
+            pauses.push(trials.pause);
+        }
+        assert_eq!(pauses.iter().filter(|&&pause| pause == Trials::FIRST).count(), 1);
     }
 
     #[test]

@@ -65,6 +65,19 @@ fn slow_runs_of_one_kind_are_forgotten_after_a_few_others() {
 }
 
 #[test]
+fn a_line_that_falls_is_a_change_and_no_flat_line() {
+    let mut runs = vec![(2, 1.0, 2.0); 6];
+    for number in [4, 12, 8] {
+        runs.push((number, 1.0, f64::from(number) / 10.0));
+        let found = estimate(&runs).unwrap();
+        assert!(found.rate.steps_per_second() < 2.0, "{found:?}");
+    }
+    runs.extend([16, 4].map(|number| (number, 1.0, f64::from(number) / 10.0)));
+    let found = estimate(&runs).unwrap();
+    assert!((found.rate.steps_per_second() - 10.0).abs() < 0.5, "{found:?}");
+}
+
+#[test]
 fn a_server_is_slow_against_the_best_that_was_known_of_it() {
     let mut estimator = SpeedEstimator::new(speed(0.0, 10.0));
     let mut observe = |rate: f64, times: u32| {
