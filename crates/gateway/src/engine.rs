@@ -6,6 +6,7 @@
 
 mod effects;
 mod gauges;
+mod opening;
 mod restart;
 mod runs;
 mod trials;
@@ -32,6 +33,7 @@ use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;
 use crate::worker::{Assignment, Notice};
 
+use self::opening::Opening;
 pub(crate) use self::trials::Trials;
 
 /// What requesters and operators ask.
@@ -99,6 +101,7 @@ pub(crate) struct Engine {
     keep: Seconds,
     remember: Seconds,
     reference_pixels: u32,
+    opening: Opening,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
 }
@@ -116,6 +119,7 @@ impl Engine {
         writer: Writer,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let opening = Opening::new(timeline.now(), config.limits.waiting as usize);
         Self {
             scheduler,
             timeline,
@@ -134,6 +138,7 @@ impl Engine {
             keep: Seconds::of(config.limits.keep_seconds.seconds()),
             remember: Seconds::of(config.limits.remember_seconds.seconds()),
             reference_pixels: config.reference_pixels(),
+            opening,
             closing: Vec::new(),
             ticks: 0,
         }
@@ -172,6 +177,7 @@ impl Engine {
     fn tick(&mut self) {
         let now = self.timeline.now();
         self.scheduler.tick(now);
+        self.tick_opening(now);
         self.try_idle_servers(now);
         self.ticks += 1;
         if self.ticks.is_multiple_of(Self::FORGET) {
@@ -183,6 +189,7 @@ impl Engine {
 
     fn message(&mut self, message: Message) {
         let now = self.timeline.now();
+        let Some(message) = self.wait_for_a_server(now, message) else { return };
         // Whoever asked may have gone away: that its answer finds nobody is no error.
         match message {
             Message::Submit { accepted, reply } => self.submit(now, accepted, reply),
@@ -229,6 +236,7 @@ impl Engine {
                 self.scheduler.set_gate(now, Gate::Closing);
                 self.servers.iter_mut().for_each(|server| server.trials.stop());
                 self.closing.push(reply);
+                self.end_opening();
             }
         }
     }

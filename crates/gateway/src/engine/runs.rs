@@ -63,6 +63,7 @@ impl Engine {
             Some(Turn::Up) => {
                 tracing::info!(server = %attached.name, "the server is healthy");
                 self.scheduler.server_up(now, server);
+                self.end_opening();
             }
             Some(Turn::Down) => {
                 let why = attached.trouble.as_deref().unwrap_or("");

@@ -8,6 +8,7 @@ mod openai;
 mod operation;
 mod parsers;
 mod requests;
+mod servers;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -102,6 +103,13 @@ async fn start_with(
     extra: &str,
     change: impl FnOnce(&mut World),
 ) -> Test {
+    let test = start_cold(folder, extra, change);
+    test.ready().await;
+    test
+}
+
+/// A gateway whose servers have not been asked yet.
+fn start_cold(folder: tempfile::TempDir, extra: &str, change: impl FnOnce(&mut World)) -> Test {
     let servers = ["a", "b"].map(|name| {
         format!(
             "[[server]]\nname = \"{name}\"\nsteps_per_second = 10.0\nmax_pixels = 65536\n\
@@ -126,9 +134,7 @@ async fn start_with(
     change(&mut world);
     let gateway = Gateway::start(config, world).unwrap();
     let router = router(gateway.handle.clone());
-    let test = Test { router, gateway, scripts, folder, key: None };
-    test.ready().await;
-    test
+    Test { router, gateway, scripts, folder, key: None }
 }
 
 /// A server of some kind at this address, in the configuration.
