@@ -1,6 +1,10 @@
 //! How a command can end other than well, and the exit code of each.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -23,15 +27,28 @@ impl Failure {
     pub(crate) fn report(self) -> ExitCode {
         match self {
             Self::Refused(error) => {
-                eprintln!("error: {}", message(&error));
+                say(format!("error: {}\n", message(&error)));
                 ExitCode::from(2)
             }
             Self::Failed(error) => {
-                eprintln!("error: {}", message(&error));
+                say(format!("error: {}\n", message(&error)));
                 ExitCode::from(1)
             }
             Self::Interrupted => ExitCode::from(130),
         }
+    }
+}
+
+/// Writes the last line of the process on standard error, if that takes it: a pipe that nobody reads
+/// must not keep the process from ending.
+fn say(line: String) {
+    let (said, until_said) = mpsc::sync_channel(1);
+    let write = move || {
+        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = said.send(());
+    };
+    if thread::Builder::new().spawn(write).is_ok() {
+        let _ = until_said.recv_timeout(Duration::from_secs(1));
     }
 }
 

@@ -4,6 +4,7 @@ mod commands;
 mod failure;
 mod files;
 mod interruption;
+mod log;
 mod output;
 mod progress;
 

@@ -38,7 +38,7 @@ pub(crate) use self::trials::Trials;
 
 /// What requesters and operators ask.
 pub(crate) enum Message {
-    Submit { accepted: Arc<Accepted>, reply: oneshot::Sender<Result<Status, Refusal>> },
+    Submit { accepted: Arc<Accepted>, reply: Reply },
     Quote { order: Order, reply: oneshot::Sender<Result<(Quote, Arc<str>), Rejection>> },
     Status { id: RequestId, reply: oneshot::Sender<Option<Status>> },
     Watch { id: RequestId, reply: oneshot::Sender<Option<watch::Receiver<Status>>> },
@@ -71,13 +71,35 @@ pub(crate) struct Attached {
     pub(crate) trouble: Option<String>,
 }
 
+/// Where the answer to a submission goes.
+type Reply = oneshot::Sender<Result<Status, Refusal>>;
+
+/// Whether the journal has a request. Before it does, nobody hears that it was accepted.
+enum Acceptance {
+    Pending {
+        /// Who submitted it.
+        reply: Reply,
+        /// Who submitted it again under the same idempotency key.
+        repeated: Vec<Reply>,
+    },
+    Durable,
+}
+
 /// A request that has not durably ended.
 struct Tracked {
     view: watch::Sender<Status>,
-    /// Who waits for the acknowledgement.
-    reply: Option<oneshot::Sender<Result<Status, Refusal>>>,
+    acceptance: Acceptance,
     /// Its end, while it is being written down.
     ending: Option<EndEntry>,
+}
+
+impl Tracked {
+    /// What is answered to another submission under its idempotency key.
+    fn taken(&self, id: RequestId) -> Refusal {
+        let view = self.view.borrow();
+        let fingerprint = view.accepted.key.as_ref().map_or([0; 32], |key| key.fingerprint);
+        Refusal::KeyTaken(Some((id, fingerprint)))
+    }
 }
 
 /// The task's state.
@@ -104,6 +126,8 @@ pub(crate) struct Engine {
     opening: Opening,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
+    /// Whether the journal is lost, for good.
+    lost: bool,
 }
 
 impl Engine {
@@ -141,6 +165,7 @@ impl Engine {
             opening,
             closing: Vec::new(),
             ticks: 0,
+            lost: false,
         }
     }
 
@@ -170,8 +195,10 @@ impl Engine {
     /// Nothing runs and nothing waits for the journal.
     fn at_rest(&self) -> bool {
         let running = self.scheduler.servers().iter().any(|s| s.occupancy.run().is_some());
-        let owed = self.live.values().any(|t| t.ending.is_some() || t.reply.is_some());
-        !running && !owed
+        let pending = |t: &Tracked| matches!(t.acceptance, Acceptance::Pending { .. });
+        let owed = self.live.values().any(|t| t.ending.is_some() || pending(t));
+        // What a lost journal is owed it will never get.
+        !running && (!owed || self.lost)
     }
 
     fn tick(&mut self) {
@@ -181,9 +208,10 @@ impl Engine {
         self.try_idle_servers(now);
         self.ticks += 1;
         if self.ticks.is_multiple_of(Self::FORGET) {
-            let old = Seconds::of(now.seconds()) - self.keep - self.remember;
-            let ended = Time::new(old.seconds()).ok();
-            self.writer.append(Record::Forget { now, ended });
+            let clock = self.timeline.clock();
+            self.writer.append(Record::Clock(clock));
+            let age = self.keep + self.remember;
+            self.writer.append(Record::Forget { lived: clock.lived, age });
         }
     }
 
@@ -235,46 +263,45 @@ impl Engine {
             Message::Close { reply } => {
                 self.scheduler.set_gate(now, Gate::Closing);
                 self.servers.iter_mut().for_each(|server| server.trials.stop());
+                self.writer.append(Record::Clock(self.timeline.clock()));
                 self.closing.push(reply);
                 self.end_opening();
             }
         }
     }
 
-    fn submit(
-        &mut self,
-        now: Time,
-        accepted: Arc<Accepted>,
-        reply: oneshot::Sender<Result<Status, Refusal>>,
-    ) {
+    fn submit(&mut self, now: Time, accepted: Arc<Accepted>, reply: Reply) {
         let order = accepted.order.clone();
         let key = accepted.key.as_ref().map(|k| (order.owner.clone(), k.key.clone()));
         if let Some(&id) = key.as_ref().and_then(|key| self.keys.get(key)) {
-            let view = self.live[&id].view.borrow();
-            let fingerprint = view.accepted.key.as_ref().map_or([0; 32], |k| k.fingerprint);
-            let _ = reply.send(Err(Refusal::KeyTaken(Some((id, fingerprint)))));
+            let tracked = self.live.get_mut(&id).expect("keys are those of live requests");
+            // That there is a request says that it was accepted, which is not sure before the
+            // journal has it.
+            if let Acceptance::Pending { repeated, .. } = &mut tracked.acceptance {
+                repeated.push(reply);
+            } else {
+                let _ = reply.send(Err(tracked.taken(id)));
+            }
             return;
         }
-        if let Err(rejection) = self.scheduler.submit(now, order) {
+        if self.scheduler.gate() == Gate::Holding {
+            let _ = reply.send(Err(Refusal::Journal("writing fails at the moment".into())));
+        } else if let Err(rejection) = self.scheduler.submit(now, order) {
             let _ = reply.send(Err(Refusal::Rejected(rejection)));
         } else {
             self.writer.append(Record::Accepted(accepted.clone()));
-            self.track(accepted, Some(reply));
+            self.track(accepted, Acceptance::Pending { reply, repeated: Vec::new() });
         }
     }
 
-    fn track(
-        &mut self,
-        accepted: Arc<Accepted>,
-        reply: Option<oneshot::Sender<Result<Status, Refusal>>>,
-    ) {
+    fn track(&mut self, accepted: Arc<Accepted>, acceptance: Acceptance) {
         let id = accepted.order.id;
         if let Some(key) = &accepted.key {
             self.keys.insert((accepted.order.owner.clone(), key.key.clone()), id);
         }
         let status = Status { accepted, decision: None, phase: Phase::Unplaced };
         let (view, _) = watch::channel(status);
-        self.live.insert(id, Tracked { view, reply, ending: None });
+        self.live.insert(id, Tracked { view, acceptance, ending: None });
     }
 
     fn untrack(&mut self, id: RequestId) -> Option<Tracked> {
@@ -324,16 +351,7 @@ impl Engine {
 
     fn report(&mut self, now: Time, report: Report) {
         match report {
-            Report::Accepted(id) => {
-                self.metrics.add(metrics::ACCEPTED, &[], 1.0);
-                self.scheduler.recorded(now, id);
-                self.carry_out();
-                let status = self.status(id);
-                let reply = self.live.get_mut(&id).and_then(|tracked| tracked.reply.take());
-                if let (Some(reply), Some(status)) = (reply, status) {
-                    let _ = reply.send(Ok(status));
-                }
-            }
+            Report::Accepted(id) => self.acknowledge(now, id),
             Report::KeyTaken(id) => self.refuse(now, id, Refusal::KeyTaken(None)),
             Report::Refused(id, why) => self.refuse(now, id, Refusal::Journal(why)),
             Report::Ended(id) => {
@@ -348,15 +366,44 @@ impl Engine {
             }
             Report::Recovered => {
                 self.metrics.set(metrics::JOURNAL_FAILING, &[], 0.0);
-                self.scheduler.set_gate(now, Gate::Open);
+                if !self.lost {
+                    self.scheduler.set_gate(now, Gate::Open);
+                }
+            }
+            Report::Lost(why) => {
+                if !std::mem::replace(&mut self.lost, true) {
+                    tracing::error!(%why, "the journal is lost");
+                }
+                self.metrics.set(metrics::JOURNAL_FAILING, &[], 1.0);
+                self.scheduler.set_gate(now, Gate::Holding);
             }
         }
     }
 
+    /// The journal has the request, so everybody may hear of it.
+    fn acknowledge(&mut self, now: Time, id: RequestId) {
+        self.metrics.add(metrics::ACCEPTED, &[], 1.0);
+        self.scheduler.recorded(now, id);
+        self.carry_out();
+        let Some(status) = self.status(id) else { return };
+        let Some(tracked) = self.live.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut tracked.acceptance, Acceptance::Durable);
+        if let Acceptance::Pending { reply, repeated } = before {
+            for repetition in repeated {
+                let _ = repetition.send(Err(tracked.taken(id)));
+            }
+            let _ = reply.send(Ok(status));
+        }
+    }
+
+    /// The journal has not taken the request: all who submitted it hear the same.
     fn refuse(&mut self, now: Time, id: RequestId, refusal: Refusal) {
         self.scheduler.withdraw(now, id);
-        if let Some(Tracked { reply: Some(reply), .. }) = self.untrack(id) {
-            let _ = reply.send(Err(refusal));
+        let Some(tracked) = self.untrack(id) else { return };
+        if let Acceptance::Pending { reply, repeated } = tracked.acceptance {
+            for reply in repeated.into_iter().chain([reply]) {
+                let _ = reply.send(Err(refusal.clone()));
+            }
         }
     }
 

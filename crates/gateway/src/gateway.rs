@@ -1,22 +1,31 @@
 //! Putting the parts together: start and stop.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scheduling::{Generator, Policy, PolicyName, Purpose};
+use futures_util::FutureExt as _;
+use scheduling::{Generator, Policy, PolicyName, Purpose, Traffic};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::backends::{self, Backend};
 use crate::config::{Config, ConfigError, ServerConfig};
 use crate::engine::{Attached, Engine, Event, Message, Trials};
 use crate::handle::Handle;
 use crate::health::{HealthCounter, Rhythm};
-use crate::journal::{Archive as _, Checkpointer, Journal, JournalError, Reader, Sqlite, Writer};
+use crate::journal::{
+    Archive, Checkpointer, Confirmed, Damage, Journal, JournalError, Reader, Reads, Report, Sqlite,
+    Unconfirmed, Writer,
+};
+use crate::log::Dropped;
 use crate::metrics::Metrics;
+use crate::parts::{PartEnded, Parts};
 use crate::scheduler::{Limits, Scheduler, ServerSpec, Speed};
 use crate::speed::SpeedEstimator;
+use crate::threads::Threads;
 use crate::timeline::{Timeline, WallClock};
 use crate::worker;
 
@@ -38,6 +47,10 @@ pub struct World {
     pub wall: WallClock,
     /// Stands between the gateway and its journal.
     pub journal: Box<dyn FnOnce(Sqlite) -> Box<dyn Journal> + Send>,
+    /// Hears where the gateway is when it has started to serve.
+    pub serving: Box<dyn FnOnce(SocketAddr) + Send>,
+    /// Lines of the log that were dropped, for the metrics.
+    pub dropped: Dropped,
 }
 
 impl World {
@@ -48,6 +61,8 @@ impl World {
             backends: Arc::new(backends::connect),
             wall: WallClock::SYSTEM,
             journal: Box::new(|sqlite| Box::new(sqlite)),
+            serving: Box::new(|_| ()),
+            dropped: Dropped::default(),
         }
     }
 }
@@ -73,20 +88,30 @@ pub enum StartError {
     /// The listener does not work.
     #[error("listening: {0}")]
     Listen(#[from] std::io::Error),
+    /// The system has no thread left.
+    #[error("a thread could not be started: {0}")]
+    Thread(std::io::Error),
 }
 
 /// A running gateway without its HTTP side.
 pub struct Gateway {
     /// To ask it.
     pub handle: Handle,
+    parts: Parts,
     engine: JoinHandle<()>,
     writer: JoinHandle<()>,
-    others: Vec<JoinHandle<()>>,
+    keeper: JoinHandle<()>,
+    /// Tells the keeper to stop.
+    closing: CancellationToken,
 }
 
 impl Gateway {
     /// Most messages that wait for the engine.
     const INBOX: usize = 4096;
+    /// Requests that say what traffic to expect, at the start: ten times what the means remember.
+    const ARRIVALS: u32 = 10 * Traffic::WINDOW as u32;
+    /// How long the journal may take to close.
+    const CLOSING: Duration = Duration::from_secs(5);
 
     /// Opens the journal, connects the servers, asks each once, takes back what had not ended.
     ///
@@ -105,9 +130,12 @@ impl Gateway {
         let connect = |server| (world.backends)(server, &config);
         let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
         let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
-        let archive = Arc::new(Reader::open(&config.journal)?);
+        let unconfirmed = Unconfirmed::default();
+        let archive = Confirmed::new(Reader::open(&config.journal)?, unconfirmed.clone());
+        let archive: Arc<dyn Archive> = Arc::new(archive);
+        let reads = Reads::new(&archive, sqlite.guard().verdict()).map_err(StartError::Thread)?;
         let origin = sqlite.origin();
-        let timeline = Timeline::resume(origin, archive.last()?, world.wall);
+        let timeline = Timeline::resume(archive.last()?, archive.clock()?, world.wall);
         let mut scheduler = Scheduler::new(
             config.servers.iter().map(spec).collect(),
             config.objective(),
@@ -120,12 +148,23 @@ impl Gateway {
         );
         scheduler.set_shadow(shadow);
         let (events, event_inbox) = mpsc::unbounded_channel();
-        let journal_events = events.clone();
-        let (writer, written) = Writer::spawn((world.journal)(sqlite), move |report| {
-            let _ = journal_events.send(Event::Report(report));
-        });
-        let checkpointer = Checkpointer::open(&config.journal)?;
-        let mut others = vec![tokio::spawn(keep_checkpointing(checkpointer))];
+        let report = {
+            let events = events.clone();
+            move |report| {
+                let _ = events.send(Event::Report(report));
+            }
+        };
+        let checkpointer = vec![Checkpointer::new(&sqlite)?];
+        let checkpointer =
+            Threads::spawn("journal-keeper", checkpointer).map_err(StartError::Thread)?;
+        let (guard, journal) = (sqlite.guard(), (world.journal)(sqlite));
+        let (writer, write) = Writer::start(journal, guard, unconfirmed, report.clone())
+            .map_err(StartError::Thread)?;
+        let mut parts = Parts::new();
+        let written = parts.spawn("the journal's writer", write);
+        let closing = CancellationToken::new();
+        let keep = keep_journal(checkpointer, closing.clone(), report);
+        let keeper = parts.spawn("the journal's keeper", keep);
         let mut attached = Vec::new();
         for (index, (server, backend)) in config.servers.iter().zip(connected).enumerate() {
             let estimator = server.learn_speed.then(|| SpeedEstimator::new(spec(server).speed));
@@ -137,19 +176,16 @@ impl Gateway {
                     let _ = events.send(Event::Notice(notice));
                 }
             };
-            others.push(tokio::spawn(worker::work(index, backend.clone(), inbox, notify.clone())));
+            let name = server.name.get_ref();
+            let work = worker::work(index, backend.clone(), inbox, notify.clone()).map(Ok);
+            parts.spawn(format!("the worker of server {name}"), work);
             let health = &config.health;
             let (interval, limit) =
                 (health.interval_seconds.duration(), health.timeout_seconds.duration());
             let (rhythm, doubt) = (Rhythm::new(interval), Arc::new(Notify::new()));
-            others.push(tokio::spawn(worker::keep_probing(
-                index,
-                backend,
-                rhythm,
-                limit,
-                doubt.clone(),
-                notify,
-            )));
+            let probe =
+                worker::keep_probing(index, backend, rhythm, limit, doubt.clone(), notify).map(Ok);
+            parts.spawn(format!("the prober of server {name}"), probe);
             attached.push(Attached {
                 name: server.name.get_ref().as_str().into(),
                 worker,
@@ -160,7 +196,7 @@ impl Gateway {
                 trouble: None,
             });
         }
-        let metrics = Arc::new(Metrics::default());
+        let metrics = Arc::new(Metrics::of(world.dropped));
         let mut engine = Engine::new(
             &config,
             scheduler,
@@ -175,22 +211,34 @@ impl Gateway {
                 archive.completed_runs(server.name.get_ref(), SpeedEstimator::WINDOW)?,
             );
         }
+        engine.recall(&archive.arrivals(Self::ARRIVALS)?);
         let unfinished = archive.unfinished()?;
         if !unfinished.is_empty() {
             tracing::info!(requests = unfinished.len(), "going on with what had not ended");
         }
         engine.restore(unfinished);
         let (messages, message_inbox) = mpsc::channel(Self::INBOX);
-        let engine = tokio::spawn(engine.run(message_inbox, event_inbox));
+        let engine = parts.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
         let config = Arc::new(config);
-        let handle = Handle { messages, archive, policies, timeline, metrics, config };
-        Ok(Self { handle, engine, writer: written, others })
+        let reads = Arc::new(reads);
+        let handle = Handle { messages, reads, policies, timeline, metrics, config };
+        Ok(Self { handle, parts, engine, writer: written, keeper, closing })
+    }
+
+    /// Resolves when a part has ended that the gateway cannot do without.
+    pub async fn ended(&mut self) -> PartEnded {
+        self.parts.ended().await
+    }
+
+    /// Stops everything where it is. What was accepted is in the journal.
+    pub fn abort(self) {
+        self.parts.abort();
     }
 
     /// Takes nothing more in, lets what runs finish within `grace`, and writes everything down.
     /// What has not ended by then is in the journal and goes on at the next start.
     pub async fn stop(self, grace: Duration) {
-        let Self { handle, engine, writer, others } = self;
+        let Self { handle, parts, engine, writer, keeper, closing } = self;
         let (reply, _closed) = oneshot::channel();
         let _ = handle.messages.send(Message::Close { reply }).await;
         let abort = engine.abort_handle();
@@ -198,27 +246,49 @@ impl Gateway {
             tracing::warn!("some runs did not finish in time: they run again after the next start");
             abort.abort();
         }
-        others.iter().for_each(JoinHandle::abort);
-        if tokio::time::timeout(Duration::from_secs(5), writer).await.is_err() {
+        closing.cancel();
+        let closed = async {
+            let _ = writer.await;
+            let _ = keeper.await;
+        };
+        if tokio::time::timeout(Self::CLOSING, closed).await.is_err() {
             tracing::error!("the journal did not close in time");
         }
+        parts.abort();
     }
 }
 
-/// Keeps the journal's log short, off the way of those who wait for a commit.
-async fn keep_checkpointing(mut checkpointer: Checkpointer) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        let run = tokio::task::spawn_blocking(move || {
-            let result = checkpointer.run();
-            (checkpointer, result)
-        });
-        let Ok((returned, result)) = run.await else { return };
-        checkpointer = returned;
-        if let Err(error) = result {
+/// Keeps the journal's log short, off the way of those who wait for a commit, and looks whether the
+/// files are still there.
+async fn keep_journal(
+    checkpointer: Threads<Checkpointer>,
+    closing: CancellationToken,
+    report: impl Fn(Report) + Send,
+) -> Result<(), String> {
+    /// How often the files are looked at.
+    const LOOK: Duration = Duration::from_millis(400);
+    /// Looks between two checkpoints.
+    const LOOKS: u32 = 5;
+    let mut looks = 0u32;
+    while closing.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        looks += 1;
+        match checkpointer.call(|journal| journal.check()).await? {
+            Ok(()) => {}
+            Err(Damage::Lost(why)) => {
+                report(Report::Lost(why));
+                closing.cancelled().await;
+                break;
+            }
+            Err(Damage::Unseen(why)) => tracing::warn!(%why, "the journal cannot be looked at"),
+        }
+        if looks.is_multiple_of(LOOKS)
+            && let Err(error) = checkpointer.call(|journal| journal.run()).await?
+        {
             tracing::warn!(%error, "the journal's log could not be moved into its file");
         }
     }
+    checkpointer.finish().await;
+    Ok(())
 }
 
 fn spec(server: &ServerConfig) -> ServerSpec {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use scheduling::PolicyName;
 use thiserror::Error;
@@ -11,7 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::config::Config;
 use crate::engine::Message;
 use crate::gateway::Policies;
-use crate::journal::{Accepted, Archive, Entry, Filter, JournalError, Kept};
+use crate::journal::{
+    Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
+};
 use crate::metrics::Metrics;
 use crate::scheduler::{Administration, Order, Quote, Rejection, RequestId};
 use crate::status::{Phase, Refusal, ServerView, Status};
@@ -21,7 +24,7 @@ use crate::timeline::Timeline;
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) messages: mpsc::Sender<Message>,
-    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) reads: Arc<Reads>,
     pub(crate) policies: Policies,
     /// The gateway's time.
     pub timeline: Timeline,
@@ -31,10 +34,16 @@ pub struct Handle {
     pub config: Arc<Config>,
 }
 
-/// The gateway is too busy, shutting down, or its journal cannot be read.
+/// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Unavailable(pub String);
+pub enum Unavailable {
+    /// The gateway is too busy or shutting down, or what was asked for cannot be had.
+    #[error("{0}")]
+    Gateway(String),
+    /// The journal cannot be read.
+    #[error("{0}")]
+    Journal(String),
+}
 
 impl Handle {
     /// Accepts a request. Returns once it is durable.
@@ -73,7 +82,7 @@ impl Handle {
             Err(_) if self.messages.is_closed() => {}
             Err(error) => return Err(error),
         }
-        let entry = self.read(move |archive| archive.find(id)).await?;
+        let entry = self.read(Lane::Lookups, move |archive| archive.find(id)).await?;
         Ok(entry.map(Status::from))
     }
 
@@ -154,7 +163,8 @@ impl Handle {
         let policies = self.policies.clone();
         let text = name.to_string();
         let built = tokio::task::spawn_blocking(move || policies.build(&name)).await;
-        let policy = built.map_err(|error| Unavailable(error.to_string()))?.map_err(Unavailable)?;
+        let policy = built.unwrap_or_else(|error| Err(error.to_string()));
+        let policy = policy.map_err(Unavailable::Gateway)?;
         self.ask(|reply| Message::Policy { name: text.into(), policy, reply }).await
     }
 
@@ -167,20 +177,33 @@ impl Handle {
         Ok(self.metrics.render())
     }
 
-    /// The picture of a request.
+    /// Whether there is a picture of a request.
     ///
     /// # Errors
     /// [`Unavailable`]
     pub async fn picture(&self, id: RequestId) -> Result<Kept, Unavailable> {
-        self.read(move |archive| archive.picture(id)).await
+        self.read(Lane::Lookups, move |archive| archive.picture(id)).await
     }
 
-    /// Requests, the latest first.
+    /// At most so many bytes of a picture, beginning with the byte at `from`.
+    ///
+    /// # Errors
+    /// [`Unavailable`], also if the picture's time is over since it was found.
+    pub async fn picture_part(
+        &self,
+        picture: StoredPicture,
+        from: u64,
+        most: usize,
+    ) -> Result<Bytes, Unavailable> {
+        self.read(Lane::Pictures, move |archive| archive.picture_part(picture, from, most)).await
+    }
+
+    /// A page of requests, the latest first.
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn list(&self, filter: Filter) -> Result<Vec<Entry>, Unavailable> {
-        self.read(move |archive| archive.list(&filter)).await
+    pub async fn list(&self, filter: Filter) -> Result<Page, Unavailable> {
+        self.read(Lane::Lists, move |archive| archive.list(&filter)).await
     }
 
     /// The request made with an idempotency key.
@@ -192,7 +215,7 @@ impl Handle {
         owner: Arc<str>,
         key: String,
     ) -> Result<Option<(RequestId, [u8; 32])>, Unavailable> {
-        self.read(move |archive| archive.by_key(&owner, &key)).await
+        self.read(Lane::Lookups, move |archive| archive.by_key(&owner, &key)).await
     }
 
     /// The date of a time.
@@ -205,18 +228,17 @@ impl Handle {
         message: impl FnOnce(oneshot::Sender<T>) -> Message,
     ) -> Result<T, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        let gone = || Unavailable("the gateway is busy or shutting down".into());
+        let gone = || Unavailable::Gateway("the gateway is busy or shutting down".into());
         self.messages.try_send(message(reply)).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
 
     async fn read<T: Send + 'static>(
         &self,
+        lane: Lane,
         read: impl FnOnce(&dyn Archive) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let archive = self.archive.clone();
-        let result = tokio::task::spawn_blocking(move || read(&*archive)).await;
-        let result = result.map_err(|error| Unavailable(error.to_string()))?;
-        result.map_err(|error| Unavailable(error.to_string()))
+        let result = self.reads.read(lane, read).await;
+        result.map_err(|error| Unavailable::Journal(error.to_string()))
     }
 }

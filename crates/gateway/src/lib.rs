@@ -15,39 +15,74 @@ pub mod handle;
 mod health;
 pub mod http;
 pub mod journal;
+pub mod log;
 mod metrics;
 #[cfg(test)]
 mod parity;
+mod parts;
 pub mod scheduler;
 mod speed;
 pub mod status;
+mod threads;
 pub mod timeline;
 mod worker;
 
-use std::future::Future;
+use std::panic::AssertUnwindSafe;
 
+use futures_util::FutureExt as _;
+use thiserror::Error;
 use tokio::net::TcpListener;
 
 pub use config::{Config, ConfigError};
 pub use gateway::{Gateway, StartError, World, rules};
 pub use handle::Handle;
+pub use parts::PartEnded;
+
+/// The gateway does not serve, or not any more.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// It could not be started. Nothing was accepted.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A part that it cannot do without has ended. What was accepted is in the journal and goes on
+    /// at the next start.
+    #[error(transparent)]
+    Ended(#[from] PartEnded),
+}
 
 /// Serves until `shutdown` resolves. Then nothing more is taken in, what runs may finish for the
 /// configured time, and what has not ended goes on at the next start.
 ///
 /// # Errors
-/// [`StartError`] if the gateway cannot be started; nothing was accepted then.
+/// [`RunError`] if the gateway cannot be started, or cannot go on.
 pub async fn run(
     config: Config,
-    world: World,
+    mut world: World,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
-) -> Result<(), StartError> {
+) -> Result<(), RunError> {
     let limits = config.limits.clone();
-    let gateway = Gateway::start(config, world)?;
+    let address = listener.local_addr().map_err(StartError::from)?;
+    let serving = std::mem::replace(&mut world.serving, Box::new(|_| ()));
+    let mut gateway = Gateway::start(config, world)?;
     let router = http::router(gateway.handle.clone());
-    tracing::info!(address = %listener.local_addr()?, "serving");
-    let connections = http::serve(listener, router, &limits, shutdown).await;
+    serving(address);
+    tracing::info!(%address, "serving");
+    let serve = AssertUnwindSafe(http::serve(listener, router, &limits, shutdown)).catch_unwind();
+    let ended = tokio::select! {
+        connections = serve => connections.map_err(|panic| PartEnded {
+            part: "the HTTP server".into(),
+            why: Some(threads::said(&*panic)),
+        }),
+        ended = gateway.ended() => Err(ended),
+    };
+    let connections = match ended {
+        Ok(connections) => connections,
+        Err(ended) => {
+            gateway.abort();
+            return Err(ended.into());
+        }
+    };
     let grace = limits.shutdown_seconds.duration();
     // Runs finish while clients wait for them; whoever waits for more is told how it stands.
     let patience = grace + limits.client_seconds.duration();

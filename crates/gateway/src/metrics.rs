@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::log::Dropped;
+
 /// A metric: name, kind and help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Metric {
@@ -73,9 +75,17 @@ pub(crate) const HANDLING: Metric = histogram(
     "Time in the gateway per answer, without waiting for pictures, by route",
 );
 
+pub(crate) const LOG_DROPPED: Metric = counter(
+    "atelier_log_lines_dropped_total",
+    "Lines of the log that could not be written, or not in time",
+);
+
 /// The values of all metrics.
 #[derive(Debug, Default)]
-pub struct Metrics(Mutex<Values>);
+pub struct Metrics {
+    values: Mutex<Values>,
+    dropped: Dropped,
+}
 
 #[derive(Debug, Default)]
 struct Values {
@@ -91,6 +101,11 @@ struct Buckets {
 }
 
 impl Metrics {
+    /// Metrics that tell how many lines of the log were dropped.
+    pub(crate) fn of(dropped: Dropped) -> Self {
+        Self { dropped, ..Self::default() }
+    }
+
     pub(crate) fn add(&self, metric: Metric, labels: &[(&str, &str)], amount: f64) {
         *self.values().plain.entry(metric).or_default().entry(shown(labels)).or_default() += amount;
     }
@@ -113,6 +128,7 @@ impl Metrics {
 
     /// Everything, as `/metrics` answers it.
     pub fn render(&self) -> String {
+        self.set(LOG_DROPPED, &[], self.dropped.count() as f64);
         let values = self.values();
         let mut text = String::new();
         let head = |text: &mut String, metric: &Metric| {
@@ -149,7 +165,7 @@ impl Metrics {
 
     fn values(&self) -> MutexGuard<'_, Values> {
         // Numbers are whole after every statement, so a panic elsewhere cannot spoil them.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

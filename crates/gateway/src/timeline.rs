@@ -6,17 +6,24 @@ use jiff::Timestamp;
 use scheduling::{Seconds, Time};
 use tokio::time::Instant;
 
+use crate::journal::Clock;
+
 /// The gateway's time: seconds since its origin, which is the first start on its journal.
 ///
 /// Within one process it follows the monotonic clock alone, so it never stands still or goes back
-/// when somebody sets the wall clock. Across restarts it goes on where the wall clock says, or
-/// where the journal ends if that is later. Wall-clock times are translated in both directions
-/// through the wall clock of the moment: a due time given as a date means what the clock shows
-/// when it is read.
+/// when somebody sets the wall clock. Across restarts it goes on from the journal's last record by
+/// what the wall clock has moved since, which is believed within bounds: it never goes back, and a
+/// clock that was wrong at one start makes it leap [`Timeline::BELIEVED`] at most. Wall-clock times
+/// are translated in both directions through the wall clock of the moment: a due time given as a
+/// date means what the clock shows when it is read.
+///
+/// The time lived is counted beside it: how long gateways have run on the journal, whatever any
+/// clock said in between. What is old is deleted by it.
 #[derive(Clone, Debug)]
 pub struct Timeline {
     anchor: Instant,
     at_anchor: Time,
+    lived_at_anchor: Seconds,
     wall: WallClock,
 }
 
@@ -35,16 +42,51 @@ impl WallClock {
 const LATEST: f64 = 9e8;
 
 impl Timeline {
-    /// Goes on from a journal with this origin (Unix seconds) whose last entry is at `last`.
-    pub fn resume(origin: f64, last: Time, wall: WallClock) -> Self {
-        let by_wall = within((wall.0)() - origin);
-        Self { anchor: Instant::now(), at_anchor: by_wall.max(last), wall }
+    /// Longest time between a stop and a start that is believed: 30 days, after which nothing would
+    /// be remembered by the default limits.
+    pub const BELIEVED: Seconds = Seconds::of(2_592_000.0);
+
+    /// Goes on from a journal whose last record is at `last`, and in which a moment was written down
+    /// by all clocks.
+    pub fn resume(last: Time, clock: Clock, wall: WallClock) -> Self {
+        let last = last.max(clock.time);
+        let wall_at_last = clock.wall + (last - clock.time).seconds();
+        let stood = (wall.0)() - wall_at_last;
+        // A comparison with what is not a number is false.
+        let stood = if stood > 0.0 { stood.min(Self::BELIEVED.seconds()) } else { 0.0 };
+        Self {
+            anchor: Instant::now(),
+            at_anchor: within(last.seconds() + stood),
+            lived_at_anchor: clock.lived,
+            wall,
+        }
+    }
+
+    /// One that begins at the present.
+    pub fn start(wall: WallClock) -> Self {
+        let clock = Clock { time: Time::ZERO, wall: (wall.0)(), lived: Seconds::ZERO };
+        Self::resume(Time::ZERO, clock, wall)
     }
 
     /// The present.
     pub fn now(&self) -> Time {
-        let elapsed = self.anchor.elapsed().as_secs_f64();
-        within((self.at_anchor + Seconds::of(elapsed)).seconds())
+        within((self.at_anchor + self.elapsed()).seconds())
+    }
+
+    /// The time lived.
+    pub fn lived(&self) -> Seconds {
+        self.lived_at_anchor + self.elapsed()
+    }
+
+    /// The present by all clocks.
+    pub fn clock(&self) -> Clock {
+        let wall = (self.wall.0)();
+        let wall = if wall.is_finite() { wall } else { 0.0 };
+        Clock { time: self.now(), wall, lived: self.lived() }
+    }
+
+    fn elapsed(&self) -> Seconds {
+        Seconds::of(self.anchor.elapsed().as_secs_f64())
     }
 
     /// What the wall clock shows at `time`, given what it shows now.
@@ -80,10 +122,18 @@ mod tests {
     thread_local! { static WALL: Cell<f64> = const { Cell::new(0.0) }; }
     const WALL_CLOCK: WallClock = WallClock(|| WALL.get());
 
+    fn at(seconds: f64) -> Time {
+        Time::new(seconds).unwrap()
+    }
+
+    fn clock(time: f64, wall: f64, lived: f64) -> Clock {
+        Clock { time: at(time), wall, lived: Seconds::of(lived) }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_time_line_ignores_a_clock_that_jumps() {
         WALL.set(1_000_000.0);
-        let timeline = Timeline::resume(1_000_000.0, Time::ZERO, WALL_CLOCK);
+        let timeline = Timeline::resume(Time::ZERO, clock(0.0, 1_000_000.0, 30.0), WALL_CLOCK);
         let mut before = timeline.now();
         for jump in [0.0, 1e9, -5e6, 3600.0, -3600.0, f64::NAN] {
             WALL.set(1_000_000.0 + jump);
@@ -91,12 +141,14 @@ mod tests {
             assert_eq!(timeline.now() - before, Seconds::of(0.25), "jump of {jump} s");
             before = timeline.now();
         }
+        assert_eq!(timeline.lived(), Seconds::of(31.5));
+        assert_eq!(timeline.clock(), clock(1.5, 0.0, 31.5), "what is not a number is not kept");
     }
 
     #[tokio::test(start_paused = true)]
     async fn dates_follow_the_clock_of_the_moment() {
         WALL.set(500.0);
-        let timeline = Timeline::resume(400.0, Time::ZERO, WALL_CLOCK);
+        let timeline = Timeline::resume(Time::ZERO, clock(0.0, 400.0, 0.0), WALL_CLOCK);
         assert_eq!(timeline.now().seconds(), 100.0);
         WALL.set(9_000.0);
         let date = timeline.date(timeline.now() + Seconds::of(12.5));
@@ -106,14 +158,40 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_restart_never_goes_back() {
-        let at = |t| Time::new(t).unwrap();
-        for (wall, last, expected) in
-            [(1_050.0, 20.0, 50.0), (900.0, 20.0, 20.0), (1e12, 20.0, LATEST), (f64::NAN, 7.0, 7.0)]
-        {
+    async fn a_restart_never_goes_back_and_never_leaps_far() {
+        let most = Timeline::BELIEVED.seconds();
+        for (wall, last, expected) in [
+            // The clock was written down at 15, when the wall clock showed 1015.
+            (1_050.0, 15.0, 50.0),
+            (1_050.0, 20.0, 50.0),
+            (1_018.0, 20.0, 20.0),
+            (1_050.0, 3.0, 50.0),
+            (900.0, 20.0, 20.0),
+            (1e12, 20.0, 20.0 + most),
+            (f64::INFINITY, 20.0, 20.0 + most),
+            (f64::NEG_INFINITY, 20.0, 20.0),
+            (f64::NAN, 7.0, 15.0),
+        ] {
             WALL.set(wall);
-            let timeline = Timeline::resume(1_000.0, at(last), WALL_CLOCK);
-            assert_eq!(timeline.now(), at(expected), "wall clock {wall}");
+            let timeline = Timeline::resume(at(last), clock(15.0, 1_015.0, 4.0), WALL_CLOCK);
+            assert_eq!(timeline.now(), at(expected), "wall clock {wall}, last record {last}");
+            assert_eq!(timeline.lived(), Seconds::of(4.0), "whatever the wall clock shows");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_wrong_at_one_start_costs_one_leap() {
+        WALL.set(5_000.0);
+        let mut now = Timeline::resume(Time::ZERO, clock(0.0, 5_000.0, 0.0), WALL_CLOCK);
+        for (wall, leap) in [(1e9, Timeline::BELIEVED.seconds()), (5_100.0, 0.0), (5_130.0, 20.0)] {
+            let before = now.now();
+            let written = now.clock();
+            WALL.set(wall);
+            now = Timeline::resume(before, written, WALL_CLOCK);
+            assert_eq!(now.now() - before, Seconds::of(leap), "wall clock {wall}");
+            tokio::time::advance(Duration::from_secs(10)).await;
+            WALL.set(wall + 10.0);
+        }
+        assert_eq!(now.lived(), Seconds::of(30.0));
     }
 }

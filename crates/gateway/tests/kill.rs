@@ -244,13 +244,15 @@ fn killed_at_random_points_nothing_is_lost_and_nothing_ends_twice() {
     let mut ids = std::collections::HashSet::new();
     loop {
         let page = reader.list(&Filter { before, limit: 500, ..Filter::default() }).unwrap();
-        let Some(last) = page.last() else { break };
-        before = Some(last.position);
-        written += page.len();
-        for entry in page {
+        written += page.entries.len();
+        for entry in page.entries {
             assert!(entry.end.is_some());
             assert!(ids.insert(entry.accepted.order.id.to_string()));
         }
+        if page.next.is_none() {
+            break;
+        }
+        before = page.next;
     }
     assert!(acknowledged.iter().all(|id| ids.contains(id)));
     println!("{} acknowledged, {written} written, {kills} kills", acknowledged.len());

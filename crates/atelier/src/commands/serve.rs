@@ -1,12 +1,13 @@
-use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent::Recipe;
 use anyhow::Context;
 use gateway::gateway::PolicyFactory;
-use gateway::{Config, StartError, World};
+use gateway::log::Log;
+use gateway::{Config, RunError, StartError, World};
 use scheduling::{Cluster, Server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -27,14 +28,21 @@ pub(crate) struct Arguments {
     listen: Option<SocketAddr>,
 }
 
+/// How long the last lines of the log may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = if arguments.demo { Config::demo() } else { read(&arguments.config)? };
-    log();
+    let log = crate::log::start().context("cannot start the log")?;
     let runtime = Runtime::new().context("cannot start the threads")?;
-    runtime.block_on(serve(config, arguments))
+    let result = runtime.block_on(serve(config, arguments, &log));
+    // A thread that hangs, in a disk that does not answer or a computation, holds nothing up.
+    runtime.shutdown_background();
+    log.flush(LAST_LINES);
+    result
 }
 
-async fn serve(mut config: Config, arguments: &Arguments) -> Result<(), Failure> {
+async fn serve(mut config: Config, arguments: &Arguments, log: &Log) -> Result<(), Failure> {
     let listen = arguments.listen;
     let address = listen.unwrap_or(*config.listen.get_ref());
     if !address.ip().is_loopback() && config.keys.is_empty() {
@@ -42,18 +50,21 @@ async fn serve(mut config: Config, arguments: &Arguments) -> Result<(), Failure>
                        anybody could use the servers: allowed is 127.0.0.1 or [::1]";
         return Err(Failure::refused(address, problem));
     }
-    let world = World::real(policies(&config));
+    let mut world = World::real(policies(&config));
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     if arguments.demo {
         config.journal = demo_journal(address.port())?;
     }
-    let journal = config.journal.display();
-    eprintln!("atelier is at http://{address}, its journal is {journal}");
+    let (journal, lines) = (config.journal.display().to_string(), log.clone());
+    world.serving = Box::new(move |address| {
+        lines.say(&format!("atelier is at http://{address}, its journal is {journal}"));
+    });
+    world.dropped = log.dropped();
     gateway::run(config, world, listener, terminated()).await.map_err(|error| match error {
-        StartError::Config(_) => Failure::Refused(error.into()),
-        StartError::Journal(_) | StartError::Listen(_) => Failure::Failed(error.into()),
+        RunError::Start(StartError::Config(_)) => Failure::Refused(error.into()),
+        RunError::Start(_) | RunError::Ended(_) => Failure::Failed(error.into()),
     })
 }
 
@@ -88,15 +99,6 @@ fn policies(config: &Config) -> PolicyFactory {
             .and_then(|recipe| recipe.policy(cluster, generator))
             .map_err(|error| error.to_string())
     })
-}
-
-/// Logs for a person where one is looking, and one JSON object per line for machines.
-fn log() {
-    if std::io::stderr().is_terminal() {
-        tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    } else {
-        tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
-    }
 }
 
 /// Resolves at Ctrl-C or SIGTERM.

@@ -93,8 +93,9 @@ impl Engine {
     fn ended(&mut self, end: End) {
         let server = end.run.map(|run| self.servers[run.server].name.clone());
         let completed = end.outcome == Outcome::Completed;
+        let lived = self.timeline.lived();
         let picture = self.picture.take_if(|_| completed);
-        let picture = picture.map(|png| Picture { png, kept_until: end.at + self.keep });
+        let picture = picture.map(|png| Picture { png, kept_until: lived + self.keep });
         let word = match &end.outcome {
             Outcome::Completed => "completed",
             Outcome::Failed { .. } => "failed",
@@ -121,6 +122,6 @@ impl Engine {
                 reward: end.reward,
             });
         }
-        self.writer.append(Record::Ended { end, server, picture });
+        self.writer.append(Record::Ended { end, server, picture, lived });
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Engine;
+use scheduling::Request;
+
+use super::{Acceptance, Engine};
 use crate::journal::{CompletedRun, Unfinished};
 use crate::scheduler::{Run, RunId};
 
@@ -12,7 +14,7 @@ impl Engine {
         let now = self.timeline.now();
         for Unfinished { accepted, attempts, failures, open } in unfinished {
             let order = accepted.order.clone();
-            self.track(Arc::new(accepted), None);
+            self.track(Arc::new(accepted), Acceptance::Durable);
             let server = open
                 .as_ref()
                 .and_then(|run| self.servers.iter().position(|server| server.name == run.server));
@@ -27,6 +29,11 @@ impl Engine {
             self.scheduler.restore_running(now, order, run, failures);
         }
         self.carry_out();
+    }
+
+    /// Takes note of the arrivals before the start, the oldest first.
+    pub(crate) fn recall(&mut self, arrivals: &[Request]) {
+        arrivals.iter().for_each(|request| self.scheduler.recall(request));
     }
 
     /// Learns from runs before the start.

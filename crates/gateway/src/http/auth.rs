@@ -176,7 +176,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_minutes_worth_may_come_at_once() {
         let door = door(3);
-        let timeline = Timeline::resume(0.0, scheduling::Time::ZERO, WallClock(|| 0.0));
+        let timeline = Timeline::start(WallClock(|| 0.0));
         let ann = door.enter(&headers(header::AUTHORIZATION, "Bearer secret")).unwrap();
         for _ in 0..3 {
             door.count(&ann, &timeline).unwrap();

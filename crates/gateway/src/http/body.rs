@@ -229,10 +229,9 @@ mod tests {
     use super::*;
     use crate::timeline::WallClock;
     use proptest::prelude::*;
-    use scheduling::Time;
 
     fn intake(json: &str) -> Result<Accepted, Problem> {
-        let timeline = Timeline::resume(0.0, Time::ZERO, WallClock(|| 1_000_000.0));
+        let timeline = Timeline::start(WallClock(|| 1_000_000.0));
         compose(parse(json.as_bytes())?, "ann".into(), &Config::demo(), &timeline, None)
     }
 

@@ -253,7 +253,7 @@ async fn finished(handle: &Handle, id: RequestId) -> Result<Status, Problem> {
 /// The picture of a completed request in base64.
 async fn picture(handle: &Handle, id: RequestId) -> Result<String, Problem> {
     match handle.picture(id).await? {
-        Kept::Here(png) => Ok(BASE64.encode(png)),
+        Kept::Here(stored) => Ok(BASE64.encode(handle.picture_part(stored, 0, usize::MAX).await?)),
         Kept::Gone | Kept::Never => {
             let detail = "the picture is not kept any more";
             Err(Problem::new(StatusCode::BAD_GATEWAY, "failed", detail))

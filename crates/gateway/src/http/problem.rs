@@ -79,7 +79,14 @@ impl IntoResponse for Problem {
 
 impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", error.0).after(Seconds::of(1.0))
+        let (reason, detail) = match error {
+            Unavailable::Gateway(detail) => ("unavailable", detail),
+            // Its words name files and are for the operator.
+            Unavailable::Journal(_) => {
+                ("journal_unavailable", "the journal cannot be read at the moment".into())
+            }
+        };
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, reason, detail).after(Seconds::of(1.0))
     }
 }
 

@@ -17,7 +17,7 @@ use super::body::{JsonBytes, NewRequest, compose, idempotency_key, parse, prefer
 use super::problem::Problem;
 use super::view::{DecisionView, RequestView};
 use super::{Server, Waited};
-use crate::journal::{Accepted, Filter, Kept};
+use crate::journal::{self, Accepted, Filter, Kept};
 use crate::scheduler::{Outcome, RequestId};
 use crate::status::{Phase, Refusal, Status};
 
@@ -160,7 +160,8 @@ pub(crate) async fn image(
 ) -> Answer {
     let (id, status) = own(&server, &headers, &id).await?;
     match server.handle.picture(id).await? {
-        Kept::Here(png) => {
+        Kept::Here(stored) => {
+            let png = server.handle.picture_part(stored, 0, usize::MAX).await?;
             let kind = [
                 (header::CONTENT_TYPE, "image/png"),
                 (header::CACHE_CONTROL, "private, immutable, max-age=3600"),
@@ -296,9 +297,7 @@ pub(crate) async fn list(
         before: query.before,
         limit,
     };
-    let entries = server.handle.list(filter).await?;
-    let last = entries.last().map(|entry| entry.position);
-    let next = last.filter(|_| entries.len() == limit as usize);
+    let journal::Page { entries, next } = server.handle.list(filter).await?;
     let mut requests = Vec::new();
     for entry in entries {
         // The engine knows more of what has not ended.

@@ -81,7 +81,7 @@ pub(crate) async fn set_policy(
     server.door.enter(&headers)?.operate()?;
     let NewPolicy { policy } = parse(&body)?;
     let changed = server.handle.set_policy(policy).await;
-    changed.map_err(|error| Problem::field("policy", error.0))?;
+    changed.map_err(|error| Problem::field("policy", error.to_string()))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -2,22 +2,31 @@
 //!
 //! The gateway writes through [`Journal`] and reads through [`Archive`]; both are narrow so that
 //! another store, or a replicated one, can stand behind them. [`Writer`] turns many small records
-//! into few durable commits.
+//! into few durable commits, and [`Guard`] sees to it that what is written can be found again.
 
+mod confirmed;
+mod file;
+mod guard;
+mod open;
 mod reader;
+mod reads;
 mod record;
 mod sqlite;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use scheduling::Time;
+use bytes::Bytes;
+use scheduling::{Request, Time};
 
 use crate::scheduler::RequestId;
+pub use confirmed::{Confirmed, Unconfirmed};
+pub use guard::{Damage, Guard, Verdict};
 pub use reader::Reader;
+pub(crate) use reads::{Lane, Reads};
 pub use record::{
-    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
-    Picture, Record, Shadow, Spec, Unfinished,
+    Accepted, Clock, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept,
+    OpenRun, Page, Picture, Record, Shadow, Spec, StoredPicture, Unfinished,
 };
 pub(crate) use sqlite::word;
 pub use sqlite::{Checkpointer, Sqlite};
@@ -39,7 +48,8 @@ pub struct JournalError(pub String);
 
 /// Where records go.
 pub trait Journal: Send + 'static {
-    /// Makes a batch durable, all of it or nothing. Repeating a record changes nothing.
+    /// Makes a batch durable, all of it or nothing. Repeating a record changes nothing. An empty
+    /// batch tells whether the store takes anything.
     ///
     /// # Errors
     /// [`JournalError`] if the store does not take it.
@@ -54,17 +64,30 @@ pub trait Archive: Send + Sync + 'static {
     /// [`JournalError`] if the store cannot be read.
     fn find(&self, id: RequestId) -> Result<Option<Entry>, JournalError>;
 
-    /// The picture of a request.
+    /// Whether there is a picture of a request, and how long it is.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
     fn picture(&self, id: RequestId) -> Result<Kept, JournalError>;
 
-    /// Requests, the latest first.
+    /// At most so many bytes of a picture, beginning with the byte at `from`; none behind its end.
+    /// Parts of some hundred kilobytes are read about as fast as the whole.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the store cannot be read, or the picture has been deleted since.
+    fn picture_part(
+        &self,
+        picture: StoredPicture,
+        from: u64,
+        most: usize,
+    ) -> Result<Bytes, JournalError>;
+
+    /// Requests, the latest first. What one call costs is bounded by the limit of the filter,
+    /// whatever else is in the store.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    fn list(&self, filter: &Filter) -> Result<Vec<Entry>, JournalError>;
+    fn list(&self, filter: &Filter) -> Result<Page, JournalError>;
 
     /// The request that the owner made with this idempotency key.
     ///
@@ -85,9 +108,21 @@ pub trait Archive: Send + Sync + 'static {
     /// [`JournalError`] if the store cannot be read.
     fn completed_runs(&self, server: &str, most: u32) -> Result<Vec<CompletedRun>, JournalError>;
 
+    /// The latest requests accepted, the oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the store cannot be read.
+    fn arrivals(&self, most: u32) -> Result<Vec<Request>, JournalError>;
+
     /// The time of the latest record.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
     fn last(&self) -> Result<Time, JournalError>;
+
+    /// The latest moment that was written down by all clocks.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the store cannot be read.
+    fn clock(&self) -> Result<Clock, JournalError>;
 }

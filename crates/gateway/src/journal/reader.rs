@@ -6,16 +6,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use rusqlite::types::Type;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ToSql, params};
 use scheduling::{Request, Seconds, Steps, Time};
 use serde::de::DeserializeOwned;
 
+use super::open::connect;
 use super::record::{
-    Accepted, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept, OpenRun,
-    Shadow, Spec, Unfinished,
+    Accepted, Clock, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept,
+    OpenRun, Page, Shadow, Spec, StoredPicture, Unfinished,
 };
 use super::sqlite::word;
-use super::{Archive, JournalError};
+use super::{Archive, JournalError, file};
 use crate::scheduler::{Order, Outcome, RequestId, StepBounds};
 
 /// The reading side: a few connections, taken in turn.
@@ -28,18 +29,22 @@ const REQUEST: &str = "position, id, owner, arrival, due, expires, penalty, pixe
 
 impl Reader {
     /// Connections that a reader may use side by side.
-    const CONNECTIONS: usize = 4;
+    const CONNECTIONS: usize = 6;
+
+    /// Rows that one list looks at beyond those it returns.
+    const LOOKED_AT: u32 = 2_000;
+    /// Latest rows of a table among which its latest time is looked for.
+    const LATEST: u32 = 10_000;
 
     /// Opens the journal at `path`, which must exist, for reading.
     ///
     /// # Errors
     /// [`JournalError`] if it cannot be opened.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let path = file::resolve(path)?;
         let open = || {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let connection = Connection::open_with_flags(path, flags)
+            let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
                 .map_err(|e| JournalError(format!("{} cannot be read: {e}", path.display())))?;
-            connection.busy_timeout(std::time::Duration::from_secs(5))?;
             Ok(Mutex::new(connection))
         };
         let connections = (0..Self::CONNECTIONS).map(|_| open()).collect::<Result<_, _>>();
@@ -104,52 +109,95 @@ impl Archive for Reader {
 
     fn picture(&self, id: RequestId) -> Result<Kept, JournalError> {
         let c = self.connection();
-        let found: Option<(Option<Vec<u8>>, Option<String>)> = c
+        let found: Option<(i64, Option<i64>, Option<String>)> = c
             .prepare_cached(
-                "SELECT png, outcome FROM requests
-                 LEFT JOIN pictures ON pictures.request = position
-                 LEFT JOIN ends ON ends.request = position WHERE id = ?1",
+                "SELECT position, length(png), ended FROM requests
+                 LEFT JOIN pictures ON pictures.request = position WHERE id = ?1",
             )?
-            .query_row([id.0.into_bytes()], |r| Ok((r.get(0)?, r.get(1)?)))
+            .query_row([id.0.into_bytes()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
             .optional()?;
         Ok(match found {
-            Some((Some(png), _)) => Kept::Here(Bytes::from(png)),
-            Some((None, Some(outcome))) if outcome == "completed" => Kept::Gone,
+            Some((position, Some(length), _)) => {
+                Kept::Here(StoredPicture { position, length: length.unsigned_abs() })
+            }
+            Some((_, None, Some(outcome))) if outcome == "completed" => Kept::Gone,
             _ => Kept::Never,
         })
     }
 
-    fn list(&self, filter: &Filter) -> Result<Vec<Entry>, JournalError> {
+    fn picture_part(
+        &self,
+        picture: StoredPicture,
+        from: u64,
+        most: usize,
+    ) -> Result<Bytes, JournalError> {
         let c = self.connection();
-        let found: Vec<(i64, Accepted)> = c
-            .prepare_cached(&format!(
-                "SELECT {REQUEST} FROM requests
-                 WHERE (?1 IS NULL OR owner = ?1) AND (?2 IS NULL OR penalty = ?2)
-                   AND (?3 IS NULL OR position < ?3)
-                   AND (?4 IS NULL
-                     OR ?4 = coalesce((SELECT outcome FROM ends WHERE request = position), 'live')
-                     OR ?4 = coalesce(
-                       (SELECT 'ended' FROM ends WHERE request = position),
-                       (SELECT 'running' FROM runs
-                        WHERE request = position AND failed_at IS NULL LIMIT 1),
-                       'waiting'))
-                   AND (?5 IS NULL OR ?5 = (SELECT server FROM decisions
-                     WHERE request = position ORDER BY decisions.rowid DESC LIMIT 1))
-                 ORDER BY position DESC LIMIT ?6"
-            ))?
-            .query_map(
-                params![
-                    filter.owner,
-                    filter.penalty.map(|p| word(&p)),
-                    filter.before,
-                    filter.state,
-                    filter.server,
-                    filter.limit
-                ],
-                |r| Ok((r.get(0)?, accepted(r)?)),
-            )?
-            .collect::<Result<_, _>>()?;
-        found.into_iter().map(|(position, a)| Self::complete(&c, position, a)).collect()
+        let blob = match c.blob_open("main", "pictures", "png", picture.position, true) {
+            Ok(blob) => blob,
+            // SQLite's word for a row that is not there.
+            Err(rusqlite::Error::SqliteFailure(e, _)) if e.code == ErrorCode::Unknown => {
+                return Err(JournalError("the picture's time is over".into()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(blob.len());
+        let mut part = vec![0; most.min(blob.len() - from)];
+        blob.read_at_exact(&mut part, from)?;
+        Ok(part.into())
+    }
+
+    fn list(&self, filter: &Filter) -> Result<Page, JournalError> {
+        let c = self.connection();
+        let state = filter.state.as_deref();
+        let (ended, live) = match state {
+            None => ("", None),
+            Some("live") => (" AND ended IS NULL", None),
+            Some("running") => (" AND ended IS NULL", Some(true)),
+            Some("waiting") => (" AND ended IS NULL", Some(false)),
+            Some(_) => (" AND ended = :state", None),
+        };
+        let owner = if filter.owner.is_some() { " AND owner = :owner" } else { "" };
+        // The owner's rows come from an index in order; the rest is tried on each. How many are
+        // tried is bounded, so that a filter that fits nothing costs no more than others.
+        let sql = format!(
+            "SELECT {REQUEST},
+               coalesce((:penalty IS NULL OR penalty = :penalty)
+               AND (:running IS NULL OR :running = EXISTS
+                 (SELECT 1 FROM runs WHERE request = position AND failed_at IS NULL))
+               AND (:server IS NULL OR :server = (SELECT server FROM decisions
+                 WHERE request = position ORDER BY decisions.rowid DESC LIMIT 1)), FALSE)
+             FROM requests WHERE position < :before{ended}{owner} ORDER BY position DESC"
+        );
+        let penalty = filter.penalty.map(|p| word(&p));
+        let before = filter.before.unwrap_or(i64::MAX);
+        let mut values: Vec<(&str, &dyn ToSql)> = vec![
+            (":penalty", &penalty),
+            (":running", &live),
+            (":server", &filter.server),
+            (":before", &before),
+        ];
+        if ended.contains(":state") {
+            values.push((":state", &state));
+        }
+        if filter.owner.is_some() {
+            values.push((":owner", &filter.owner));
+        }
+        let mut statement = c.prepare_cached(&sql)?;
+        let mut rows = statement.query(values.as_slice())?;
+        let mut page = Page::default();
+        let (mut looked_at, most) = (0, filter.limit.saturating_add(Self::LOOKED_AT));
+        while let Some(row) = rows.next()? {
+            let position = row.get(0)?;
+            if row.get(13)? {
+                page.entries.push(Self::complete(&c, position, accepted(row)?)?);
+            }
+            looked_at += 1;
+            if page.entries.len() >= filter.limit as usize || looked_at >= most {
+                page.next = Some(position);
+                break;
+            }
+        }
+        Ok(page)
     }
 
     fn by_key(
@@ -173,10 +221,10 @@ impl Archive for Reader {
             .prepare(&format!(
                 "SELECT {REQUEST}, server, steps, start, service, ticket, failed_at, attempt,
                    (SELECT count(failed_at) FROM runs WHERE request = position)
-                 FROM requests
+                 FROM requests INDEXED BY requests_live
                  LEFT JOIN runs ON runs.request = position AND attempt =
                    (SELECT max(attempt) FROM runs WHERE request = position)
-                 WHERE position NOT IN (SELECT request FROM ends) ORDER BY position"
+                 WHERE ended IS NULL ORDER BY position"
             ))?
             .query_map([], |r| {
                 let attempts: Option<u32> = r.get(19)?;
@@ -202,12 +250,13 @@ impl Archive for Reader {
         let c = self.connection();
         let mut runs: Vec<_> = c
             .prepare_cached(
-                "SELECT steps, pixels, ends.at - start FROM ends
+                "SELECT steps, pixels, at - start FROM
+                   (SELECT * FROM ends ORDER BY request DESC LIMIT ?3)
                  JOIN requests ON position = request
-                 WHERE outcome = 'completed' AND server = ?1 AND ends.at >= start
+                 WHERE outcome = 'completed' AND server = ?1 AND at >= start
                  ORDER BY request DESC LIMIT ?2",
             )?
-            .query_map(params![server, most], |r| {
+            .query_map(params![server, most, Self::LATEST], |r| {
                 Ok(CompletedRun {
                     steps: checked(r, 0, Steps::new)?,
                     pixels: r.get(1)?,
@@ -219,15 +268,54 @@ impl Archive for Reader {
         Ok(runs)
     }
 
+    fn arrivals(&self, most: u32) -> Result<Vec<Request>, JournalError> {
+        let c = self.connection();
+        let mut requests: Vec<_> = c
+            .prepare_cached(
+                "SELECT arrival, due, penalty FROM requests ORDER BY position DESC LIMIT ?1",
+            )?
+            .query_map([most], |r| {
+                Ok(Request {
+                    arrival: checked(r, 0, Time::new)?,
+                    due: checked(r, 1, Time::new)?,
+                    penalty: spoken(r, 2)?,
+                })
+            })?
+            .collect::<Result<_, _>>()?;
+        requests.reverse();
+        Ok(requests)
+    }
+
     fn last(&self) -> Result<Time, JournalError> {
         let last: f64 = self.connection().query_row(
-            "SELECT max(coalesce((SELECT max(arrival) FROM requests), 0),
-                        coalesce((SELECT max(at) FROM ends), 0),
-                        coalesce((SELECT max(at) FROM decisions), 0))",
-            [],
+            "SELECT max(
+               coalesce((SELECT max(value) FROM gateway WHERE key IN ('time', 'clock_time')), 0),
+               coalesce((SELECT max(arrival) FROM
+                 (SELECT arrival FROM requests ORDER BY position DESC LIMIT ?1)), 0),
+               coalesce((SELECT max(at) FROM
+                 (SELECT at FROM decisions ORDER BY rowid DESC LIMIT ?1)), 0),
+               coalesce((SELECT max(max(start, coalesce(failed_at, 0))) FROM
+                 (SELECT start, failed_at FROM runs ORDER BY rowid DESC LIMIT ?1)), 0),
+               coalesce((SELECT max(at) FROM
+                 (SELECT at FROM ends ORDER BY request DESC LIMIT ?1)), 0))",
+            [Self::LATEST],
             |r| r.get(0),
         )?;
         Time::new(last).map_err(|e| JournalError(e.to_string()))
+    }
+
+    fn clock(&self) -> Result<Clock, JournalError> {
+        let c = self.connection();
+        let value = |key: &str| -> rusqlite::Result<f64> {
+            c.prepare_cached("SELECT value FROM gateway WHERE key = ?1")?
+                .query_row([key], |r| r.get(0))
+        };
+        let time = Time::new(value("clock_time")?).map_err(|e| JournalError(e.to_string()))?;
+        // What ended since was older by then.
+        let ended: Option<f64> = c.query_row("SELECT max(lived) FROM ends", [], |r| r.get(0))?;
+        let lived = Seconds::new(value("lived")?.max(ended.unwrap_or(0.0)));
+        let lived = lived.map_err(|e| JournalError(e.to_string()))?;
+        Ok(Clock { time, wall: value("clock_wall")?, lived })
     }
 }
 

@@ -49,8 +49,19 @@ pub struct Accepted {
 pub struct Picture {
     /// The PNG.
     pub png: Bytes,
-    /// Until when it is kept.
-    pub kept_until: Time,
+    /// Until when it is kept, by the time lived.
+    pub kept_until: Seconds,
+}
+
+/// One moment by all the gateway's clocks, to go on from after a restart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clock {
+    /// The gateway's time.
+    pub time: Time,
+    /// The wall clock, in Unix seconds.
+    pub wall: f64,
+    /// How long gateways have run on the journal. What is old is deleted by it.
+    pub lived: Seconds,
 }
 
 /// Something that happened.
@@ -102,13 +113,17 @@ pub enum Record {
         server: Option<Arc<str>>,
         /// Its picture, if completed.
         picture: Option<Picture>,
+        /// When, by the time lived.
+        lived: Seconds,
     },
+    /// Time goes by.
+    Clock(Clock),
     /// Pictures whose time is over are deleted, and requests that ended long ago.
     Forget {
-        /// The present.
-        now: Time,
-        /// The latest end that is too old; none if nothing is.
-        ended: Option<Time>,
+        /// The present, by the time lived.
+        lived: Seconds,
+        /// The age, by the time lived, from which on an end is too old.
+        age: Seconds,
     },
 }
 
@@ -116,6 +131,19 @@ impl Record {
     /// Whether something is told only when this is durable.
     pub(super) fn is_awaited(&self) -> bool {
         matches!(self, Self::Accepted(_) | Self::Withdrawn(_) | Self::Ended { .. })
+    }
+
+    /// When it happened, where that is known.
+    pub(super) fn time(&self) -> Option<Time> {
+        match self {
+            Self::Accepted(accepted) => Some(accepted.order.request.arrival),
+            Self::Decided { decided, .. } => Some(decided.at),
+            Self::Started { run, .. } => Some(run.start),
+            Self::RunFailed { at, .. } => Some(*at),
+            Self::Ended { end, .. } => Some(end.at),
+            Self::Clock(clock) => Some(clock.time),
+            Self::Withdrawn(_) | Self::Ticket { .. } | Self::Forget { .. } => None,
+        }
     }
 }
 
@@ -196,12 +224,31 @@ pub struct EndEntry {
 /// Whether a picture can still be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// Here it is.
-    Here(Bytes),
+    /// It is in the journal.
+    Here(StoredPicture),
     /// Its time is over.
     Gone,
     /// There never was one.
     Never,
+}
+
+/// A picture in the journal, to be read part by part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPicture {
+    /// Position of its request.
+    pub(super) position: i64,
+    /// In bytes.
+    pub length: u64,
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// What fits the filter, the latest first. Fewer than asked for, even none, while there is a
+    /// next page: how many requests are looked at for one page is bounded.
+    pub entries: Vec<Entry>,
+    /// To be given as [`Filter::before`] for the next page; none at the end of the list.
+    pub next: Option<i64>,
 }
 
 /// Which requests to list.

@@ -1,10 +1,15 @@
--- Times are seconds since the origin, which is kept in `gateway` as Unix seconds.
-CREATE TABLE IF NOT EXISTS gateway (
+-- Times are seconds since the origin, which is kept in `gateway` as Unix seconds. `lived` counts the
+-- seconds that gateways have run on this journal: what is old is deleted by it, so that a clock that
+-- is wrong deletes nothing.
+--
+-- `gateway` holds: `origin`; `time`, that of the latest record; `clock_time` and `clock_wall`, which
+-- were the same moment by both clocks; and `lived` at that moment.
+CREATE TABLE gateway (
   key TEXT PRIMARY KEY,
   value REAL NOT NULL
 ) STRICT;
 
-CREATE TABLE IF NOT EXISTS requests (
+CREATE TABLE requests (
   position INTEGER PRIMARY KEY AUTOINCREMENT,
   id BLOB NOT NULL UNIQUE,
   owner TEXT NOT NULL,
@@ -17,12 +22,18 @@ CREATE TABLE IF NOT EXISTS requests (
   max_steps INTEGER NOT NULL,
   spec TEXT NOT NULL,
   idempotency_key TEXT,
-  fingerprint BLOB
+  fingerprint BLOB,
+  -- The outcome of the end, kept with it; none while the request is live.
+  ended TEXT
 ) STRICT;
-CREATE UNIQUE INDEX IF NOT EXISTS requests_by_key
+CREATE UNIQUE INDEX requests_by_key
   ON requests (owner, idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- Each ends in the position, so that one owner's requests are read in order and nobody else's are.
+CREATE INDEX requests_by_owner ON requests (owner);
+CREATE INDEX requests_live ON requests (owner) WHERE ended IS NULL;
+CREATE INDEX requests_ended ON requests (owner, ended) WHERE ended IS NOT NULL;
 
-CREATE TABLE IF NOT EXISTS decisions (
+CREATE TABLE decisions (
   request INTEGER NOT NULL REFERENCES requests (position) ON DELETE CASCADE,
   at REAL NOT NULL,
   cause TEXT NOT NULL,
@@ -30,14 +41,13 @@ CREATE TABLE IF NOT EXISTS decisions (
   steps INTEGER NOT NULL,
   start REAL NOT NULL,
   finish REAL NOT NULL,
-  unbounded INTEGER, -- no longer written: bounds on steps are part of the maximum
   policy TEXT NOT NULL,
   shadow_server TEXT,
   shadow_steps INTEGER
 ) STRICT;
-CREATE INDEX IF NOT EXISTS decisions_by_request ON decisions (request);
+CREATE INDEX decisions_by_request ON decisions (request);
 
-CREATE TABLE IF NOT EXISTS runs (
+CREATE TABLE runs (
   request INTEGER NOT NULL REFERENCES requests (position) ON DELETE CASCADE,
   attempt INTEGER NOT NULL,
   server TEXT NOT NULL,
@@ -51,7 +61,7 @@ CREATE TABLE IF NOT EXISTS runs (
 ) STRICT;
 
 -- The primary key is what makes every end the only one.
-CREATE TABLE IF NOT EXISTS ends (
+CREATE TABLE ends (
   request INTEGER PRIMARY KEY REFERENCES requests (position) ON DELETE CASCADE,
   at REAL NOT NULL,
   outcome TEXT NOT NULL,
@@ -62,14 +72,15 @@ CREATE TABLE IF NOT EXISTS ends (
   attempts INTEGER NOT NULL,
   tardiness REAL NOT NULL,
   quality REAL,
-  reward REAL
+  reward REAL,
+  lived REAL NOT NULL
 ) STRICT;
+CREATE INDEX ends_by_age ON ends (lived);
 
-CREATE INDEX IF NOT EXISTS ends_by_time ON ends (at);
-
-CREATE TABLE IF NOT EXISTS pictures (
+CREATE TABLE pictures (
   request INTEGER PRIMARY KEY REFERENCES requests (position) ON DELETE CASCADE,
+  -- By the time lived.
   kept_until REAL NOT NULL,
   png BLOB NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS pictures_by_time ON pictures (kept_until);
+CREATE INDEX pictures_by_time ON pictures (kept_until);

@@ -1,58 +1,37 @@
 //! The journal in SQLite, written: one writer in WAL mode with full synchronisation.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction, params};
-use scheduling::Time;
+use rusqlite::{Connection, OpenFlags, Transaction, params};
+use scheduling::{Seconds, Time};
 use serde::Serialize;
 
+use super::guard::{Damage, Guard};
+use super::open::connect;
 use super::record::{Accepted, Record};
 use super::{Fate, Journal, JournalError};
 use crate::scheduler::{Outcome, RequestId};
 
-/// Version of the tables, kept in the file's header.
-const VERSION: i32 = 1;
-
 /// The writing side.
 pub struct Sqlite {
-    connection: Connection,
-    origin: f64,
+    pub(super) connection: Connection,
+    pub(super) origin: f64,
+    pub(super) path: PathBuf,
+    pub(super) guard: Arc<Guard>,
 }
 
 impl Sqlite {
     /// Pages of the log from which on the writer itself moves them into the file. Before that it is
     /// the [`Checkpointer`]'s work, which does not hold up commits.
-    const BACKSTOP: u32 = 16_384;
+    pub(super) const BACKSTOP: u32 = 16_384;
 
     /// Requests that are forgotten in one commit.
     const FORGOTTEN: u32 = 5_000;
 
-    /// Opens the journal at `path`, or starts one whose origin is `now` in Unix seconds.
-    ///
-    /// # Errors
-    /// [`JournalError`] if the file cannot be opened or is not a journal of this version.
-    pub fn open(path: &Path, now: f64) -> Result<Self, JournalError> {
-        let connection = Connection::open(path)
-            .map_err(|e| JournalError(format!("{} cannot be opened: {e}", path.display())))?;
-        connection.busy_timeout(std::time::Duration::from_secs(5))?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", "ON")?;
-        connection.pragma_update(None, "wal_autocheckpoint", Self::BACKSTOP)?;
-        let version: i32 = connection.pragma_query_value(None, "user_version", |r| r.get(0))?;
-        if version != 0 && version != VERSION {
-            return Err(JournalError(format!(
-                "{} has version {version}: this atelier reads version {VERSION}",
-                path.display()
-            )));
-        }
-        connection.execute_batch(include_str!("schema.sql"))?;
-        connection.pragma_update(None, "user_version", VERSION)?;
-        connection.execute("INSERT OR IGNORE INTO gateway VALUES ('origin', ?1)", params![now])?;
-        let origin =
-            connection
-                .query_row("SELECT value FROM gateway WHERE key = 'origin'", [], |r| r.get(0))?;
-        Ok(Self { connection, origin })
+    /// Watches the files that are written to.
+    pub fn guard(&self) -> Arc<Guard> {
+        self.guard.clone()
     }
 
     /// When time began, in Unix seconds.
@@ -74,6 +53,11 @@ impl Journal for Sqlite {
     fn append(&mut self, batch: &[Record]) -> Result<Vec<Fate>, JournalError> {
         let transaction = self.connection.transaction()?;
         let fates = batch.iter().map(|r| write(&transaction, r)).collect::<Result<_, _>>()?;
+        // Also where nothing happened, so that every batch tries the disk.
+        let latest = batch.iter().filter_map(Record::time).fold(Time::ZERO, Time::max);
+        transaction
+            .prepare_cached("UPDATE gateway SET value = max(value, ?1) WHERE key = 'time'")?
+            .execute([latest.seconds()])?;
         transaction.commit()?;
         Ok(fates)
     }
@@ -90,7 +74,7 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
         Record::Decided { decided, server, policy, shadow } => {
             let q = &decided.quote;
             t.prepare_cached(
-                "INSERT INTO decisions SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, NULL, ?8, ?9, ?10
+                "INSERT INTO decisions SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
                  FROM requests WHERE id = ?1",
             )?
             .execute(params![
@@ -134,7 +118,7 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
             )?
             .execute(params![id(&run.request), run.attempt, at.seconds(), reason])?;
         }
-        Record::Ended { end, server, picture } => {
+        Record::Ended { end, server, picture, lived } => {
             let (outcome, reason) = match &end.outcome {
                 Outcome::Completed => ("completed", None),
                 Outcome::Failed { reason } => ("failed", Some(reason)),
@@ -144,7 +128,7 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
             let new = t
                 .prepare_cached(
                     "INSERT OR IGNORE INTO ends SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-                     ?10, ?11 FROM requests WHERE id = ?1",
+                     ?10, ?11, ?12 FROM requests WHERE id = ?1",
                 )?
                 .execute(params![
                     id(&end.request),
@@ -158,7 +142,12 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                     end.tardiness.seconds(),
                     end.quality,
                     end.reward,
+                    lived.seconds(),
                 ])?;
+            if new == 1 {
+                t.prepare_cached("UPDATE requests SET ended = ?2 WHERE id = ?1")?
+                    .execute(params![id(&end.request), outcome])?;
+            }
             if let (1, Some(picture)) = (new, picture) {
                 t.prepare_cached(
                     "INSERT INTO pictures SELECT position, ?2, ?3 FROM requests WHERE id = ?1",
@@ -170,24 +159,34 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 ])?;
             }
         }
-        Record::Forget { now, ended } => forget(t, *now, *ended)?,
+        Record::Clock(clock) => {
+            let values = [
+                ("clock_time", clock.time.seconds()),
+                ("clock_wall", clock.wall),
+                ("lived", clock.lived.seconds()),
+            ];
+            for (key, value) in values {
+                t.prepare_cached("UPDATE gateway SET value = ?2 WHERE key = ?1")?
+                    .execute(params![key, value])?;
+            }
+        }
+        Record::Forget { lived, age } => forget(t, *lived, *age)?,
     }
     Ok(Fate::Written)
 }
 
-/// Deletes pictures whose time is over, and requests that ended up to `ended` without one.
-fn forget(t: &Transaction<'_>, now: Time, ended: Option<Time>) -> Result<(), JournalError> {
-    t.prepare_cached("DELETE FROM pictures WHERE kept_until <= ?1")?.execute([now.seconds()])?;
-    let Some(ended) = ended else { return Ok(()) };
+/// Deletes pictures whose time is over, and requests without one that ended so long ago.
+fn forget(t: &Transaction<'_>, lived: Seconds, age: Seconds) -> Result<(), JournalError> {
+    t.prepare_cached("DELETE FROM pictures WHERE kept_until <= ?1")?.execute([lived.seconds()])?;
     // Decisions, runs and the end go with the request. Not all at once, so that others need not
     // wait long for their commit.
     t.prepare_cached(
         "DELETE FROM requests WHERE position IN (
-           SELECT request FROM ends WHERE at <= ?1
+           SELECT request FROM ends WHERE lived <= ?1
            AND request NOT IN (SELECT request FROM pictures)
-           ORDER BY at LIMIT ?2)",
+           ORDER BY lived LIMIT ?2)",
     )?
-    .execute(params![ended.seconds(), Sqlite::FORGOTTEN])?;
+    .execute(params![(lived - age).seconds(), Sqlite::FORGOTTEN])?;
     Ok(())
 }
 
@@ -196,7 +195,7 @@ fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, Jour
     let inserted = t
         .prepare_cached(
             "INSERT OR IGNORE INTO requests VALUES
-             (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, NULL)",
         )?
         .execute(params![
             order.id.0.into_bytes(),
@@ -216,26 +215,43 @@ fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, Jour
 }
 
 /// Moves the log into the file beside the writer.
-pub struct Checkpointer(Connection);
+pub struct Checkpointer {
+    connection: Connection,
+    guard: Arc<Guard>,
+}
 
 impl Checkpointer {
-    /// Opens the journal at `path`, which must exist.
+    /// A second connection to an open journal.
     ///
     /// # Errors
     /// [`JournalError`] if it cannot be opened.
-    pub fn open(path: &Path) -> Result<Self, JournalError> {
-        let connection = Connection::open(path)?;
+    pub fn new(journal: &Sqlite) -> Result<Self, JournalError> {
+        let connection = connect(&journal.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        Ok(Self(connection))
+        Ok(Self { connection, guard: journal.guard() })
+    }
+
+    /// Whether the files are still those of the journal.
+    ///
+    /// # Errors
+    /// [`Damage`]
+    pub fn check(&self) -> Result<(), Damage> {
+        self.guard.check()
     }
 
     /// Moves what no reader needs any more, without waiting for anybody.
     ///
     /// # Errors
-    /// [`JournalError`] if the disk does not take it; the log still has everything then.
-    pub fn run(&mut self) -> Result<(), JournalError> {
-        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-        Ok(())
+    /// [`JournalError`] if the disk does not take it, the log still has everything then, or if the
+    /// files are not those of the journal any more.
+    pub fn run(&self) -> Result<(), JournalError> {
+        let moved = self.guard.checkpoint(|| {
+            self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        });
+        match moved {
+            Ok(moved) => Ok(moved?),
+            Err(Damage::Unseen(why) | Damage::Lost(why)) => Err(JournalError(why)),
+        }
     }
 }
 

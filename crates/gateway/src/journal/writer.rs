@@ -1,13 +1,15 @@
 //! Group commit: many records, few durable writes.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
-use super::{Fate, Journal, Record};
+use super::guard::{Damage, Guard};
+use super::{Fate, Journal, Record, Unconfirmed};
 use crate::scheduler::RequestId;
+use crate::threads::Threads;
 
 /// What the writer tells the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub enum Report {
     Failing(String),
     /// Writing works again, and nothing is owed.
     Recovered,
+    /// The files are not those of the journal any more: nothing will be written again.
+    Lost(String),
 }
 
 /// The way into the journal.
@@ -39,18 +43,32 @@ impl Writer {
     /// Most records of one commit.
     const BATCH: usize = 512;
     /// Pause before what is owed is tried again.
-    const RETRY: Duration = Duration::from_millis(500);
+    const RETRY: Duration = Duration::from_millis(100);
     /// How long records that nobody waits for may wait for company.
     const LINGER: Duration = Duration::from_millis(50);
 
-    /// Starts the writer. It ends when all handles are gone and everything is written, or when at
-    /// that point writing fails.
-    pub fn spawn(
+    /// Starts the writer on a thread of its own, and says what has to be run for it. That ends when
+    /// all handles are gone and everything is written, or when at that point writing fails. What it
+    /// may have written without saying so is in `unconfirmed`.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub fn start(
         journal: Box<dyn Journal>,
+        guard: Arc<Guard>,
+        unconfirmed: Unconfirmed,
         report: impl Fn(Report) + Send + 'static,
-    ) -> (Self, JoinHandle<()>) {
+    ) -> std::io::Result<(Self, impl Future<Output = Result<(), String>> + Send)> {
         let (records, inbox) = mpsc::unbounded_channel();
-        (Self { records }, tokio::spawn(write(journal, inbox, report)))
+        let journal = Threads::spawn("journal-writer", vec![journal])?;
+        let commit = move |journal: &mut Box<dyn Journal>, batch: &[Record]| match guard
+            .commit(|| journal.append(batch))
+        {
+            Ok(Ok(fates)) => Ok(fates),
+            Ok(Err(error)) => Err(Damage::Unseen(error.to_string())),
+            Err(damage) => Err(damage),
+        };
+        Ok((Self { records }, write(journal, commit, inbox, unconfirmed, report)))
     }
 
     /// Hands in a record. The channel is bounded by what the scheduler admits.
@@ -61,60 +79,52 @@ impl Writer {
 }
 
 async fn write(
-    mut journal: Box<dyn Journal>,
+    journal: Threads<Box<dyn Journal>>,
+    commit: impl Fn(&mut Box<dyn Journal>, &[Record]) -> Result<Vec<Fate>, Damage>
+    + Clone
+    + Send
+    + 'static,
     mut inbox: mpsc::UnboundedReceiver<Record>,
-    report: impl Fn(Report),
-) {
+    unconfirmed: Unconfirmed,
+    report: impl Fn(Report) + Send,
+) -> Result<(), String> {
     let mut owed = Vec::new();
+    let mut failing = false;
     loop {
         let mut batch = std::mem::take(&mut owed);
-        let failing = !batch.is_empty();
-        let received = if failing {
-            let wait = tokio::time::timeout(Writer::RETRY, inbox.recv()).await;
-            wait.unwrap_or(None)
-        } else {
-            inbox.recv().await
-        };
-        batch.extend(received);
-        while batch.len() < Writer::BATCH
-            && let Ok(record) = inbox.try_recv()
-        {
-            batch.push(record);
+        gather(&mut batch, &mut inbox, failing).await;
+        if batch.is_empty() && inbox.is_closed() && inbox.is_empty() {
+            journal.finish().await;
+            return Ok(());
         }
-        if batch.is_empty() {
-            return;
+        for record in &batch {
+            if let Record::Accepted(accepted) = record {
+                unconfirmed.begin(accepted);
+            }
         }
-        if !failing && !batch.iter().any(Record::is_awaited) {
-            let company = async {
-                while batch.len() < Writer::BATCH
-                    && let Some(record) = inbox.recv().await
-                {
-                    let awaited = record.is_awaited();
-                    batch.push(record);
-                    if awaited {
-                        break;
+        let commit = commit.clone();
+        // The batch comes back with the outcome.
+        let written = journal.call(move |journal| (commit(journal, &batch), batch)).await?;
+        match written {
+            (Ok(fates), batch) => {
+                for (record, fate) in batch.iter().zip(fates) {
+                    match record {
+                        Record::Accepted(accepted) => unconfirmed.settle(accepted.order.id),
+                        Record::Withdrawn(id) => unconfirmed.withdraw(*id),
+                        _ => {}
                     }
+                    told(record, fate).into_iter().for_each(&report);
                 }
-            };
-            let _ = tokio::time::timeout(Writer::LINGER, company).await;
-        }
-        // On a thread that may block; the batch comes back with the outcome.
-        let written = tokio::task::spawn_blocking(move || {
-            let fates = journal.append(&batch);
-            (journal, batch, fates)
-        });
-        let Ok((returned, batch, fates)) = written.await else { return };
-        journal = returned;
-        match fates {
-            Ok(fates) => {
-                batch.iter().zip(fates).filter_map(told).for_each(&report);
-                if failing {
+                if std::mem::take(&mut failing) {
+                    tracing::info!("the journal can be written again");
                     report(Report::Recovered);
                 }
             }
-            Err(error) => {
-                let reason = error.to_string();
-                tracing::error!(%reason, records = batch.len(), "the journal cannot be written");
+            (Err(Damage::Unseen(reason)), batch) => {
+                if !failing {
+                    tracing::error!(%reason, records = batch.len(), "the journal cannot be written");
+                }
+                failing = true;
                 report(Report::Failing(reason.clone()));
                 owed = refuse(batch, &reason, &report);
                 if inbox.is_closed() && inbox.is_empty() {
@@ -122,14 +132,60 @@ async fn write(
                         records = owed.len(),
                         "ends are lost: their requests run again"
                     );
-                    return;
+                    journal.finish().await;
+                    return Ok(());
                 }
+            }
+            (Err(Damage::Lost(reason)), batch) => {
+                report(Report::Lost(reason.clone()));
+                refuse(batch, &reason, &report);
+                // What has been accepted is not forgotten: whoever asks is told that the journal
+                // is lost, until somebody starts the gateway again.
+                while let Some(record) = inbox.recv().await {
+                    refuse(vec![record], &reason, &report);
+                }
+                journal.finish().await;
+                return Ok(());
             }
         }
     }
 }
 
-fn told((record, fate): (&Record, Fate)) -> Option<Report> {
+/// Waits for records and takes what is there, but no longer than is good for those who wait.
+async fn gather(
+    batch: &mut Vec<Record>,
+    inbox: &mut mpsc::UnboundedReceiver<Record>,
+    failing: bool,
+) {
+    let received = if failing {
+        tokio::time::timeout(Writer::RETRY, inbox.recv()).await.unwrap_or(None)
+    } else {
+        inbox.recv().await
+    };
+    batch.extend(received);
+    while batch.len() < Writer::BATCH
+        && let Ok(record) = inbox.try_recv()
+    {
+        batch.push(record);
+    }
+    if failing || batch.is_empty() || batch.iter().any(Record::is_awaited) {
+        return;
+    }
+    let company = async {
+        while batch.len() < Writer::BATCH
+            && let Some(record) = inbox.recv().await
+        {
+            let awaited = record.is_awaited();
+            batch.push(record);
+            if awaited {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Writer::LINGER, company).await;
+}
+
+fn told(record: &Record, fate: Fate) -> Option<Report> {
     match (record, fate) {
         (Record::Accepted(a), Fate::Written) => Some(Report::Accepted(a.order.id)),
         (Record::Accepted(a), Fate::KeyTaken) => Some(Report::KeyTaken(a.order.id)),
@@ -150,8 +206,8 @@ fn refuse(batch: Vec<Record>, reason: &str, report: &impl Fn(Report)) -> Vec<Rec
                 report(Report::Refused(accepted.order.id, reason.into()));
                 owed.push(Record::Withdrawn(accepted.order.id));
             }
-            // Predictions of the past: not worth memory while the disk is full.
-            Record::Decided { .. } | Record::Forget { .. } => {}
+            // Predictions of the past, and what comes again: not worth memory while the disk is full.
+            Record::Decided { .. } | Record::Clock(_) | Record::Forget { .. } => {}
             Record::Ended { end, .. } if refused.contains(&end.request) => {}
             _ => owed.push(record),
         }

@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 
-use scheduling::{Objective, Policy, Steps, Time, Traffic};
+use scheduling::{Objective, Policy, Request, Steps, Time, Traffic};
 
 pub use event::{
     Cause, Decided, Effect, End, Failure, FailureClass, Order, Outcome, Owner, Quote, Rejection,
@@ -164,6 +164,11 @@ impl Scheduler {
         self.insert(order, Acceptance::Pending, 0, 0);
         self.place(now, id, Cause::Arrival);
         Ok(())
+    }
+
+    /// Takes note of a request that arrived before a restart, for what it says about those to come.
+    pub fn recall(&mut self, request: &Request) {
+        self.traffic.arrive(request);
     }
 
     /// What [`Scheduler::submit`] would decide at this moment.

@@ -171,7 +171,7 @@ async fn whatever_goes_wrong_every_acknowledged_request_ends_once_and_says_how()
     let acknowledged: HashSet<_> = acknowledged.into_iter().collect();
     let written = || -> HashSet<_> {
         let all = reader.list(&Filter { limit: 100_000, ..Filter::default() }).unwrap();
-        all.iter().map(|e| format!("/v1/requests/{}", e.accepted.order.id)).collect()
+        all.entries.iter().map(|e| format!("/v1/requests/{}", e.accepted.order.id)).collect()
     };
     for _ in 0..200 {
         if written() == acknowledged {

@@ -2,7 +2,6 @@
 
 use axum::http::HeaderValue;
 use proptest::prelude::*;
-use scheduling::Time;
 
 use super::*;
 use crate::http::auth::Door;
@@ -84,7 +83,7 @@ proptest! {
     ) {
         let prompt = if field == "prompt" { "" } else { r#""prompt":"x","# };
         let body = format!(r#"{{{prompt}"{field}":{value}}}"#);
-        let timeline = Timeline::resume(0.0, Time::ZERO, WallClock(|| 0.0));
+        let timeline = Timeline::start(WallClock(|| 0.0));
         let config = Config::demo();
         let made = parse::<Generation>(body.as_bytes())
             .and_then(|generation| to_native(&generation, &HeaderMap::new()))

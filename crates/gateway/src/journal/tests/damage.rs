@@ -27,10 +27,12 @@ fn filled() -> Store {
 fn read_all(reader: &Reader) -> Result<(), JournalError> {
     let unfinished = reader.unfinished()?;
     reader.last()?;
+    reader.clock()?;
+    reader.arrivals(50)?;
     reader.traffic()?;
     reader.completed_runs("s0", 48)?;
     let list = reader.list(&Filter { limit: 50, ..Filter::default() })?;
-    let requests = list.iter().map(|entry| &entry.accepted);
+    let requests = list.entries.iter().map(|entry| &entry.accepted);
     for accepted in requests.chain(unfinished.iter().map(|open| &open.accepted)) {
         // What a backend would be asked for.
         assert_eq!(accepted.spec.width * accepted.spec.height, accepted.order.pixels);
@@ -38,7 +40,9 @@ fn read_all(reader: &Reader) -> Result<(), JournalError> {
     }
     for n in 1..20 {
         reader.find(id(n))?;
-        reader.picture(id(n))?;
+        if let Kept::Here(stored) = reader.picture(id(n))? {
+            reader.picture_part(stored, 0, usize::MAX)?;
+        }
         reader.by_key("ann", &n.to_string())?;
     }
     Ok(())

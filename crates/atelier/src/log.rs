@@ -1,0 +1,37 @@
+//! The log of a command that serves: for a person where one is looking, and one JSON object per
+//! line for machines.
+
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+
+use gateway::log::Log;
+
+/// Sends what the program traces, and what panics say, to standard error, without ever waiting for
+/// whoever reads it.
+pub(crate) fn start() -> std::io::Result<Log> {
+    let log = Log::stderr()?;
+    let lines = log.clone();
+    let writer = move || lines.clone();
+    if std::io::stderr().is_terminal() {
+        tracing_subscriber::fmt().with_writer(writer).init();
+    } else {
+        tracing_subscriber::fmt().json().with_writer(writer).init();
+    }
+    let lines = log.clone();
+    std::panic::set_hook(Box::new(move |panic| lines.say(&told(panic))));
+    Ok(log)
+}
+
+/// A panic in one line, and where it came from in more if that was asked for.
+fn told(panic: &PanicHookInfo<'_>) -> String {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a thread without a name").to_owned();
+    let said = panic.payload_as_str().unwrap_or("it did not say why").replace('\n', " ");
+    let place = panic.location().map_or_else(String::new, |place| format!(" at {place}"));
+    let trace = std::backtrace::Backtrace::capture();
+    let trace = match trace.status() {
+        std::backtrace::BacktraceStatus::Captured => format!("\n{trace}"),
+        _ => String::new(),
+    };
+    format!("panic in {name}{place}: {said}{trace}")
+}
