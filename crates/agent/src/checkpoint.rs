@@ -12,10 +12,9 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use atomic_write_file::AtomicWriteFile;
 use safetensors::{Dtype, SafeTensors, View};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -319,14 +318,9 @@ impl View for Tensor {
     }
 }
 
-/// Writes to a temporary name beside the file and renames it into place.
+/// Writes a file of a checkpoint, whole or not at all.
 pub(crate) fn write(file: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
-    let write = || {
-        let mut handle = AtomicWriteFile::open(file)?;
-        handle.write_all(bytes)?;
-        handle.commit()
-    };
-    write().map_err(|error| CheckpointError::io(file, error))
+    writing::write(file, bytes).map_err(|error| CheckpointError::io(file, error))
 }
 
 /// A checkpoint that cannot be read or written.

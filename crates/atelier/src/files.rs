@@ -1,14 +1,14 @@
-//! Reading input, which may be refused, and writing output, whole or not at all.
+//! Reading input, which may be refused, and opening output before the work whose result it takes.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::process::exit;
 
 use agent::Recipe;
-use anyhow::Context;
-use atomic_write_file::AtomicWriteFile;
 use scheduling::{Instance, PolicyName};
 use simulation::{Domain, Scenario};
+use writing::Output;
 
 use crate::failure::Failure;
 
@@ -77,13 +77,49 @@ fn read(file: &Path) -> Result<String, Failure> {
     fs::read_to_string(file).map_err(|error| Failure::refused(file.display(), error))
 }
 
-/// Writes under a temporary name and renames: readers see the whole file or none.
-pub(crate) fn write(file: &Path, contents: &str) -> Result<(), Failure> {
-    let write = || {
-        let mut handle = AtomicWriteFile::open(file)?;
-        handle.write_all(contents.as_bytes())?;
-        handle.commit()
-    };
-    let written: std::io::Result<()> = write();
-    Ok(written.with_context(|| format!("cannot write {}", file.display()))?)
+/// A file, or whatever else is written to, that an option names. Opened before long work, so that what
+/// is in its way is found at the start.
+pub(crate) struct Destination {
+    path: PathBuf,
+    output: Output,
+}
+
+impl Destination {
+    /// Opens it; what is there stays until all is written.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let output = Output::create(path).map_err(|error| cannot_write(path, error))?;
+        Ok(Self { path: path.to_owned(), output })
+    }
+
+    /// Opens what an option names, if it is given.
+    pub(crate) fn optional(path: Option<&PathBuf>) -> Result<Option<Self>, Failure> {
+        path.map(|path| Self::open(path)).transpose()
+    }
+
+    /// Writes all of it.
+    pub(crate) fn write(self, contents: &str) -> Result<(), Failure> {
+        self.write_with(|output| output.write_all(contents.as_bytes()))
+    }
+
+    /// Writes all of it, part by part. A reader that has gone (`--rows /dev/stdout | head`) ends the
+    /// command quietly, as with all that is printed.
+    pub(crate) fn write_with(
+        self,
+        contents: impl FnOnce(&mut Output) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        let Self { path, mut output } = self;
+        match contents(&mut output).and_then(|()| output.commit()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(0),
+            written => written.map_err(|error| cannot_write(&path, error)),
+        }
+    }
+}
+
+/// Creates the folder that an option names, or says why files cannot be written there.
+pub(crate) fn create_folder(path: &Path) -> Result<(), Failure> {
+    writing::create_folder(path).map_err(|error| cannot_write(path, error))
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> Failure {
+    Failure::Failed(anyhow::Error::new(error).context(format!("cannot write {}", path.display())))
 }

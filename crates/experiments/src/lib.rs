@@ -20,7 +20,7 @@ mod tune;
 pub use evaluation::{
     AgainstClairvoyant, Clairvoyant, Evaluation, Hindsight, PolicyResult, Possible, evaluate,
 };
-pub use figures::gantt::{Window, gantt};
+pub use figures::gantt::{Window, write_gantt};
 pub use plan::{Measure, Plan, Source, Training, Unit};
 pub use report::report;
 pub use results::{Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv};
@@ -31,5 +31,5 @@ pub use study::{
 };
 pub use table::table;
 pub use tensorboard::EventFile;
-pub use trace::trace;
+pub use trace::write_trace;
 pub use tune::{TRIALS, Tuned, tune};

@@ -1,10 +1,9 @@
 //! Results on disk: typed rows as CSV, and the cache that lets a study go on where it stopped.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use atomic_write_file::AtomicWriteFile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use simulation::Metrics;
@@ -144,7 +143,7 @@ pub fn read_csv<R: DeserializeOwned>(file: &Path) -> Result<Vec<R>, ResultsError
         .map_err(|error| ResultsError::Content { file: file.into(), problem: error.to_string() })
 }
 
-/// Writes under a temporary name and renames: readers see the whole file or none.
+/// Writes a file whole or not at all, into a folder that need not exist yet.
 ///
 /// # Errors
 /// [`ResultsError::Io`]
@@ -153,9 +152,7 @@ pub(crate) fn write(file: &Path, contents: &str) -> Result<(), ResultsError> {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut handle = AtomicWriteFile::open(file)?;
-        handle.write_all(contents.as_bytes())?;
-        handle.commit()
+        writing::write(file, contents)
     };
     write().map_err(|error| ResultsError::io(file, error))
 }

@@ -1,31 +1,53 @@
 //! A schedule in the trace event format, which <https://ui.perfetto.dev> and `chrome://tracing`
 //! open: a track per server, a slice per request, counters for the backlog.
 
+use std::io::{self, Write};
+
 use scheduling::{Instance, Row};
 use serde_json::{Value, json};
 use simulation::{EventKind, events};
 
-/// The schedule as trace event JSON; times there are microseconds.
-pub fn trace(instance: &Instance, rows: &[Row], policy: &str) -> String {
-    let mut list = vec![json!({
+/// Writes the schedule as trace event JSON, event by event; times there are microseconds.
+///
+/// # Errors
+/// The writer's.
+pub fn write_trace(
+    instance: &Instance,
+    rows: &[Row],
+    policy: &str,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    write!(out, r#"{{"displayTimeUnit":"ms","traceEvents":["#)?;
+    let mut separator = "";
+    let events = names(instance, policy)
+        .chain(rows.iter().map(slice))
+        .chain(counters(rows, instance.cluster().len()));
+    for event in events {
+        write!(out, "{separator}{event}")?;
+        separator = ",";
+    }
+    writeln!(out, "]}}")
+}
+
+/// What the process and its tracks are called.
+fn names(instance: &Instance, policy: &str) -> impl Iterator<Item = Value> {
+    let process = json!({
         "ph": "M", "pid": PROCESS, "name": "process_name",
         "args": { "name": format!("atelier: {policy}") },
-    })];
-    for (index, server) in instance.cluster().iter().enumerate() {
+    });
+    let tracks = instance.cluster().iter().enumerate().flat_map(|(index, server)| {
         let name = format!("{} ({:.1} steps/s)", server.name, f64::from(server.step_rate));
-        list.push(json!({
-            "ph": "M", "pid": PROCESS, "tid": index + 1, "name": "thread_name",
-            "args": { "name": name },
-        }));
-        list.push(json!({
-            "ph": "M", "pid": PROCESS, "tid": index + 1, "name": "thread_sort_index",
-            "args": { "sort_index": index },
-        }));
-    }
-    list.extend(rows.iter().map(slice));
-    counters(rows, instance.cluster().len(), &mut list);
-    let trace = json!({ "displayTimeUnit": "ms", "traceEvents": list });
-    trace.to_string() + "\n"
+        let track = |what: &str, arguments: Value| {
+            json!({
+                "ph": "M", "pid": PROCESS, "tid": index + 1, "name": what, "args": arguments,
+            })
+        };
+        [
+            track("thread_name", json!({ "name": name })),
+            track("thread_sort_index", json!({ "sort_index": index })),
+        ]
+    });
+    std::iter::once(process).chain(tracks)
 }
 
 const PROCESS: u32 = 1;
@@ -57,7 +79,7 @@ fn slice(row: &Row) -> Value {
 
 /// After every arrival and completion, the requests in the system and the seconds of work that all
 /// servers together have before them.
-fn counters(rows: &[Row], servers: usize, list: &mut Vec<Value>) {
+fn counters(rows: &[Row], servers: usize) -> impl Iterator<Item = Value> {
     let counter = |name: &str, time: f64, value: Value| {
         json!({
             "ph": "C", "pid": PROCESS, "name": name, "ts": microseconds(time),
@@ -65,19 +87,20 @@ fn counters(rows: &[Row], servers: usize, list: &mut Vec<Value>) {
         })
     };
     let (mut requests, mut free_at) = (0_i64, vec![0.0_f64; servers]);
-    for event in events(rows) {
-        match event.kind {
-            EventKind::Arrival => {
-                free_at[event.server] = rows[event.request].finish;
-                requests += 1;
-            }
-            EventKind::Completion => requests -= 1,
-            EventKind::Start => continue,
+    let counted = events(rows).filter(|event| event.kind != EventKind::Start);
+    counted.flat_map(move |event| {
+        if event.kind == EventKind::Arrival {
+            free_at[event.server] = rows[event.request].finish;
+            requests += 1;
+        } else {
+            requests -= 1;
         }
         let backlog: f64 = free_at.iter().map(|free| (free - event.time).max(0.0)).sum();
-        list.push(counter("backlog (s)", event.time, json!(backlog)));
-        list.push(counter("requests in the system", event.time, json!(requests)));
-    }
+        [
+            counter("backlog (s)", event.time, json!(backlog)),
+            counter("requests in the system", event.time, json!(requests)),
+        ]
+    })
 }
 
 #[cfg(test)]
@@ -86,15 +109,33 @@ mod tests {
     use scheduling::PolicyName;
     use simulation::{Episode, Scenario, simulate};
 
-    #[test]
-    fn slices_lie_on_their_servers_and_counters_end_at_zero() {
+    fn schedule(requests: usize) -> (Instance, Vec<Row>) {
         let scenario = Scenario::from_toml(include_str!("../../../scenarios/contended.toml"))
-            .and_then(|scenario| scenario.with(|settings| settings.requests = 200))
+            .and_then(|scenario| scenario.with(|settings| settings.requests = requests))
             .unwrap();
         let instance = scenario.instance(1, Episode::Evaluation(0));
         let generator = scheduling::Generator::new(1, scheduling::Purpose::Policy, 0);
         let rows = simulate(&instance, &mut *PolicyName::Myopic.rule(generator).unwrap());
-        let json: Value = serde_json::from_str(&trace(&instance, &rows, "myopic")).unwrap();
+        (instance, rows)
+    }
+
+    fn trace(instance: &Instance, rows: &[Row]) -> String {
+        let mut out = Vec::new();
+        write_trace(instance, rows, "myopic", &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// `tests/golden-trace.json` opens in Perfetto.
+    #[test]
+    fn the_bytes_are_those_of_the_golden_file() {
+        let (instance, rows) = schedule(12);
+        assert!(trace(&instance, &rows) == include_str!("../tests/golden-trace.json"));
+    }
+
+    #[test]
+    fn slices_lie_on_their_servers_and_counters_end_at_zero() {
+        let (instance, rows) = schedule(200);
+        let json: Value = serde_json::from_str(&trace(&instance, &rows)).unwrap();
         let events = json["traceEvents"].as_array().unwrap();
         let of = |kind: &'static str| events.iter().filter(move |event| event["ph"] == kind);
         assert_eq!(of("X").count(), 200);

@@ -34,6 +34,6 @@ pub use policies::{Cap, PolicyName, PolicyNameError};
 pub use policy::{Decision, Observation, Policy};
 pub use queue::{Execution, Queues};
 pub use random::{Generator, Purpose};
-pub use row::{Row, RowError, read_rows, write_rows};
+pub use row::{Row, RowError, read_rows, rows_in_parts, write_rows};
 pub use traffic::Traffic;
 pub use units::{OutOfRange, Seconds, StepRate, Steps, Time};

@@ -1,7 +1,8 @@
 //! A schedule as a log of events, and the one order in which events at equal times stand.
 
-use std::cmp::Ordering;
-use std::fmt;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::{fmt, iter};
 
 use scheduling::Row;
 
@@ -33,17 +34,42 @@ pub enum EventKind {
     Start,
 }
 
-/// The events of a schedule, in order.
-pub fn events(rows: &[Row]) -> Vec<Event> {
-    use EventKind::{Arrival, Completion, Start};
-    let of_row = |row: &Row| {
-        let (request, server) = (row.request, row.server);
-        [(row.arrival, Arrival), (row.start, Start), (row.finish, Completion)]
-            .map(|(time, kind)| Event { time, kind, request, server })
-    };
-    let mut events: Vec<_> = rows.iter().flat_map(of_row).collect();
-    events.sort();
-    events
+/// The events of a schedule, in order. Only those of requests in the system are held in memory.
+pub fn events(rows: &[Row]) -> impl Iterator<Item = Event> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&index| Event::of(&rows[index], EventKind::Arrival));
+    let mut arrivals = order.into_iter().peekable();
+    // What comes next of each request that has arrived: its start, and then its completion.
+    let mut pending = BinaryHeap::new();
+    iter::from_fn(move || {
+        let arrival = arrivals.peek().map(|&index| Event::of(&rows[index], EventKind::Arrival));
+        let next: Option<&Reverse<(Event, usize)>> = pending.peek();
+        let arrives = match (&arrival, next) {
+            (Some(arrival), Some(Reverse((next, _)))) => arrival < next,
+            (arrival, _) => arrival.is_some(),
+        };
+        if arrives {
+            let index = arrivals.next()?;
+            pending.push(Reverse((Event::of(&rows[index], EventKind::Start), index)));
+            return arrival;
+        }
+        let Reverse((event, index)) = pending.pop()?;
+        if event.kind == EventKind::Start {
+            pending.push(Reverse((Event::of(&rows[index], EventKind::Completion), index)));
+        }
+        Some(event)
+    })
+}
+
+impl Event {
+    fn of(row: &Row, kind: EventKind) -> Self {
+        let time = match kind {
+            EventKind::Arrival => row.arrival,
+            EventKind::Start => row.start,
+            EventKind::Completion => row.finish,
+        };
+        Self { time, kind, request: row.request, server: row.server }
+    }
 }
 
 impl Ord for Event {
@@ -118,14 +144,30 @@ mod tests {
         let cluster = Cluster::new(vec![server("a"), server("b")]).unwrap();
         let instance = Instance::new(cluster, requests, Objective::default()).unwrap();
         let rows = crate::simulate(&instance, &mut InTurns(0));
-        let log: Vec<_> = events(&rows).iter().map(Event::to_string).collect();
+        let log: Vec<_> = events(&rows).map(|event| event.to_string()).collect();
         assert_eq!(log.join("\n"), LOG.trim_start_matches('\n'));
 
         // The order does not depend on that of the rows.
         let mut shuffled = rows.clone();
         shuffled.reverse();
         shuffled.swap(0, 2);
-        assert_eq!(events(&shuffled), events(&rows));
+        assert!(events(&shuffled).eq(events(&rows)));
+    }
+
+    /// The order is that of all events sorted, also where servers have long queues.
+    #[test]
+    fn the_order_is_that_of_the_sorted_events() {
+        let text = include_str!("../../../scenarios/contended.toml");
+        let scenario = crate::Scenario::from_toml(text).unwrap();
+        for seed in 1..4 {
+            let instance = scenario.instance(seed, crate::Episode::Evaluation(0));
+            let rows = crate::simulate(&instance, &mut InTurns(0));
+            let kinds = [EventKind::Completion, EventKind::Arrival, EventKind::Start];
+            let of_row = |row| kinds.map(|kind| Event::of(row, kind));
+            let mut sorted: Vec<_> = rows.iter().flat_map(of_row).collect();
+            sorted.sort();
+            assert!(events(&rows).eq(sorted), "seed {seed}");
+        }
     }
 
     const LOG: &str = "

@@ -4,12 +4,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use hindsight::{Budget, Status, Timeline};
+use scheduling::message::number;
 use scheduling::verify::Order;
-use scheduling::{Instance, Row, Seconds, write_rows};
+use scheduling::{Instance, Row, Seconds};
 use serde::Serialize;
 
-use crate::commands::simulate::judge;
+use crate::commands::simulate::{judge, write_rows};
 use crate::failure::Failure;
+use crate::files::Destination;
 use crate::output::say;
 use crate::{files, interruption, progress};
 
@@ -57,6 +59,9 @@ struct Report {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let instance = files::read_instance(&arguments.instance)?;
+    let [rows, json] =
+        [&arguments.rows, &arguments.json].map(|path| Destination::optional(path.as_ref()));
+    let (rows, json_file) = (rows?, json?);
     let (report, order) = if arguments.exact {
         exact(arguments, &instance)?
     } else {
@@ -65,12 +70,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if !report.rows.is_empty() {
         judge(&instance, &report.rows, order)?;
     }
-    if let Some(file) = &arguments.rows {
-        files::write(file, &write_rows(&report.rows))?;
+    if let Some(file) = rows {
+        write_rows(file, &report.rows)?;
     }
-    if let Some(file) = &arguments.json {
+    if let Some(file) = json_file {
         let json = serde_json::to_string(&report).map_err(anyhow::Error::from)?;
-        files::write(file, &(json + "\n"))?;
+        file.write(&(json + "\n"))?;
     }
     print(&report);
     Ok(())
@@ -138,7 +143,9 @@ fn seconds(option: &str, value: Option<f64>) -> Result<Option<Seconds>, Failure>
         Some(value) if value > 0.0 => {
             Seconds::new(value).map(Some).map_err(|error| Failure::refused(option, error))
         }
-        Some(value) => Err(Failure::refused(option, format!("{value} given: allowed is above 0"))),
+        Some(value) => {
+            Err(Failure::refused(option, format!("{} given: allowed is above 0", number(value))))
+        }
         None => Ok(None),
     }
 }

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use crate::commands::serve;
 use crate::failure::Failure;
-use crate::files;
+use crate::files::Destination;
 use crate::output::say;
 
 /// Measure the configured servers and write their speeds into the configuration.
@@ -27,6 +27,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = serve::read(&arguments.config)?;
     let text = fs::read_to_string(&arguments.config)
         .with_context(|| format!("cannot read {}", arguments.config.display()))?;
+    let out = Destination::open(&arguments.config)?;
     let runtime = Runtime::new().context("cannot start the threads")?;
     let connect: gateway::gateway::BackendFactory = Arc::new(backends::connect);
     let measured = runtime
@@ -41,5 +42,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }))
         .map_err(anyhow::Error::from)?;
     let text = write_into(&text, &measured).map_err(anyhow::Error::msg)?;
-    files::write(&arguments.config, &text)
+    out.write(&text)
 }

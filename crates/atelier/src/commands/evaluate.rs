@@ -6,6 +6,7 @@ use scheduling::PolicyName;
 use simulation::Scenario;
 
 use crate::failure::Failure;
+use crate::files::Destination;
 use crate::output::say;
 use crate::{files, progress};
 
@@ -45,11 +46,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(rounds) => Hindsight::Rounds(rounds.into()),
         None => Hindsight::None,
     };
+    let json_file = Destination::optional(arguments.json.as_ref())?;
     let instances = arguments.source.instances(arguments.instances);
     let evaluation = evaluate(&scenario, &policies, instances, arguments.seed, hindsight)?;
-    if let Some(file) = &arguments.json {
+    if let Some(file) = json_file {
         let json = serde_json::to_string(&evaluation).map_err(anyhow::Error::from)?;
-        files::write(file, &(json + "\n"))?;
+        file.write(&(json + "\n"))?;
     }
     Ok(())
 }

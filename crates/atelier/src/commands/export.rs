@@ -4,7 +4,7 @@ use gateway::export::export;
 
 use crate::commands::serve;
 use crate::failure::Failure;
-use crate::files;
+use crate::files::Destination;
 use crate::output::say;
 
 /// Turn a gateway's journal into an instance that `simulate`, `evaluate`, `train`, `tune` and `bound` read.
@@ -22,9 +22,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = serve::read(&arguments.config)?;
+    let out = Destination::open(&arguments.out)?;
     let exported = export(&config.journal, &config)
         .map_err(|error| Failure::refused(config.journal.display(), error))?;
-    files::write(&arguments.out, &exported.instance.to_json())?;
+    out.write(&exported.instance.to_json())?;
     say!("{} requests", exported.instance.requests().len());
     if exported.other_sizes > 0 {
         say!("{} of another size, counted like the others", exported.other_sizes);

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use simulation::Episode;
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Destination};
 
 /// Draw an instance of a scenario and write it as JSON.
 #[derive(clap::Args)]
@@ -24,6 +24,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let scenario = files::read_scenario(&arguments.scenario)?;
+    let out = Destination::open(&arguments.out)?;
     let instance = scenario.instance(arguments.seed, Episode::Evaluation(arguments.index));
-    files::write(&arguments.out, &instance.to_json())
+    out.write(&instance.to_json())
 }

@@ -6,7 +6,7 @@ use experiments::{Effort, Outcome, Plan, Study};
 
 use crate::failure::Failure;
 use crate::output::say;
-use crate::{interruption, progress};
+use crate::{files, interruption, progress};
 
 /// Repeat the paper's evaluation, and what it did not ask, and write one report.
 ///
@@ -30,6 +30,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let studies = Study::load_folder(&arguments.studies, effort)
         .map_err(|error| Failure::Refused(error.into()))?;
     let plan = Plan::new(studies).map_err(|error| Failure::Refused(error.into()))?;
+    files::create_folder(out)?;
     let interrupted = interruption::flag()?;
     let bar = progress::share(plan.work_left(out));
     bar.enable_steady_tick(Duration::from_millis(200));

@@ -1,13 +1,14 @@
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use experiments::{Window, gantt, trace};
+use experiments::{Window, write_gantt, write_trace};
 use scheduling::verify::{Order, verify};
-use scheduling::{Generator, Instance, PolicyName, Purpose, Row, write_rows};
+use scheduling::{Generator, Instance, PolicyName, Purpose, Row, rows_in_parts};
 use simulation::{Metrics, simulate};
 
 use crate::failure::Failure;
-use crate::files;
+use crate::files::{self, Destination};
 use crate::output::say;
 
 /// Run a policy on an instance; print what it is worth and write what happened to each request.
@@ -56,20 +57,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut policy = recipe
         .policy(instance.cluster(), generator)
         .map_err(|error| Failure::Refused(error.into()))?;
+    let [rows_file, gantt, trace] = [&arguments.rows, &arguments.gantt, &arguments.trace]
+        .map(|path| Destination::optional(path.as_ref()));
+    let (rows_file, gantt, trace) = (rows_file?, gantt?, trace?);
     let rows = simulate(&instance, &mut *policy);
     judge(&instance, &rows, Order::FirstComeFirstServed)?;
-    if let Some(file) = &arguments.rows {
-        files::write(file, &write_rows(&rows))?;
+    if let Some(file) = rows_file {
+        write_rows(file, &rows)?;
     }
     let name = arguments.policy.to_string();
-    if let Some(file) = &arguments.gantt {
-        files::write(file, &gantt(&instance, &rows, &name, arguments.window))?;
+    if let Some(file) = gantt {
+        file.write_with(|out| write_gantt(&instance, &rows, &name, arguments.window, out))?;
     }
-    if let Some(file) = &arguments.trace {
-        files::write(file, &trace(&instance, &rows, &name))?;
+    if let Some(file) = trace {
+        file.write_with(|out| write_trace(&instance, &rows, &name, out))?;
     }
     print(&Metrics::of(&rows));
     Ok(())
+}
+
+/// The rows as CSV.
+pub(crate) fn write_rows(file: Destination, rows: &[Row]) -> Result<(), Failure> {
+    file.write_with(|out| rows_in_parts(rows).try_for_each(|part| out.write_all(part.as_bytes())))
 }
 
 /// No schedule leaves without having been checked.

@@ -7,6 +7,7 @@ use anyhow::Context;
 use experiments::{EventFile, Hindsight};
 use indicatif::ProgressBar;
 use scheduling::PolicyName;
+use scheduling::message::number;
 use simulation::{BatchedEnvironment, Scenario};
 
 use crate::commands::{evaluate, train_universal};
@@ -111,6 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let scenario = arguments.source.read()?;
     let hyperparameters = arguments.choices.hyperparameters()?;
     let mut checkpoint = start(arguments, &scenario, hyperparameters)?;
+    files::create_folder(&arguments.out)?;
     let interrupted = interruption::flag()?;
     train(&mut checkpoint, &scenario, &arguments.out, interrupted)?;
     if interrupted.load(Ordering::Relaxed) {
@@ -289,7 +291,10 @@ fn within(
     match value {
         Some(value) if !allowed.contains(&value) => {
             let (low, high) = allowed.into_inner();
-            Err(Failure::refused(option, format!("{value} given: allowed is {low} to {high}")))
+            Err(Failure::refused(
+                option,
+                format!("{} given: allowed is {low} to {high}", number(value)),
+            ))
         }
         _ => Ok(value),
     }

@@ -56,6 +56,7 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
     };
     let out = order.out;
     let mut checkpoint = start(order, &school)?;
+    files::create_folder(out)?;
     let rounds = checkpoint.training.hyperparameters.rounds;
     let done = checkpoint.training.rounds;
     let bar = progress::bar("training", rounds).with_position(done);

@@ -3,10 +3,12 @@
 //! Time runs to the right and, like text, goes on in the next line: thousands of requests stay as
 //! wide as they need to be seen, and the picture scrolls down and prints.
 
+use std::io::{self, Write};
+
 use scheduling::{Instance, Row};
 
 use super::scale::{Scale, label};
-use super::svg::{Anchor, Svg, text_width};
+use super::svg::{Anchor, END, Svg, text_width};
 
 /// Part of a schedule, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,8 +36,17 @@ const COLOURS: [(f64, &str, &str); 4] = [
     (10.0, "late-3", "later"),
 ];
 
-/// The schedule as an SVG file.
-pub fn gantt(instance: &Instance, rows: &[Row], policy: &str, window: Option<Window>) -> String {
+/// Writes the schedule as an SVG file, line by line.
+///
+/// # Errors
+/// The writer's.
+pub fn write_gantt(
+    instance: &Instance,
+    rows: &[Row],
+    policy: &str,
+    window: Option<Window>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let servers = instance.cluster();
     let end = rows.iter().map(|row| row.finish).fold(0.0, f64::max);
     let from = window.map_or(0.0, |window| window.from);
@@ -55,6 +66,7 @@ pub fn gantt(instance: &Instance, rows: &[Row], policy: &str, window: Option<Win
     let line_height = servers.len() as f64 * LANE + GAP;
     let mut svg =
         Svg::new(WIDTH, 70.0 + lines as f64 * line_height, &format!("Schedule of {policy}"));
+    write!(out, "{}", svg.start_of_file())?;
     legend(&mut svg, policy, rows().count());
     for line in 0..lines {
         let start = from + line as f64 * span;
@@ -75,8 +87,9 @@ pub fn gantt(instance: &Instance, rows: &[Row], policy: &str, window: Option<Win
         for row in rows().filter(|row| row.finish > start && row.start < start + span) {
             bar(&mut svg, row, &x, top);
         }
+        write!(out, "{}", svg.take_shapes())?;
     }
-    svg.file()
+    write!(out, "{END}")
 }
 
 /// Enough pixels for a bar of the median length, but not more than so many lines.
@@ -138,20 +151,27 @@ mod tests {
     use scheduling::PolicyName;
     use simulation::{Episode, Scenario, simulate};
 
-    fn chart(window: Option<Window>) -> (String, usize) {
+    fn chart(requests: usize, window: Option<Window>) -> (String, usize) {
         let scenario = Scenario::from_toml(include_str!("../../../../scenarios/contended.toml"))
-            .and_then(|scenario| scenario.with(|settings| settings.requests = 300))
+            .and_then(|scenario| scenario.with(|settings| settings.requests = requests))
             .unwrap();
         let instance = scenario.instance(1, Episode::Evaluation(0));
         let generator = scheduling::Generator::new(1, scheduling::Purpose::Policy, 0);
         let rows = simulate(&instance, &mut *PolicyName::Myopic.rule(generator).unwrap());
         let inside = rows.iter().filter(|row| row.finish > 100.0 && row.start < 150.0).count();
-        (gantt(&instance, &rows, "myopic", window), inside)
+        let mut svg = Vec::new();
+        write_gantt(&instance, &rows, "myopic", window, &mut svg).unwrap();
+        (String::from_utf8(svg).unwrap(), inside)
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_golden_file() {
+        assert!(chart(12, None).0 == include_str!("../../tests/golden-gantt.svg"));
     }
 
     #[test]
     fn every_request_has_a_bar() {
-        let (svg, _) = chart(None);
+        let (svg, _) = chart(300, None);
         for request in 0..300 {
             assert!(svg.contains(&format!("<title>request {request}:")), "{request}");
         }
@@ -160,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_window_shows_what_runs_within_it() {
-        let (svg, inside) = chart(Some(Window { from: 100.0, to: Some(150.0) }));
+        let (svg, inside) = chart(300, Some(Window { from: 100.0, to: Some(150.0) }));
         assert!(svg.contains(&format!("myopic: {inside} requests")), "{inside}");
         assert!(!svg.contains("<title>request 0:"));
     }

@@ -12,6 +12,9 @@ pub(crate) struct Svg {
     body: String,
 }
 
+/// The end of every picture.
+pub(crate) const END: &str = "</svg>\n";
+
 /// Which end of a text stands at its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
@@ -97,24 +100,34 @@ impl Svg {
 
     /// For a page that has [`super::style::SHEET`] itself; it scales down with the page.
     pub(crate) fn inline(&self) -> String {
-        self.element("")
+        format!("{}{}{END}", self.start(""), self.body)
     }
 
     /// A file that opens on its own, at its own size.
     pub(crate) fn file(&self) -> String {
-        let style = format!("<style>{}</style>\n", super::style::SHEET);
-        let background = r#"<rect class="paper" width="100%" height="100%"/>"#;
-        let size = format!(r#" width="{}" height="{}""#, self.width, self.height);
-        let svg = self.element(&format!("{style}{background}\n"));
-        svg.replacen("<svg", &format!(r#"<svg xmlns="http://www.w3.org/2000/svg"{size}"#), 1)
+        format!("{}{}{END}", self.start_of_file(), self.body)
     }
 
-    fn element(&self, head: &str) -> String {
-        let Self { width, height, body, .. } = self;
+    /// What stands in a file ahead of the shapes. A picture of very many shapes is written in parts:
+    /// this, then what [`Svg::take_shapes`] gives again and again, then [`END`].
+    pub(crate) fn start_of_file(&self) -> String {
+        let size = format!(r#" width="{}" height="{}""#, self.width, self.height);
+        let start = self.start(&format!(r#" xmlns="http://www.w3.org/2000/svg"{size}"#));
+        let style = format!("<style>{}</style>\n", super::style::SHEET);
+        start + &style + r#"<rect class="paper" width="100%" height="100%"/>"# + "\n"
+    }
+
+    /// The shapes since the last call.
+    pub(crate) fn take_shapes(&mut self) -> String {
+        std::mem::take(&mut self.body)
+    }
+
+    fn start(&self, attributes: &str) -> String {
+        let Self { width, height, .. } = self;
         let title = escape(&self.title);
         format!(
-            "<svg class=\"figure\" role=\"img\" viewBox=\"0 0 {width} {height}\">\n\
-             <title>{title}</title>\n{head}{body}</svg>\n"
+            "<svg{attributes} class=\"figure\" role=\"img\" viewBox=\"0 0 {width} {height}\">\n\
+             <title>{title}</title>\n"
         )
     }
 }
