@@ -27,10 +27,12 @@ pub struct Update {
 impl Actor {
     /// A fresh actor with the given hidden layers.
     pub fn new(inputs: usize, hidden: &[usize], servers: usize, generator: &mut Generator) -> Self {
-        let mut sizes = vec![inputs];
-        sizes.extend(hidden);
-        sizes.push(servers + Steps::COUNT);
-        Self { network: Mlp::new(&sizes, generator), servers }
+        Self { network: Mlp::new(&Self::sizes(inputs, hidden, servers), generator), servers }
+    }
+
+    /// Widths of the layers: the last one has a logit per server and step.
+    pub(crate) fn sizes(inputs: usize, hidden: &[usize], servers: usize) -> Vec<usize> {
+        [&[inputs], hidden, &[servers + Steps::COUNT]].concat()
     }
 
     /// An actor on stored parameters; `None` unless the last layer has a logit per server and step.

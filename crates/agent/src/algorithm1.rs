@@ -6,13 +6,14 @@
 use std::ops::ControlFlow;
 
 use rayon::prelude::*;
+use scheduling::message::number;
 use scheduling::{Decision, Environment, Generator, Purpose};
 use serde::{Deserialize, Serialize};
 
 use crate::actor::{Actor, Update};
 use crate::adam::Adam;
 use crate::features;
-use crate::network::{Activations, Mlp};
+use crate::network::{Activations, Mlp, check_hidden, check_parameters, parameter_count};
 
 /// The actor, the critic, and the state of their training.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +77,46 @@ impl Default for Hyperparameters {
     }
 }
 
+/// Episodes of the longest training.
+pub(crate) const MOST_EPISODES: u64 = 1_000_000_000;
+/// Most episodes side by side.
+pub(crate) const MOST_LANES: usize = 65_535;
+/// As many as a scenario may have.
+const MOST_SERVERS: usize = 1000;
+
+impl Hyperparameters {
+    /// Whether a training for so many servers can be done with them.
+    ///
+    /// # Errors
+    /// What is out of range, and the range. Nothing was allocated.
+    pub fn check(&self, servers: usize) -> Result<(), String> {
+        check_hidden(&self.hidden)?;
+        for (name, count, most) in [
+            ("servers", servers as u64, MOST_SERVERS as u64),
+            ("episodes", self.episodes, MOST_EPISODES),
+            ("lanes", self.lanes as u64, MOST_LANES as u64),
+        ] {
+            if !(1..=most).contains(&count) {
+                return Err(format!("{name} is {count}: allowed is 1 to {most}"));
+            }
+        }
+        for (name, value, low, high) in [
+            ("learning_rate", self.learning_rate, 0.0, 1.0),
+            ("discount", self.discount, 0.0, 1.0),
+            ("entropy_bonus", self.entropy_bonus, 0.0, 10.0),
+            ("reward_centre", self.reward_centre, -1e6, 1e6),
+            ("reward_scale", self.reward_scale, 1e-3, 1e6),
+            ("reward_floor", self.reward_floor, -1e6, 0.0),
+            ("largest_gradient", self.largest_gradient, 0.0, 1e6),
+        ] {
+            if !(low..=high).contains(&value) {
+                return Err(format!("{name} is {}: allowed is {low} to {high}", number(value)));
+            }
+        }
+        check_parameters(ActorCritic::parameter_count(servers, self))
+    }
+}
+
 /// What one update saw, averaged over its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
@@ -100,13 +141,28 @@ impl ActorCritic {
     pub fn new(servers: usize, seed: u64, hyperparameters: Hyperparameters) -> Self {
         let inputs = features::width(servers);
         let hidden = &hyperparameters.hidden;
+        let [_, critic] = Self::sizes(servers, hidden);
         let initialisation = |index| Generator::new(seed, Purpose::Initialisation, index);
         // 1: initialise actor network and critic network parameters
         let actor = Actor::new(inputs, hidden, servers, &mut initialisation(0));
-        let critic = Mlp::new(&[&[inputs], &hidden[..], &[1]].concat(), &mut initialisation(1));
+        let critic = Mlp::new(&critic, &mut initialisation(1));
         let actor_adam = Adam::new(actor.network().parameters().len());
         let critic_adam = Adam::new(critic.parameters().len());
         Self { hyperparameters, seed, actor, critic, actor_adam, critic_adam, episodes: 0 }
+    }
+
+    /// Widths of the layers of actor and critic.
+    pub(crate) fn sizes(servers: usize, hidden: &[usize]) -> [Vec<usize>; 2] {
+        let inputs = features::width(servers);
+        [Actor::sizes(inputs, hidden, servers), [&[inputs], hidden, &[1]].concat()]
+    }
+
+    /// How many parameters actor and critic have together.
+    pub(crate) fn parameter_count(servers: usize, hyperparameters: &Hyperparameters) -> usize {
+        Self::sizes(servers, &hyperparameters.hidden)
+            .iter()
+            .map(|sizes| parameter_count(sizes))
+            .sum()
     }
 
     /// Trains until all episodes are done, or until `after_update` breaks. Called again, it goes on

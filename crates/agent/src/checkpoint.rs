@@ -16,15 +16,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors, View};
+use scheduling::message::bounded;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::actor::Actor;
 use crate::adam::Adam;
-use crate::algorithm1::{ActorCritic, CurvePoint, Hyperparameters};
+use crate::algorithm1::{ActorCritic, CurvePoint, Hyperparameters, MOST_EPISODES, MOST_LANES};
 use crate::features::FEATURE_VERSION;
 use crate::network::Mlp;
+
+mod file;
+
+pub(crate) use file::{METADATA_BYTES, curve_bytes, read, weights_bytes};
 
 /// A training, finished or not, with its past.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,10 +127,12 @@ impl Checkpoint {
     pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
         let metadata = read_metadata(folder)?;
         let file = folder.join(&metadata.weights);
-        let bytes = fs::read(&file).map_err(|error| CheckpointError::io(&file, error))?;
+        let parameters = ActorCritic::parameter_count(metadata.servers, &metadata.hyperparameters);
+        // Each with the two moments of its gradient.
+        let bytes = read(&file, weights_bytes(3 * parameters))?;
         let training = read_weights(&bytes, &metadata)
-            .map_err(|problem| CheckpointError::Content { file, problem })?;
-        let curve = read_curve(&folder.join(&metadata.curve))?;
+            .map_err(|problem| CheckpointError::content(&file, &problem))?;
+        let curve = read_curve(&folder.join(&metadata.curve), metadata.updates)?;
         Ok(Self { training, curve, origin: metadata.origin })
     }
 
@@ -169,15 +176,15 @@ pub fn write_curve<Point: Serialize>(curve: &[Point]) -> String {
     String::from_utf8(bytes).expect("numbers are ASCII")
 }
 
-/// Reads a learning curve back.
+/// Reads a learning curve of at most so many points back.
 pub(crate) fn read_curve<Point: DeserializeOwned>(
     file: &Path,
+    points: u64,
 ) -> Result<Vec<Point>, CheckpointError> {
-    let text = fs::read_to_string(file).map_err(|error| CheckpointError::io(file, error))?;
-    csv::Reader::from_reader(text.as_bytes())
+    csv::Reader::from_reader(&read(file, curve_bytes(points))?[..])
         .deserialize()
         .collect::<Result<_, _>>()
-        .map_err(|error| CheckpointError::Content { file: file.into(), problem: error.to_string() })
+        .map_err(|error| CheckpointError::content(file, &error.to_string()))
 }
 
 /// Removes the files of an older checkpoint, but for those that the new one uses.
@@ -190,11 +197,14 @@ pub(crate) fn remove_older(folder: &Path, older: [&PathBuf; 2], kept: [&PathBuf;
 
 fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
     let file = folder.join(METADATA);
-    let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
-    let content = |problem| CheckpointError::Content { file: file.clone(), problem };
+    let text = read(&file, METADATA_BYTES)?;
+    let content = |problem: String| CheckpointError::content(&file, &problem);
     check_versions(&text, FORMAT, FEATURE_VERSION).map_err(content)?;
     let metadata: Metadata =
-        serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
+    let Metadata { servers, hyperparameters, episodes, updates, .. } = &metadata;
+    hyperparameters.check(*servers).map_err(content)?;
+    check_counts(*episodes, MOST_EPISODES + MOST_LANES as u64, *updates).map_err(content)?;
     for name in [&metadata.weights, &metadata.curve] {
         check_file_name(name).map_err(content)?;
     }
@@ -203,7 +213,7 @@ fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
 
 /// Whether the metadata is of the versions that are read. Asked first, as others have other fields.
 pub(crate) fn check_versions(
-    metadata: &str,
+    metadata: &[u8],
     format: u32,
     feature_version: u32,
 ) -> Result<(), String> {
@@ -212,7 +222,7 @@ pub(crate) fn check_versions(
         format: u32,
         feature_version: u32,
     }
-    let found: Versions = serde_json::from_str(metadata).map_err(|error| error.to_string())?;
+    let found: Versions = serde_json::from_slice(metadata).map_err(|error| error.to_string())?;
     for (what, found, expected) in [
         ("format", found.format, format),
         ("feature_version", found.feature_version, feature_version),
@@ -232,10 +242,25 @@ pub(crate) fn check_file_name(name: &Path) -> Result<(), String> {
     Err(format!("{}: allowed is a plain file name", name.display()))
 }
 
+/// How much of a training is done: of its episodes or rounds, and of its optimiser's updates. A training
+/// that goes on counts from there.
+pub(crate) fn check_counts(done: u64, most: u64, updates: u64) -> Result<(), String> {
+    /// Adam's corrections count in 32 bits.
+    const MOST_UPDATES: u64 = i32::MAX as u64 / 2;
+    for (what, found, most) in
+        [("what is done of the training", done, most), ("updates", updates, MOST_UPDATES)]
+    {
+        if found > most {
+            return Err(format!("{what} is {found}: allowed is 0 to {most}"));
+        }
+    }
+    Ok(())
+}
+
 fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<ActorCritic, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    let h = &metadata.hyperparameters;
-    let fresh = ActorCritic::new(metadata.servers, metadata.seed, h.clone());
+    let hyperparameters = metadata.hyperparameters.clone();
+    let [actor_sizes, critic_sizes] = ActorCritic::sizes(metadata.servers, &hyperparameters.hidden);
     let read = |name: &str, sizes: &[usize], part: &str| -> Result<Vec<f32>, String> {
         let mut values = Vec::new();
         for (layer, pair) in sizes.windows(2).enumerate() {
@@ -255,10 +280,11 @@ fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<ActorCritic, String
         let network = Mlp::from_parameters(sizes, read(name, sizes, "")?);
         Ok::<_, String>((network.expect("as many as the shapes say"), adam))
     };
-    let (actor, actor_adam) = network("actor", fresh.actor.network().sizes())?;
+    let (actor, actor_adam) = network("actor", &actor_sizes)?;
     let actor = Actor::from_network(actor, metadata.servers).expect("sizes are those of an actor");
-    let (critic, critic_adam) = network("critic", fresh.critic.sizes())?;
-    Ok(ActorCritic { actor, critic, actor_adam, critic_adam, episodes: metadata.episodes, ..fresh })
+    let (critic, critic_adam) = network("critic", &critic_sizes)?;
+    let (seed, episodes) = (metadata.seed, metadata.episodes);
+    Ok(ActorCritic { hyperparameters, seed, actor, critic, actor_adam, critic_adam, episodes })
 }
 
 /// Appends the numbers of the tensor of that name and shape.
@@ -327,7 +353,7 @@ pub(crate) fn write(file: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
 #[derive(Debug, Error)]
 pub enum CheckpointError {
     /// A file cannot be reached.
-    #[error("{}: {source}", file.display())]
+    #[error("{}: {source}", bounded(&file.display().to_string()))]
     Io {
         /// The file.
         file: PathBuf,
@@ -347,5 +373,9 @@ pub enum CheckpointError {
 impl CheckpointError {
     pub(crate) fn io(file: &Path, source: io::Error) -> Self {
         Self::Io { file: file.to_owned(), source }
+    }
+
+    pub(crate) fn content(file: &Path, problem: &str) -> Self {
+        Self::Content { file: file.to_owned(), problem: bounded(problem) }
     }
 }

@@ -120,3 +120,26 @@ impl Mlp {
 pub fn parameter_count(sizes: &[usize]) -> usize {
     sizes.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
 }
+
+/// Whether hidden layers are few and narrow enough that sizes stay far from overflow.
+pub(crate) fn check_hidden(hidden: &[usize]) -> Result<(), String> {
+    if hidden.len() > 8 {
+        return Err(format!("hidden has {} layers: allowed are up to 8", hidden.len()));
+    }
+    if hidden.iter().any(|units| !(1..=4096).contains(units)) {
+        return Err(format!("hidden is {hidden:?}: allowed are layers of 1 to 4096 units"));
+    }
+    Ok(())
+}
+
+/// Whether so many parameters fit into memory with their gradients on any machine that trains.
+pub(crate) fn check_parameters(parameters: usize) -> Result<(), String> {
+    /// 32 million.
+    const MOST: usize = 1 << 25;
+    if parameters > MOST {
+        return Err(format!(
+            "hidden asks for networks of {parameters} parameters: allowed are up to {MOST}"
+        ));
+    }
+    Ok(())
+}

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use scheduling::message::excerpt;
 use scheduling::policies::Myopic;
 use scheduling::{Cap, Cluster, Decision, Generator, Observation, Policy, PolicyName};
 use thiserror::Error;
@@ -118,7 +119,7 @@ impl Policy for Agent {
 #[derive(Debug, Error)]
 pub enum PolicyError {
     /// The checkpoint cannot be used.
-    #[error("policy {policy}: {source}")]
+    #[error("policy {}: {source}", excerpt(policy))]
     Checkpoint {
         /// Name of the policy.
         policy: String,

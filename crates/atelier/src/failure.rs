@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use scheduling::message::bounded;
+
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -25,17 +27,13 @@ impl Failure {
 
     /// Prints the message and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        match self {
-            Self::Refused(error) => {
-                say(format!("error: {}\n", message(&error)));
-                ExitCode::from(2)
-            }
-            Self::Failed(error) => {
-                say(format!("error: {}\n", message(&error)));
-                ExitCode::from(1)
-            }
-            Self::Interrupted => ExitCode::from(130),
-        }
+        let (error, code) = match self {
+            Self::Refused(error) => (error, 2),
+            Self::Failed(error) => (error, 1),
+            Self::Interrupted => return ExitCode::from(130),
+        };
+        say(format!("error: {}\n", bounded(&message(&error))));
+        ExitCode::from(code)
     }
 }
 

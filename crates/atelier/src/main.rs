@@ -11,6 +11,7 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use scheduling::message::bounded;
 
 use crate::failure::Failure;
 
@@ -46,10 +47,24 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return answer(&error),
+    };
+    match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Prints what the parser of the command line says, but for a value as long as a file.
+fn answer(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    if text.lines().any(|line| bounded(line) != line.trim_end()) {
+        let text = text.trim_start_matches("error: ").to_owned();
+        return Failure::Refused(anyhow::Error::msg(text)).report();
+    }
+    error.exit()
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {

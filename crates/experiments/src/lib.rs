@@ -3,6 +3,7 @@
 //! This is the one room where the simulator, the agents and the baselines meet. A [`Study`] is a
 //! file; a [`Plan`] is the work that studies ask for; [`run()`] does it and leaves rows.
 
+mod built_in;
 mod claims;
 mod evaluation;
 mod figures;

@@ -23,11 +23,11 @@ pub fn report(studies: &[Study], effort: Effort, out: &Path) -> Result<(), Resul
     for study in studies {
         let rows = Rows::read(study, out)?;
         let figure = rows.figure(study);
-        write(&out.join("figures").join(format!("{}.svg", study.name)), &figure.file())?;
+        write(&out.join("figures").join(format!("{}.svg", study.name)), figure.file())?;
         section(&mut sections, study, &rows, &figure);
         evidence.take(study, rows);
     }
-    write(&out.join("index.html"), &page(studies, effort, &evidence, &sections))
+    write(&out.join("index.html"), page(studies, effort, &evidence, &sections))
 }
 
 /// The rows of a study, of the kind that its figure needs.

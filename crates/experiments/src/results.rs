@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use scheduling::message::bounded;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use simulation::Metrics;
@@ -137,17 +138,19 @@ pub(crate) fn to_csv<R: Serialize>(rows: &[R]) -> String {
 /// [`ResultsError::Content`] with the line.
 pub fn read_csv<R: DeserializeOwned>(file: &Path) -> Result<Vec<R>, ResultsError> {
     let text = fs::read_to_string(file).map_err(|error| ResultsError::io(file, error))?;
-    csv::Reader::from_reader(text.as_bytes())
-        .deserialize()
-        .collect::<Result<_, _>>()
-        .map_err(|error| ResultsError::Content { file: file.into(), problem: error.to_string() })
+    csv::Reader::from_reader(text.as_bytes()).deserialize().collect::<Result<_, _>>().map_err(
+        |error| {
+            let problem = bounded(&error.to_string());
+            ResultsError::Content { file: file.into(), problem }
+        },
+    )
 }
 
 /// Writes a file whole or not at all, into a folder that need not exist yet.
 ///
 /// # Errors
 /// [`ResultsError::Io`]
-pub(crate) fn write(file: &Path, contents: &str) -> Result<(), ResultsError> {
+pub(crate) fn write(file: &Path, contents: impl AsRef<[u8]>) -> Result<(), ResultsError> {
     let write = || {
         if let Some(folder) = file.parent() {
             fs::create_dir_all(folder)?;
@@ -209,7 +212,7 @@ impl Cache {
     /// # Errors
     /// [`ResultsError::Io`]
     pub fn put<R: Serialize>(&self, key: &Key, rows: &[R]) -> Result<(), ResultsError> {
-        write(&self.file(key), &format!("{}\n{}", key.text(), to_csv(rows)))
+        write(&self.file(key), format!("{}\n{}", key.text(), to_csv(rows)))
     }
 
     fn file(&self, key: &Key) -> PathBuf {
@@ -273,7 +276,7 @@ mod tests {
     fn rows_read_back_to_the_last_bit() {
         let folder = tempfile::tempdir().unwrap();
         let (file, rows) = (folder.path().join("a/b.csv"), [row(0, None), row(1, Some(0.75))]);
-        write(&file, &to_csv(&rows)).unwrap();
+        write(&file, to_csv(&rows)).unwrap();
         assert_eq!(read_csv::<InstanceRow>(&file).unwrap(), rows);
         fs::write(&file, to_csv(&rows).replace("0.75", "x")).unwrap();
         let problem = read_csv::<InstanceRow>(&file).unwrap_err().to_string();

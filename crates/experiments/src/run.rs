@@ -276,7 +276,7 @@ fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), RunError> {
                     })
                 })
                 .collect();
-            write(&file(""), &to_csv(&rows))?;
+            write(&file(""), to_csv(&rows))?;
         } else {
             let rows: Vec<InstanceRow> = units()
                 .flat_map(|unit| {
@@ -291,12 +291,12 @@ fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), RunError> {
                     })
                 })
                 .collect();
-            write(&file(""), &to_csv(&rows))?;
+            write(&file(""), to_csv(&rows))?;
         }
         if study.file.figure == FigureKind::LearningCurve {
             let rows: Vec<CurveRow> =
                 units().flat_map(|unit| curve_rows(plan, unit, out)).collect();
-            write(&file("-curves"), &to_csv(&rows))?;
+            write(&file("-curves"), to_csv(&rows))?;
         }
     }
     Ok(())

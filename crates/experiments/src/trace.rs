@@ -132,6 +132,25 @@ mod tests {
         assert!(trace(&instance, &rows) == include_str!("../tests/golden-trace.json"));
     }
 
+    /// Memory does not grow with the schedule: what is written is written event by event.
+    #[test]
+    fn no_piece_is_larger_than_an_event() {
+        struct Largest(usize);
+        impl Write for Largest {
+            fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+                self.0 = self.0.max(piece.len());
+                Ok(piece.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (instance, rows) = schedule(2000);
+        let mut out = Largest(0);
+        write_trace(&instance, &rows, "myopic", &mut out).unwrap();
+        assert!(out.0 < 1000, "{}", out.0);
+    }
+
     #[test]
     fn slices_lie_on_their_servers_and_counters_end_at_zero() {
         let (instance, rows) = schedule(200);

@@ -10,6 +10,9 @@ pub mod calibrate;
 pub mod config;
 mod engine;
 pub mod export;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod handle;
 mod health;

@@ -14,16 +14,45 @@ pub(crate) struct Metric {
     help: &'static str,
 }
 
+// Prometheus' rules for names, as `promtool check metrics` has them, hold or the crate does not build.
+
 const fn counter(name: &'static str, help: &'static str) -> Metric {
+    assert!(ends_with(name, "_total"), "the name of a counter ends in _total");
     Metric { name, kind: "counter", help }
 }
 
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    assert!(
+        !has_reserved_end(name),
+        "the name of a gauge ends in what is a counter's or histogram's"
+    );
     Metric { name, kind: "gauge", help }
 }
 
 const fn histogram(name: &'static str, help: &'static str) -> Metric {
+    assert!(!has_reserved_end(name), "the name of a histogram ends in what is added to it");
     Metric { name, kind: "histogram", help }
+}
+
+const fn has_reserved_end(name: &str) -> bool {
+    ends_with(name, "_total")
+        || ends_with(name, "_sum")
+        || ends_with(name, "_count")
+        || ends_with(name, "_bucket")
+        || ends_with(name, "_info")
+}
+
+/// `str::ends_with`, which cannot be called in a constant.
+const fn ends_with(text: &str, end: &str) -> bool {
+    let (text, end) = (text.as_bytes(), end.as_bytes());
+    let mut index = 0;
+    while index < end.len() && index < text.len() {
+        if text[text.len() - 1 - index] != end[end.len() - 1 - index] {
+            return false;
+        }
+        index += 1;
+    }
+    index == end.len()
 }
 
 pub(crate) const ACCEPTED: Metric =
@@ -49,7 +78,7 @@ pub(crate) const QUALITY: Metric =
 pub(crate) const TARDINESS: Metric =
     histogram("atelier_tardiness_seconds", "Tardiness of completed requests, by server");
 pub(crate) const REWARD: Metric =
-    gauge("atelier_reward_sum", "Sum of the rewards, eq. (5), of completed requests, by server");
+    gauge("atelier_reward", "Sum of the rewards, eq. (5), of completed requests, by server");
 pub(crate) const SERVICE: Metric =
     histogram("atelier_service_seconds", "Duration of completed runs, by server");
 pub(crate) const PREDICTION_ERROR: Metric = histogram(
@@ -189,6 +218,13 @@ fn shown(labels: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_told_by_their_ends() {
+        assert!(ends_with("requests_total", "_total") && ends_with("_total", "_total"));
+        assert!(!ends_with("total", "_total") && !ends_with("totals_total_", "_total"));
+        assert!(has_reserved_end("reward_sum") && !has_reserved_end("reward_summary"));
+    }
 
     #[test]
     fn renders_counters_gauges_and_histograms() {

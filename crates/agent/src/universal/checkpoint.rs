@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::UNIVERSAL_FEATURE_VERSION;
 use super::chance::Chance;
 use super::prices::PriceNetwork;
-use super::training::{PriceHyperparameters, PriceTraining, RoundPoint};
+use super::training::{MOST_ROUNDS, PriceHyperparameters, PriceTraining, RoundPoint};
 use crate::adam::Adam;
 use crate::checkpoint::{
-    CheckpointError, Origin, Tensor, check_file_name, check_versions, read_curve, read_values,
-    remove_older, write, write_curve,
+    CheckpointError, METADATA_BYTES, Origin, Tensor, check_counts, check_file_name, check_versions,
+    read, read_curve, read_values, remove_older, weights_bytes, write, write_curve,
 };
 
 /// A training of the universal agent, finished or not, with its past.
@@ -59,9 +59,9 @@ const METADATA: &str = "metadata.json";
 impl UniversalCheckpoint {
     /// Whether the checkpoint in `folder` says that it is one of a universal agent.
     pub fn is_in(folder: &Path) -> bool {
-        fs::read_to_string(folder.join(METADATA))
+        read(&folder.join(METADATA), METADATA_BYTES)
             .ok()
-            .and_then(|text| serde_json::from_str::<Kind>(&text).ok())
+            .and_then(|text| serde_json::from_slice::<Kind>(&text).ok())
             .is_some_and(|kind| kind.agent.as_deref() == Some(AGENT))
     }
 
@@ -119,27 +119,31 @@ impl UniversalCheckpoint {
     pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
         let metadata = read_metadata(folder)?;
         let file = folder.join(&metadata.weights);
-        let bytes = fs::read(&file).map_err(|error| CheckpointError::io(&file, error))?;
+        let prices = PriceNetwork::parameter_count(&metadata.hyperparameters.hidden);
+        // The learner has the two moments of its gradient, and so has the chance.
+        let bytes = read(&file, weights_bytes(4 * prices + 3 * Chance::parameter_count()))?;
         let training = read_weights(&bytes, &metadata)
-            .map_err(|problem| CheckpointError::Content { file, problem })?;
-        let curve = read_curve(&folder.join(&metadata.curve))?;
+            .map_err(|problem| CheckpointError::content(&file, &problem))?;
+        let curve = read_curve(&folder.join(&metadata.curve), metadata.rounds)?;
         Ok(Self { training, curve, origin: metadata.origin })
     }
 }
 
 fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
     let file = folder.join(METADATA);
-    let text = fs::read_to_string(&file).map_err(|error| CheckpointError::io(&file, error))?;
-    let content = |problem| CheckpointError::Content { file: file.clone(), problem };
-    let Kind { agent } = serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+    let text = read(&file, METADATA_BYTES)?;
+    let content = |problem: String| CheckpointError::content(&file, &problem);
+    let Kind { agent } =
+        serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
     if agent.as_deref() != Some(AGENT) {
         let agent = agent.unwrap_or_default();
         return Err(content(format!("agent is {agent:?}: allowed here is {AGENT:?}")));
     }
     check_versions(&text, FORMAT, UNIVERSAL_FEATURE_VERSION).map_err(content)?;
     let metadata: Metadata =
-        serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
     metadata.hyperparameters.check().map_err(content)?;
+    check_counts(metadata.rounds, MOST_ROUNDS, metadata.updates).map_err(content)?;
     for name in [&metadata.weights, &metadata.curve] {
         check_file_name(name).map_err(content)?;
     }
@@ -149,26 +153,26 @@ fn read_metadata(folder: &Path) -> Result<Metadata, CheckpointError> {
 fn read_weights(bytes: &[u8], metadata: &Metadata) -> Result<PriceTraining, String> {
     let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
     let hidden = &metadata.hyperparameters.hidden;
-    let read = |name: &str, count: usize| {
+    let numbers = |name: &str, count: usize| {
         let mut values = Vec::new();
         read_values(&tensors, name, &[count], &mut values)?;
         Ok::<_, String>(values)
     };
     let adam = |name: &str, count: usize| {
         Ok::<_, String>(Adam {
-            first_moment: read(&format!("{name}.first_moment"), count)?,
-            second_moment: read(&format!("{name}.second_moment"), count)?,
+            first_moment: numbers(&format!("{name}.first_moment"), count)?,
+            second_moment: numbers(&format!("{name}.second_moment"), count)?,
             // The chance is learned in step with the prices.
             updates: metadata.updates,
         })
     };
     let prices = PriceNetwork::parameter_count(hidden);
     let network = |name: &str| {
-        let network = PriceNetwork::from_parameters(hidden, read(name, prices)?);
+        let network = PriceNetwork::from_parameters(hidden, numbers(name, prices)?);
         Ok::<_, String>(network.expect("as many as the shape says"))
     };
     let count = Chance::parameter_count();
-    let chance = Chance::from_parts(read("chance", count)?, adam("chance", count)?);
+    let chance = Chance::from_parts(numbers("chance", count)?, adam("chance", count)?);
     Ok(PriceTraining {
         hyperparameters: metadata.hyperparameters.clone(),
         seed: metadata.seed,

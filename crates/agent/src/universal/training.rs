@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use scheduling::message::number;
 use scheduling::{Generator, Instance, Purpose};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use super::prices::{OUTPUTS, PriceNetwork};
 use super::samples::Samples;
 use crate::adam::Adam;
 use crate::kernels;
-use crate::network::Activations;
+use crate::network::{Activations, check_hidden, check_parameters};
 
 /// The network and the state of its training.
 ///
@@ -90,9 +91,10 @@ impl PriceHyperparameters {
     /// What a training cannot be done with, if anything.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Self { hidden, learning_rate, .. } = self;
-        if hidden.len() > 8 || hidden.iter().any(|units| !(1..=4096).contains(units)) {
-            let problem = "allowed are up to 8 layers of 1 to 4096 units";
-            return Err(format!("hidden is {hidden:?}: {problem}"));
+        check_hidden(hidden)?;
+        check_parameters(PriceNetwork::parameter_count(hidden))?;
+        if !(1..=MOST_ROUNDS).contains(&self.rounds) {
+            return Err(format!("rounds is {}: allowed is 1 to {MOST_ROUNDS}", self.rounds));
         }
         for (name, count) in [
             ("instances", self.instances),
@@ -107,11 +109,15 @@ impl PriceHyperparameters {
             }
         }
         if !(0.0..=1.0).contains(learning_rate) {
-            return Err(format!("learning_rate is {learning_rate}: allowed is 0 to 1"));
+            let found = number(*learning_rate);
+            return Err(format!("learning_rate is {found}: allowed is 0 to 1"));
         }
         Ok(())
     }
 }
+
+/// Rounds of the longest training.
+pub(crate) const MOST_ROUNDS: u64 = 1_000_000;
 
 /// Weight of the latest round in the running mean of the weights.
 const MEAN_WEIGHT: f32 = 0.1;

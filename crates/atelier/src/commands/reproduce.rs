@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -19,18 +19,26 @@ pub(crate) struct Arguments {
     /// Folder for the report, its rows, figures and trained agents.
     #[arg(long, default_value = "report")]
     out: PathBuf,
-    /// Folder with the study files (TOML); each is a section of the report.
-    #[arg(long, default_value = "studies")]
-    studies: PathBuf,
+    /// Folder with the study files (TOML); each is a section of the report [default: studies, or the
+    /// built-in ones where there is no such folder]
+    #[arg(long)]
+    studies: Option<PathBuf>,
 }
+
+/// Where studies are looked for unless told.
+const FOLDER: &str = "studies";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let out = &arguments.out;
-    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
-    let studies = Study::load_folder(&arguments.studies, effort)
-        .map_err(|error| Failure::Refused(error.into()))?;
-    let plan = Plan::new(studies).map_err(|error| Failure::Refused(error.into()))?;
     files::create_folder(out)?;
+    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
+    let studies = match &arguments.studies {
+        Some(folder) => Study::load_folder(folder, effort),
+        None if Path::new(FOLDER).is_dir() => Study::load_folder(Path::new(FOLDER), effort),
+        None => Study::built_in(&out.join("inputs"), effort),
+    }
+    .map_err(|error| Failure::Refused(error.into()))?;
+    let plan = Plan::new(studies).map_err(|error| Failure::Refused(error.into()))?;
     let interrupted = interruption::flag()?;
     let bar = progress::share(plan.work_left(out));
     bar.enable_steady_tick(Duration::from_millis(200));

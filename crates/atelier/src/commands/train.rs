@@ -58,7 +58,7 @@ enum Learner {
 #[command(next_help_heading = "Hyperparameters")]
 struct Choices {
     /// Episodes of the whole training [default: 3000]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     episodes: Option<u64>,
     /// Episodes side by side, with one update for all of them [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -111,6 +111,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let scenario = arguments.source.read()?;
     let hyperparameters = arguments.choices.hyperparameters()?;
+    hyperparameters
+        .check(scenario.servers())
+        .map_err(|problem| Failure::refused("hyperparameters", problem))?;
     let mut checkpoint = start(arguments, &scenario, hyperparameters)?;
     files::create_folder(&arguments.out)?;
     let interrupted = interruption::flag()?;

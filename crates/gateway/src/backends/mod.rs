@@ -7,6 +7,8 @@ pub mod demo;
 mod embedded;
 mod error;
 mod excerpt;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod openai;
 pub mod picture;
 mod sdcpp;

@@ -40,10 +40,10 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn error(&self, place: &Range<usize>, problem: String) -> ConfigError {
+    fn error(&self, place: &Range<usize>, problem: &str) -> ConfigError {
         let before = &self.text[..place.start.min(self.text.len())];
         let line = 1 + before.matches('\n').count();
-        ConfigError::Line { file: self.file.clone(), line, problem: bounded(&problem) }
+        ConfigError::Line { file: self.file.clone(), line, problem: bounded(problem) }
     }
 }
 
@@ -73,9 +73,9 @@ impl Config {
             let key = text[start..].lines().next().unwrap_or("").trim();
             let shown =
                 if key.is_empty() { String::new() } else { format!("`{}`: ", excerpt(key)) };
-            source.error(&place, format!("{shown}{}", error.message().trim_end()))
+            source.error(&place, &format!("{shown}{}", error.message().trim_end()))
         })?;
-        config.check().map_err(|misfit| source.error(&misfit.place(text), misfit.problem))?;
+        config.check().map_err(|misfit| source.error(&misfit.place(text), &misfit.problem))?;
         Ok(Self { source, ..config })
     }
 
@@ -83,6 +83,6 @@ impl Config {
     /// when it was used.
     pub fn refuse(&self, key: &str, problem: impl std::fmt::Display) -> ConfigError {
         let misfit = Misfit::new(key, format!("`{key}`: {problem}"));
-        self.source.error(&misfit.place(&self.source.text), misfit.problem)
+        self.source.error(&misfit.place(&self.source.text), &misfit.problem)
     }
 }

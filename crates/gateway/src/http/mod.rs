@@ -2,6 +2,8 @@
 
 mod auth;
 mod body;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod openai;
 mod problem;
 mod requests;
