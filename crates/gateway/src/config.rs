@@ -121,8 +121,18 @@ pub struct LimitsConfig {
     pub due_in_seconds: Span,
     /// Seconds after its due time at which a request that has not started expires.
     pub expires_after_seconds: Span,
-    /// Open connections.
+    /// Open connections. Some more are kept for health checks and operators.
     pub connections: u32,
+    /// Connections that one key may have in use; unless given, a quarter of all where there are
+    /// several keys.
+    pub connections_per_key: Option<u32>,
+    /// Answers that one key may have held open, for events or the end of a request; unless given,
+    /// half of its connections.
+    pub streams_per_key: Option<u32>,
+    /// Bytes of bodies and answers under way, in all.
+    pub bytes_under_way: u32,
+    /// Bytes of bodies and answers under way, of one key.
+    pub bytes_under_way_per_key: u32,
     /// Seconds a client may take for its headers, its body, and between two reads of an answer.
     pub client_seconds: Span,
     /// Seconds a run may take before it is stopped: this much and four times its prediction.
@@ -146,6 +156,10 @@ impl Default for LimitsConfig {
             due_in_seconds: Span(86_400.0),
             expires_after_seconds: Span(3_600.0),
             connections: 1024,
+            connections_per_key: None,
+            streams_per_key: None,
+            bytes_under_way: 96 * 1024 * 1024,
+            bytes_under_way_per_key: 32 * 1024 * 1024,
             client_seconds: Span(15.0),
             run_seconds: Span(60.0),
             keep_seconds: Span(86_400.0),

@@ -71,12 +71,29 @@ impl Config {
             ("limits.connections", self.limits.connections, 1_000_000),
             ("limits.body_bytes", self.limits.body_bytes, 16 * 1024 * 1024),
             ("limits.prompt_bytes", self.limits.prompt_bytes, 1024 * 1024),
+            (
+                "limits.connections_per_key",
+                self.limits.connections_per_key.unwrap_or(1),
+                self.limits.connections,
+            ),
+            ("limits.streams_per_key", self.limits.streams_per_key.unwrap_or(1), 1_000_000),
             ("health.failures", self.health.failures, 1000),
             ("health.successes", self.health.successes, 1000),
         ];
         for (key, value, most) in numbers {
             if !(1..=most).contains(&value) {
                 let problem = format!("`{key}` is {value}: allowed is 1 to {most}");
+                return Err(Misfit::new(key, problem));
+            }
+        }
+        let limits = &self.limits;
+        for (key, bytes) in [
+            ("limits.bytes_under_way", limits.bytes_under_way),
+            ("limits.bytes_under_way_per_key", limits.bytes_under_way_per_key),
+        ] {
+            let least = 1024 * 1024;
+            if bytes < least {
+                let problem = format!("`{key}` is {bytes}: allowed is from {least}");
                 return Err(Misfit::new(key, problem));
             }
         }

@@ -120,8 +120,8 @@ fn what_no_single_key_can_know_is_refused_at_its_line_too() {
         (format!("{SERVER}{nested}"), 11, &["`server.url`", "ws://h:1"]),
         (url("http://h:1/?a=b"), 4, &["`server.url`", "query", "write http://h:1"]),
         (url("http://h:1/x#y"), 4, &["`server.url`", "fragment", "write http://h:1/x"]),
-        (format!("{}max_pixels = 0\n", SERVER), 5, &["`max_pixels`", "\"a\"", "512 × 512"]),
-        (format!("{}max_pixels = 262143\n", SERVER), 5, &["262143", "262144"]),
+        (format!("{SERVER}max_pixels = 0\n"), 5, &["`max_pixels`", "\"a\"", "512 × 512"]),
+        (format!("{SERVER}max_pixels = 262143\n"), 5, &["262143", "262144"]),
         (
             format!("{SERVER}{}requests_per_minute = 0\n", key("ann", 'a')),
             8,
@@ -146,7 +146,8 @@ fn what_is_no_key_has_no_digest() {
         (" ", "KEY was not set"),
         ("YOUR_KEY", "the words of the manual"),
     ] {
-        let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02X}")).collect();
+        let digest = Sha256::digest(text);
+        let hex = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02X}"));
         let file = format!("{SERVER}[[key]]\nname = \"n\"\nsha256 = \"{hex}\"\n");
         let message = Config::parse("x.toml", &file).unwrap_err().to_string();
         assert!(message.starts_with("x.toml:7: `sha256"), "{message}");

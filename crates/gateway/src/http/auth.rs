@@ -1,119 +1,132 @@
-//! Whose request it is, and how many it may make.
+//! Whose request it is.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Deref;
+use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use scheduling::Seconds;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::Server;
+use super::account::{Account, Role};
+use super::brake::Brake;
+use super::budget::Purse;
+use super::peer::Peer;
 use super::problem::Problem;
 use crate::config::Config;
-use crate::scheduler::Owner;
-use crate::timeline::Timeline;
 
-/// Checks keys and counts requests.
+/// Checks keys.
 pub(crate) struct Door {
-    keys: Vec<Key>,
-    /// Per owner, the time at which its allowance will be whole again, in seconds.
-    whole_at: Mutex<HashMap<Owner, f64>>,
-}
-
-struct Key {
-    owner: Owner,
-    digest: [u8; 32],
-    per_minute: u32,
-    operator: bool,
+    keys: Vec<([u8; 32], Visitor)>,
+    /// Everybody, where there are no keys.
+    local: Option<Visitor>,
+    brake: Brake,
 }
 
 /// Somebody who was let in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Visitor {
-    pub(crate) owner: Owner,
-    per_minute: Option<u32>,
-    operator: bool,
+#[derive(Clone)]
+pub(crate) struct Visitor(Arc<Account>);
+
+impl Deref for Visitor {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        &self.0
+    }
+}
+
+/// Somebody who was not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stranger {
+    /// No key was sent.
+    NoKey,
+    /// A key was sent that is none.
+    WrongKey,
+    /// Without keys, the `Host` is another one than ours.
+    ForeignHost,
 }
 
 impl Door {
     pub(crate) fn new(config: &Config) -> Self {
-        let key = |key: &crate::config::KeyConfig| Key {
-            owner: key.name.get_ref().as_str().into(),
-            digest: key.sha256.0,
-            per_minute: key.requests_per_minute,
-            operator: key.operator,
+        let all = Purse::new(config.limits.bytes_under_way);
+        let account = |owner: &str, role: Role, per_minute: Option<u32>| {
+            Visitor(Account::new(owner.into(), role, per_minute, config, all.clone()).into())
         };
-        Self { keys: config.keys.iter().map(key).collect(), whole_at: Mutex::default() }
+        let keys: Vec<_> = (config.keys.iter())
+            .map(|key| {
+                let role = if key.operator { Role::Operator } else { Role::Requester };
+                let per_minute = Some(key.requests_per_minute);
+                (key.sha256.0, account(key.name.get_ref(), role, per_minute))
+            })
+            .collect();
+        let local = keys.is_empty().then(|| account("local", Role::Operator, None));
+        Self { keys, local, brake: Brake::default() }
     }
 
     /// Lets in whoever has a key, sent as `Authorization: Bearer KEY`. Without keys it is everybody
     /// who speaks to the loopback interface by its name, which web pages elsewhere cannot.
-    pub(crate) fn enter(&self, headers: &HeaderMap) -> Result<Visitor, Problem> {
-        if self.keys.is_empty() {
+    pub(crate) fn enter(&self, headers: &HeaderMap) -> Result<Visitor, Stranger> {
+        if let Some(local) = &self.local {
             return match headers.get(header::HOST).map(|host| host.to_str()) {
-                Some(Ok(host)) if is_loopback(host) => {
-                    Ok(Visitor { owner: "local".into(), per_minute: None, operator: true })
-                }
-                _ => Err(Problem::new(
-                    StatusCode::FORBIDDEN,
-                    "foreign_host",
-                    "without API keys the Host must be localhost, 127.0.0.1 or [::1]",
-                )),
+                Some(Ok(host)) if is_loopback(host) => Ok(local.clone()),
+                _ => Err(Stranger::ForeignHost),
             };
         }
         let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let bearer = sent.and_then(|value| value.split_once(' '));
         let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let key = bearer.map_or("", |(_, key)| key.trim());
+        // Nothing is no key, whatever digests there are.
+        if key.is_empty() {
+            return Err(Stranger::NoKey);
+        }
         let digest: [u8; 32] = Sha256::digest(key).into();
         // Every key is compared, each in constant time.
         let mut found = None;
-        for known in &self.keys {
-            if bool::from(known.digest.ct_eq(&digest)) {
-                found = Some(known);
+        for (known, visitor) in &self.keys {
+            if bool::from(known.ct_eq(&digest)) {
+                found = Some(visitor);
             }
         }
-        let known = found.ok_or_else(|| {
-            Problem::new(
+        found.cloned().ok_or(Stranger::WrongKey)
+    }
+
+    /// What a stranger is told. Those who try keys are told slowly.
+    async fn turn_away(&self, stranger: Stranger, peer: Peer) -> Problem {
+        if stranger == Stranger::WrongKey
+            && let Err(problem) = self.brake.hold(peer).await
+        {
+            return problem;
+        }
+        match stranger {
+            Stranger::NoKey | Stranger::WrongKey => Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "unknown_key",
                 "an API key is needed: Authorization: Bearer YOUR_KEY",
-            )
-        })?;
-        Ok(Visitor {
-            owner: known.owner.clone(),
-            per_minute: Some(known.per_minute),
-            operator: known.operator,
-        })
-    }
-
-    /// Counts a submission against the visitor's rate: a minute's worth may come at once, and
-    /// comes back evenly.
-    pub(crate) fn count(&self, visitor: &Visitor, timeline: &Timeline) -> Result<(), Problem> {
-        let Some(per_minute) = visitor.per_minute else { return Ok(()) };
-        let now = timeline.now().seconds();
-        let each = 60.0 / f64::from(per_minute.max(1));
-        let mut whole_at = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole = whole_at.entry(visitor.owner.clone()).or_insert(now);
-        let next = whole.max(now) + each;
-        if next > now + 60.0 {
-            let detail = format!("this key may make {per_minute} requests per minute");
-            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
-            return Err(problem.after(Seconds::of(next - now - 60.0)));
+            ),
+            Stranger::ForeignHost => Problem::new(
+                StatusCode::FORBIDDEN,
+                "foreign_host",
+                "without API keys the Host must be localhost, 127.0.0.1 or [::1]",
+            ),
         }
-        *whole = next;
-        Ok(())
     }
 }
 
-impl Visitor {
-    /// Only for those who run the place.
-    pub(crate) fn operate(&self) -> Result<(), Problem> {
-        if self.operator {
-            return Ok(());
+/// Whoever makes the request, as [`super::around`] found out.
+impl FromRequestParts<Server> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Problem> {
+        let entered = parts.extensions.get::<Result<Self, Stranger>>().cloned();
+        let entered = entered.unwrap_or_else(|| server.door.enter(&parts.headers));
+        let peer = parts.extensions.get::<Peer>().copied().unwrap_or(Peer::UNKNOWN);
+        match entered {
+            Ok(visitor) => Ok(visitor),
+            Err(stranger) => Err(server.door.turn_away(stranger, peer).await),
         }
-        let detail = "this key may not operate servers: its configuration has no `operator = true`";
-        Err(Problem::new(StatusCode::FORBIDDEN, "not_an_operator", detail))
     }
 }
 
@@ -122,21 +135,19 @@ fn is_loopback(host: &str) -> bool {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
+    name.eq_ignore_ascii_case("localhost") || matches!(name, "127.0.0.1" | "[::1]")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::WallClock;
-    use std::time::Duration;
 
-    fn door(per_minute: u32) -> Door {
+    fn door(key: &str) -> Door {
         let digest = Sha256::digest("secret");
         let hex = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         let text = format!(
             "[[server]]\nname = \"a\"\nsteps_per_second = 1.0\nbackend = {{ kind = \"demo\" }}\n\
-             [[key]]\nname = \"ann\"\nsha256 = \"{hex}\"\nrequests_per_minute = {per_minute}\n"
+             [[key]]\nname = \"ann\"\nsha256 = \"{hex}\"\n{key}"
         );
         Door::new(&Config::parse("x.toml", &text).unwrap())
     }
@@ -147,15 +158,28 @@ mod tests {
 
     #[test]
     fn keys_open_and_nothing_else_does() {
-        let door = door(60);
+        let door = door("");
         let enter = |value: &str| door.enter(&headers(header::AUTHORIZATION, value));
         for right in ["Bearer secret", "bearer secret", "Bearer  secret "] {
-            assert_eq!(&*enter(right).unwrap().owner, "ann", "{right}");
+            assert_eq!(&*enter(right).ok().unwrap().owner, "ann", "{right}");
         }
-        for wrong in ["Bearer Secret", "Bearer ", "secret", "Basic secret", "Bearer secretx"] {
-            assert_eq!(enter(wrong).unwrap_err().status, StatusCode::UNAUTHORIZED, "{wrong}");
+        for wrong in ["Bearer Secret", "Bearer secretx"] {
+            assert_eq!(enter(wrong).err(), Some(Stranger::WrongKey), "{wrong}");
         }
-        assert!(enter("Bearer secret").unwrap().operate().is_err());
+        assert!(enter("Bearer secret").ok().unwrap().operate().is_err());
+    }
+
+    #[test]
+    fn nothing_is_no_key_even_if_its_digest_is_known() {
+        let mut door = door("operator = true\n");
+        // As a configuration from before this was refused.
+        door.keys[0].0 = Sha256::digest("").into();
+        assert_eq!(door.enter(&HeaderMap::new()).err(), Some(Stranger::NoKey));
+        for nothing in ["Bearer", "Bearer ", "Bearer   ", "bearer \t", "secret", "Basic secret", ""]
+        {
+            let entered = door.enter(&headers(header::AUTHORIZATION, nothing));
+            assert_eq!(entered.err(), Some(Stranger::NoKey), "{nothing:?}");
+        }
     }
 
     #[test]
@@ -163,6 +187,7 @@ mod tests {
         let door = Door::new(&Config::demo());
         for (host, served) in [
             ("localhost", true),
+            ("LocalHost:8420", true),
             ("127.0.0.1:8420", true),
             ("[::1]:8420", true),
             ("evil.example:8420", false),
@@ -171,20 +196,5 @@ mod tests {
             let entered = door.enter(&headers(header::HOST, host));
             assert_eq!(entered.is_ok(), served, "{host}");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_minutes_worth_may_come_at_once() {
-        let door = door(3);
-        let timeline = Timeline::start(WallClock(|| 0.0));
-        let ann = door.enter(&headers(header::AUTHORIZATION, "Bearer secret")).unwrap();
-        for _ in 0..3 {
-            door.count(&ann, &timeline).unwrap();
-        }
-        let problem = door.count(&ann, &timeline).unwrap_err();
-        assert_eq!((problem.status.as_u16(), problem.retry_after), (429, Some(20)));
-        tokio::time::advance(Duration::from_secs(20)).await;
-        door.count(&ann, &timeline).unwrap();
-        assert!(door.count(&ann, &timeline).is_err());
     }
 }

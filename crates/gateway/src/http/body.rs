@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use axum::body::HttpBody as _;
-use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequest, FromRequestParts as _, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::Bytes;
 use jiff::Timestamp;
+use scheduling::message::{bounded, excerpt, number};
 use scheduling::{Seconds, Steps, TardinessPenalty};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest as _, Sha256};
 
 use super::Server;
+use super::auth::Visitor;
+use super::budget::Room;
 use super::problem::Problem;
 use crate::config::{Config, Side};
 use crate::journal::{Accepted, IdempotencyKey, Spec};
@@ -36,21 +39,33 @@ pub(crate) struct NewRequest {
     pub(crate) max_steps: Option<Steps>,
 }
 
-/// A whole body, limited in size and in time, of a JSON content type.
-pub(crate) struct JsonBytes(pub(crate) Bytes);
+/// A whole body of a JSON content type, limited in size and in time, of somebody who was let in.
+pub(crate) struct JsonBody {
+    pub(crate) visitor: Visitor,
+    pub(crate) bytes: Bytes,
+    /// For the body, and then for an answer that repeats what it says.
+    pub(crate) room: Room,
+}
 
-impl FromRequest<Server> for JsonBytes {
+impl FromRequest<Server> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, server: &Server) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        // Nothing is read of those who are not let in.
+        let visitor = Visitor::from_request_parts(&mut parts, server).await?;
+        let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let essence = kind.and_then(|kind| kind.split(';').next()).map_or("", str::trim);
         // Web pages of strangers cannot send this type without asking first.
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
-        if !kind.is_some_and(|kind| kind.trim_start().starts_with("application/json")) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "not_json",
-                "the Content-Type must be application/json",
-            ));
+        if !essence.eq_ignore_ascii_case("application/json") {
+            return Err(unsupported("the Content-Type must be application/json"));
+        }
+        let coding = parts.headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+        if coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+            let coding = excerpt(&String::from_utf8_lossy(coding.unwrap_or_default()));
+            let detail =
+                format!("Content-Encoding {coding:?}: allowed is a body as it is, without");
+            return Err(unsupported(detail));
         }
         let limits = &server.handle.config.limits;
         let limit = limits.body_bytes as usize;
@@ -59,12 +74,15 @@ impl FromRequest<Server> for JsonBytes {
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
         };
         // What announces itself as too large need not be waited for.
-        if request.body().size_hint().lower() > limit as u64 {
+        let size = body.size_hint();
+        if size.lower() > limit as u64 {
             return Err(too_large());
         }
-        let read = axum::body::to_bytes(request.into_body(), limit);
+        let announced = size.upper().map_or(limit, |upper| (upper as usize).min(limit));
+        let room = visitor.budget.claim(announced + super::answer::BESIDE_PROMPTS)?;
+        let read = axum::body::to_bytes(body, limit);
         match tokio::time::timeout(limits.client_seconds.duration(), read).await {
-            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Ok(bytes)) => Ok(Self { visitor, bytes, room }),
             Ok(Err(_)) => Err(too_large()),
             Err(_) => Err(Problem::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -73,6 +91,10 @@ impl FromRequest<Server> for JsonBytes {
             )),
         }
     }
+}
+
+fn unsupported(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail)
 }
 
 /// Reads JSON: 400 if it is none, 422 with the path of the field if it is not of this form.
@@ -90,7 +112,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         let inner = error.into_inner();
         match inner.classify() {
-            serde_json::error::Category::Data => Problem::field(path, plain(&inner.to_string())),
+            serde_json::error::Category::Data => {
+                Problem::field(excerpt(&path), plain(&inner.to_string()))
+            }
             _ => bad(&inner),
         }
     })?;
@@ -98,10 +122,25 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// A message without Rust's names for types.
-fn plain(message: &str) -> String {
+/// A message without Rust's names for types, and with no more than a person can use of the value
+/// that it is about.
+pub(crate) fn plain(message: &str) -> String {
     let message = message.replace("expected u32", "expected a whole number from 0 to 4294967295");
-    message.replace("expected f64", "expected a number")
+    let message = message.replace("expected f64", "expected a number");
+    // The value stands between the first quote and the last of its kind before what is expected.
+    let end = message.rfind(", expected").unwrap_or(message.len());
+    let (said, expected) = message.split_at(end);
+    let quoted = said.find(['"', '`']).and_then(|start| {
+        let quote = &said[start..=start];
+        let last = said.rfind(quote).filter(|last| *last > start)?;
+        Some((&said[..=start], &said[start + 1..last], &said[last..]))
+    });
+    match quoted {
+        Some((before, value, behind)) => {
+            format!("{}{}{}{expected}", bounded(before), excerpt(value), bounded(behind))
+        }
+        None => bounded(said) + expected,
+    }
 }
 
 /// Turns a body into a request, with what it leaves open taken from the configuration.
@@ -176,8 +215,11 @@ fn slack(new: &NewRequest, config: &Config, timeline: &Timeline) -> Result<Secon
         (Some(seconds), None) => ("due_in_seconds", *seconds),
         (None, Some(date)) => {
             let date: Timestamp = date.parse().map_err(|_| {
-                let example = "a date with time and offset such as 2030-01-31T12:00:00Z";
-                Problem::field("due", format!("{date:?} is not {example}"))
+                let allowed = format!(
+                    "allowed is a date with time and offset such as 2030-01-31T12:00:00Z, at most \
+                     {most} s from now"
+                );
+                Problem::field("due", format!("{:?} cannot be read: {allowed}", excerpt(date)))
             })?;
             ("due", timeline.until(date).seconds())
         }
@@ -185,6 +227,7 @@ fn slack(new: &NewRequest, config: &Config, timeline: &Timeline) -> Result<Secon
     };
     if !(0.0..=most).contains(&seconds) || seconds == 0.0 {
         let what = if seconds <= 0.0 { "lies in the past" } else { "is out of range" };
+        let seconds = number(seconds);
         let message = format!("{seconds} s from now {what}: allowed is above 0 to {most} s");
         return Err(Problem::field(field, message));
     }
@@ -295,9 +338,34 @@ mod tests {
         check(&with(r#""due_in_seconds":1e9"#), 422, Some("due_in_seconds"), &["out of range"]);
         check(&with(r#""due":"1970-01-01T00:00:00Z""#), 422, Some("due"), &["past"]);
         check(&with(r#""due":"tomorrow""#), 422, Some("due"), &["tomorrow", "2030-01-31"]);
+        let beyond = with(r#""due":"+10000-01-01T00:00:00Z""#);
+        check(&beyond, 422, Some("due"), &["+10000-01-01", "at most 86400 s from now"]);
+        let digits = with(&format!(r#""due_in_seconds":1{}"#, "0".repeat(299)));
+        check(&digits, 422, Some("due_in_seconds"), &["1e299 s from now is out of range"]);
         check(&with(r#""due":"x","due_in_seconds":1"#), 422, Some("due"), &["not both"]);
         let long = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(8193));
         check(&long, 422, Some("prompt"), &["8193", "0 to 8192"]);
+    }
+
+    #[test]
+    fn no_message_repeats_more_than_a_person_can_use() {
+        let long = ["x".repeat(5000), "two words ".repeat(500), "9".repeat(300), "`\"".repeat(900)];
+        for value in &long {
+            let json = serde_json::to_string(value).unwrap();
+            for (body, expected) in [
+                (format!(r#"{{"prompt":"x","penalty":{json}}}"#), "`square_root`"),
+                (format!(r#"{{"prompt":"x","width":{json}}}"#), "0 to 4294967295"),
+                (format!(r#"{{"prompt":"x",{json}:1}}"#), "`due_in_seconds`"),
+                (format!(r#"{{"prompt":"x","due":{json}}}"#), "2030-01-31"),
+            ] {
+                let problem = intake(&body).unwrap_err();
+                assert!(problem.detail.contains(expected), "{}", problem.detail);
+                let shown = problem.detail.len() + problem.field.map_or(0, |field| field.len());
+                assert!(shown < 600, "{shown} bytes: {}", problem.detail);
+            }
+        }
+        let digits = format!(r#"{{"prompt":"x","seed":{}}}"#, "9".repeat(300));
+        assert!(intake(&digits).unwrap_err().detail.len() < 200);
     }
 
     #[test]

@@ -1,34 +1,48 @@
 //! The HTTP side: routes, and what is done around every one of them.
 
+mod account;
+mod answer;
 mod auth;
 mod body;
+mod brake;
+mod budget;
+mod descriptors;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod list;
 mod openai;
+mod peer;
+mod places;
 mod problem;
+mod rate;
 mod requests;
 mod serve;
 mod servers;
+mod sse;
 #[cfg(test)]
 mod tests;
 mod trace;
 mod view;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 
+use self::account::Account;
 use self::auth::Door;
+use self::places::{Errand, Place};
 use self::problem::Problem;
 use crate::handle::Handle;
 use crate::metrics;
 
+pub use descriptors::fit_descriptors;
 pub use serve::{Connections, serve};
 
 /// What every route can reach.
@@ -48,11 +62,13 @@ pub fn router(handle: Handle) -> Router {
     let server = Server { handle, door };
     Router::new()
         .route("/", get(servers::dashboard))
+        .route("/dashboard.css", get(servers::style))
+        .route("/dashboard.js", get(servers::script))
         .route("/healthz", get(servers::healthz))
         .route("/readyz", get(servers::readyz))
         .route("/metrics", get(servers::metrics))
         .route("/openapi.json", get(servers::openapi))
-        .route("/v1/requests", post(requests::submit).get(requests::list))
+        .route("/v1/requests", post(requests::submit).get(list::list))
         .route("/v1/requests/{id}", get(requests::show).delete(requests::cancel))
         .route("/v1/requests/{id}/image", get(requests::image))
         .route("/v1/requests/{id}/events", get(requests::events))
@@ -86,14 +102,26 @@ fn refuse(uri: &Uri, problem: Problem) -> Response {
 }
 
 /// Measures, counts and traces every answer.
-async fn around(State(server): State<Server>, request: Request, next: Next) -> Response {
+async fn around(State(server): State<Server>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let path = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_string());
     let route = path.unwrap_or_else(|| "none".into());
+    let entered = server.door.enter(request.headers());
+    let served = match request.extensions().get::<Arc<Place>>() {
+        Some(place) => {
+            let visitor: Option<&Account> = entered.as_ref().ok().map(Deref::deref);
+            place.serve(visitor, errand(&route))
+        }
+        None => Ok(()),
+    };
+    request.extensions_mut().insert(entered);
     let method = request.method().clone();
     let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = trace::Trace::following(parent);
-    let mut response = next.run(request).await.into_response();
+    let mut response = match served {
+        Ok(()) => next.run(request).await.into_response(),
+        Err(problem) => refuse(request.uri(), problem),
+    };
     let waited = response.extensions().get::<Waited>().map_or(Duration::ZERO, |waited| waited.0);
     let overhead = start.elapsed().saturating_sub(waited);
     let metrics = &server.handle.metrics;
@@ -101,7 +129,8 @@ async fn around(State(server): State<Server>, request: Request, next: Next) -> R
     if let Some(problem) = response.extensions().get::<Problem>() {
         metrics.add(metrics::REJECTED, &[("reason", problem.reason)], 1.0);
     }
-    let status = response.status().as_u16();
+    let response_status = response.status();
+    let status = response_status.as_u16();
     let milliseconds = overhead.as_secs_f64() * 1e3;
     tracing::debug!(%method, route, status, milliseconds, trace = %trace.trace_id(), "answered");
     let headers = response.headers_mut();
@@ -111,6 +140,36 @@ async fn around(State(server): State<Server>, request: Request, next: Next) -> R
     if let Ok(value) = HeaderValue::from_str(&trace.to_string()) {
         headers.insert("traceparent", value);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if response_status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer realm=\"atelier\"");
+        headers.insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    protect(headers);
     response
+}
+
+/// What a request for this route is for.
+fn errand(route: &str) -> Errand {
+    match route {
+        "/healthz" | "/readyz" | "/metrics" => Errand::Health,
+        _ => Errand::Other,
+    }
+}
+
+/// Browsers take nothing for something else, show nothing inside other pages, run nothing that is
+/// not the page's own, and keep nothing but pictures.
+fn protect(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    for (name, unless_told) in [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(unless_told));
+    }
 }

@@ -1,27 +1,29 @@
 //! The drop-in face: what clients of OpenAI's Images API expect.
 
 mod stream;
+mod submit;
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
 use scheduling::TardinessPenalty;
+use scheduling::message::excerpt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::body::{JsonBytes, NewRequest, compose, parse};
+use self::submit::submit;
+use super::answer::Reading;
+use super::auth::Visitor;
+use super::body::{JsonBody, NewRequest, compose, idempotency_key, parse, plain};
 use super::problem::Problem;
 use super::{Server, Waited};
-use crate::handle::Handle;
-use crate::journal::Kept;
-use crate::scheduler::{Outcome, RequestId};
-use crate::status::{Phase, Status};
+use crate::scheduler::RequestId;
 
 /// The name under which the whole cluster is offered as one model.
 const MODEL: &str = "atelier";
@@ -123,15 +125,16 @@ enum OutputFormat {
     Png,
 }
 
-/// `POST /v1/images/generations`: waits for the pictures, and cancels them if the client leaves.
+/// `POST /v1/images/generations`: waits for the pictures, and cancels them if the client leaves and
+/// has no Idempotency-Key to ask for them again.
 pub(crate) async fn generate(
     State(server): State<Server>,
     headers: HeaderMap,
-    body: Result<JsonBytes, Problem>,
+    body: Result<JsonBody, Problem>,
 ) -> Result<Response, Error> {
-    let visitor = server.door.enter(&headers)?;
+    let JsonBody { visitor, bytes, room } = body?;
     let handle = &server.handle;
-    let generation: Generation = parse(&body?.0)?;
+    let generation: Generation = parse(&bytes)?;
     let count = generation.n.unwrap_or(1);
     if !(1..=10).contains(&count) {
         return Err(Problem::field("n", format!("{count} pictures: allowed is 1 to 10")).into());
@@ -141,36 +144,54 @@ pub(crate) async fn generate(
         let detail = "a stream carries the picture itself: allowed with stream is b64_json";
         return Err(Problem::field("response_format", detail).into());
     }
+    let key = idempotency_key(&headers, &bytes)?;
     let new = to_native(&generation, &headers)?;
-    let mut leaving = CancelOnDrop { handle: handle.clone(), ids: Vec::new() };
-    for index in 0..count {
-        server.door.count(&visitor, &handle.timeline)?;
+    drop(bytes);
+    let order = |index| {
         let seed = new.seed.map(|seed| seed.wrapping_add(index));
         let one = NewRequest { seed, ..new.clone() };
-        let accepted = compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)
-            .map_err(of_size)?;
-        // Before it is handed in: a client that leaves meanwhile leaves it behind.
-        leaving.ids.push(accepted.order.id);
-        let submitted = handle.submit(Arc::new(accepted)).await.map_err(Problem::from);
-        submitted.map_err(of_size)?;
-    }
+        compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)
+    };
+    let orders = (0..count).map(order).collect::<Result<_, _>>().map_err(of_size)?;
+    let open = visitor.open_stream()?;
+    let mut requests = submit(handle, visitor, orders, key, open).await.map_err(of_size)?;
+    drop(room);
     if streamed {
-        return Ok(stream::answer(leaving));
+        return Ok(stream::answer(requests));
     }
     let start = Instant::now();
-    let mut data = Vec::new();
-    for id in leaving.ids.clone() {
-        finished(handle, id).await?;
-        data.push(match generation.response_format {
-            Some(ResponseFormat::Url) => json!({ "url": address(id, &headers) }),
-            _ => json!({ "b64_json": picture(handle, id).await? }),
-        });
+    for id in requests.ids.clone() {
+        requests.finished(id).await?;
     }
-    leaving.ids.clear();
     let created = handle.date(handle.timeline.now()).as_second();
-    let mut response = Json(json!({ "created": created, "data": data })).into_response();
+    let mut response = if generation.response_format == Some(ResponseFormat::Url) {
+        let data: Vec<_> =
+            requests.ids.iter().map(|id| json!({ "url": address(*id, &headers) })).collect();
+        Json(json!({ "created": created, "data": data })).into_response()
+    } else {
+        let mut pictures = Vec::new();
+        for id in requests.ids.clone() {
+            pictures.push(requests.picture(id).await?);
+        }
+        in_base64(created, pictures)
+    };
+    requests.ids.clear();
     response.extensions_mut().insert(Waited(start.elapsed()));
     Ok(response)
+}
+
+/// The pictures in base64, each read as the client takes it.
+fn in_base64(created: i64, pictures: Vec<Reading>) -> Response {
+    let literal = |text: String| futures_util::stream::iter([Ok(Bytes::from(text))]);
+    let pictures = futures_util::stream::iter(pictures.into_iter().enumerate());
+    let pictures = pictures.flat_map(move |(index, picture)| {
+        let comma = if index == 0 { "" } else { "," };
+        let before = literal(format!("{comma}{{\"b64_json\":\""));
+        before.chain(picture.base64()).chain(literal("\"}".into()))
+    });
+    let before = literal(format!("{{\"created\":{created},\"data\":["));
+    let body = Body::from_stream(before.chain(pictures).chain(literal("]}".into())));
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// Width and height are one field here.
@@ -193,6 +214,7 @@ pub(super) fn to_native(
         Some(size) => {
             let sides = size.split_once('x').map(|(w, h)| (w.parse().ok(), h.parse().ok()));
             let Some((Some(width), Some(height))) = sides else {
+                let size = excerpt(size);
                 let detail = format!("{size:?}: allowed is \"auto\" or such as \"512x512\"");
                 return Err(Problem::field("size", detail));
             };
@@ -205,6 +227,7 @@ pub(super) fn to_native(
     let due = match (generation.due_in_seconds, header("x-atelier-due-in-seconds")) {
         (Some(seconds), _) => Some(seconds),
         (None, Some(text)) => Some(text.parse().map_err(|_| {
+            let text = excerpt(&text);
             Problem::field("x-atelier-due-in-seconds", format!("{text:?} is not a number"))
         })?),
         (None, None) => None,
@@ -215,7 +238,7 @@ pub(super) fn to_native(
             let word = Value::String(text);
             Some(
                 serde_json::from_value(word)
-                    .map_err(|e| Problem::field("x-atelier-penalty", e.to_string()))?,
+                    .map_err(|e| Problem::field("x-atelier-penalty", plain(&e.to_string())))?,
             )
         }
         (None, None) => None,
@@ -234,58 +257,10 @@ pub(super) fn to_native(
     })
 }
 
-/// Waits for the end of a request and says how it stands if it is completed.
-async fn finished(handle: &Handle, id: RequestId) -> Result<Status, Problem> {
-    let status = handle.wait(id, Duration::MAX).await?.ok_or_else(Problem::not_found)?;
-    let failed = |detail: String| Problem::new(StatusCode::BAD_GATEWAY, "failed", detail);
-    let Phase::Ended(end) = &status.phase else {
-        let detail = "the gateway is shutting down; the request goes on after its next start";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", detail));
-    };
-    match &end.outcome {
-        Outcome::Completed => Ok(status),
-        Outcome::Failed { reason } => Err(failed(reason.clone())),
-        Outcome::Cancelled => Err(failed("the request was cancelled".into())),
-        Outcome::Expired => Err(failed("no server could take the request in time".into())),
-    }
-}
-
-/// The picture of a completed request in base64.
-async fn picture(handle: &Handle, id: RequestId) -> Result<String, Problem> {
-    match handle.picture(id).await? {
-        Kept::Here(stored) => Ok(BASE64.encode(handle.picture_part(stored, 0, usize::MAX).await?)),
-        Kept::Gone | Kept::Never => {
-            let detail = "the picture is not kept any more";
-            Err(Problem::new(StatusCode::BAD_GATEWAY, "failed", detail))
-        }
-    }
-}
-
 /// Where the picture can be fetched, with the key that made it.
 fn address(id: RequestId, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     format!("http://{}/v1/requests/{id}/image", host.unwrap_or("localhost"))
-}
-
-/// Nobody else can fetch these pictures, so they are not worth painting for nobody.
-struct CancelOnDrop {
-    handle: Handle,
-    ids: Vec<RequestId>,
-}
-
-impl CancelOnDrop {
-    fn cancel(&mut self) {
-        for id in std::mem::take(&mut self.ids) {
-            let handle = self.handle.clone();
-            tokio::spawn(async move { handle.cancel(id).await });
-        }
-    }
-}
-
-impl Drop for CancelOnDrop {
-    fn drop(&mut self) {
-        self.cancel();
-    }
 }
 
 #[derive(Serialize)]
@@ -301,24 +276,21 @@ impl Model {
 }
 
 /// `GET /v1/models`
-pub(crate) async fn models(
-    State(server): State<Server>,
-    headers: HeaderMap,
-) -> Result<Response, Error> {
-    server.door.enter(&headers)?;
+pub(crate) async fn models(visitor: Result<Visitor, Problem>) -> Result<Response, Error> {
+    visitor?;
     Ok(Json(json!({ "object": "list", "data": [Model::CLUSTER] })).into_response())
 }
 
 /// `GET /v1/models/{model}`
 pub(crate) async fn model(
-    State(server): State<Server>,
-    headers: HeaderMap,
+    visitor: Result<Visitor, Problem>,
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
-    server.door.enter(&headers)?;
+    visitor?;
     if name == MODEL {
         return Ok(Json(Model::CLUSTER).into_response());
     }
+    let name = excerpt(&name);
     let detail = format!("there is no model {name:?}: there is {MODEL:?}");
     Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", detail).into())
 }

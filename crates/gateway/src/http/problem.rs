@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use scheduling::Seconds;
+use scheduling::message::bounded;
 use serde::Serialize;
 
 use crate::handle::Unavailable;
@@ -34,8 +35,15 @@ struct Document<'a> {
 }
 
 impl Problem {
+    /// Bytes of a detail beyond which it is cut, whatever it repeats.
+    const DETAIL: usize = 1000;
+
     pub(crate) fn new(status: StatusCode, reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, reason, detail: detail.into(), field: None, retry_after: None }
+        let mut detail = detail.into();
+        if detail.len() > Self::DETAIL || detail.contains(char::is_control) {
+            detail = bounded(&detail).replace('\n', " ");
+        }
+        Self { status, reason, detail, field: None, retry_after: None }
     }
 
     /// A field whose value is not allowed.

@@ -1,5 +1,6 @@
 //! Connections: so many, none of them slow for long, and an orderly end.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -8,16 +9,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, header};
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
+use tower::ServiceExt as _;
 
-use crate::config::LimitsConfig;
+use super::places::{Kind, Place, Places};
+use crate::config::Config;
 
 /// Connections that were open when no more were accepted.
 pub struct Connections(GracefulShutdown);
@@ -35,24 +41,17 @@ impl Connections {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: &LimitsConfig,
+    config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Connections {
-    let patience = limits.client_seconds.duration();
-    let places = Arc::new(Semaphore::new(limits.connections as usize));
+    let patience = config.limits.client_seconds.duration();
+    let places = Places::new(&config.limits, config.keys.len());
     let graceful = GracefulShutdown::new();
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(64 * 1024);
     tokio::pin!(shutdown);
     loop {
-        // Beyond the limit, connections wait in the kernel's bounded queue.
-        let place = tokio::select! {
-            place = places.clone().acquire_owned() => place.expect("it is never closed"),
-            () = &mut shutdown => break,
-        };
-        let stream = tokio::select! {
+        let (stream, address) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: some come free soon.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -62,18 +61,85 @@ pub async fn serve(
             },
             () = &mut shutdown => break,
         };
+        // While even the reserve is busy, connections wait in the kernel's bounded queue.
+        let place = tokio::select! {
+            place = places.admit(address.ip().into()) => Arc::new(place),
+            () = &mut shutdown => break,
+        };
+        let patience = match place.kind {
+            Kind::Ordinary => patience,
+            Kind::Reserve => patience.min(RESERVE_PATIENCE),
+        };
         let _ = stream.set_nodelay(true);
-        let io = TokioIo::new(Impatient::new(stream, patience));
-        let service = TowerToHyperService::new(router.clone());
+        let io = TokioIo::new(Impatient::new(stream, patience, place.clone()));
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(BUFFER);
+        let (router, held) = (router.clone(), place.clone());
+        let service = service_fn(move |request| answer(router.clone(), held.clone(), request));
         let connection = graceful.watch(builder.serve_connection(io, service));
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended badly");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended badly");
+                },
+                () = place.given_away() => {}
             }
-            drop(place);
         });
     }
     Connections(graceful)
+}
+
+/// Bytes of a head, and of an answer that wait to be written, per connection.
+const BUFFER: usize = 16 * 1024;
+/// Patience with connections in the reserve.
+const RESERVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// One request and its answer.
+async fn answer(
+    router: Router,
+    place: Arc<Place>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    place.begin();
+    request.extensions_mut().insert(place.peer);
+    request.extensions_mut().insert(place.clone());
+    let mut response = router.oneshot(request.map(Body::new)).await?;
+    if place.kind == Kind::Reserve {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Answer { body, place }))
+}
+
+/// A body that tells when all of it has been made.
+struct Answer {
+    body: Body,
+    place: Arc<Place>,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.place.answered();
+    }
 }
 
 /// A connection whose other end must go on reading. Slow headers and bodies are cut off elsewhere.
@@ -86,14 +152,15 @@ struct Impatient {
     patience: Duration,
     /// Until when the client may take; none while nothing waits for it.
     deadline: Option<Pin<Box<Sleep>>>,
+    place: Arc<Place>,
 }
 
 impl Impatient {
     /// Bytes per second that a client must take when it does not keep up.
     const SLOWEST: f64 = 32.0 * 1024.0;
 
-    fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, deadline: None }
+    fn new(stream: TcpStream, patience: Duration, place: Arc<Place>) -> Self {
+        Self { stream, patience, deadline: None, place }
     }
 
     fn watch(
@@ -159,6 +226,7 @@ impl AsyncWrite for Impatient {
     // Called when everything has been handed over.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.deadline = None;
+        self.place.flushed();
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

@@ -1,14 +1,16 @@
 //! `/v1/servers`, `/v1/policy` and what operators look at.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::extract::{FromRequest, FromRequestParts as _, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use scheduling::PolicyName;
+use scheduling::message::excerpt;
 use serde::{Deserialize, Serialize};
 
 use super::Server;
-use super::body::{JsonBytes, parse};
+use super::auth::Visitor;
+use super::body::{JsonBody, parse};
 use super::problem::Problem;
 use super::view::ServerJson;
 use crate::scheduler::Administration;
@@ -21,10 +23,23 @@ struct Servers {
 }
 
 /// `GET /v1/servers`
-pub(crate) async fn list(State(server): State<Server>, headers: HeaderMap) -> Answer {
-    server.door.enter(&headers)?;
+pub(crate) async fn list(State(server): State<Server>, visitor: Visitor) -> Answer {
     let views = server.handle.servers().await?;
-    Ok(Json(Servers { servers: views.into_iter().map(Into::into).collect() }).into_response())
+    let servers = views.into_iter().map(|view| ServerJson::new(view, visitor.role)).collect();
+    Ok(Json(Servers { servers }).into_response())
+}
+
+/// The body of somebody who may operate; nothing is read of others.
+pub(crate) struct Operating(JsonBody);
+
+impl FromRequest<Server> for Operating {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, server: &Server) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        Visitor::from_request_parts(&mut parts, server).await?.operate()?;
+        JsonBody::from_request(Request::from_parts(parts, body), server).await.map(Self)
+    }
 }
 
 #[derive(Deserialize)]
@@ -37,19 +52,18 @@ pub(super) struct Change {
 pub(crate) async fn administer(
     State(server): State<Server>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    JsonBytes(body): JsonBytes,
+    Operating(JsonBody { visitor, bytes, .. }): Operating,
 ) -> Answer {
-    server.door.enter(&headers)?.operate()?;
-    let Change { enabled } = parse(&body)?;
+    let Change { enabled } = parse(&bytes)?;
     let state = if enabled { Administration::Enabled } else { Administration::Draining };
     if !server.handle.administer(name.clone(), state).await? {
         let names: Vec<_> =
             server.handle.config.servers.iter().map(|s| s.name.get_ref().as_str()).collect();
+        let name = excerpt(&name);
         let detail = format!("there is no server {name:?}: there are {}", names.join(", "));
         return Err(Problem::new(StatusCode::NOT_FOUND, "not_found", detail));
     }
-    list(State(server), headers).await
+    list(State(server), visitor).await
 }
 
 #[derive(Serialize)]
@@ -59,8 +73,7 @@ struct Policies {
 }
 
 /// `GET /v1/policy`: who decides, and who is only asked.
-pub(crate) async fn policy(State(server): State<Server>, headers: HeaderMap) -> Answer {
-    server.door.enter(&headers)?;
+pub(crate) async fn policy(State(server): State<Server>, _: Visitor) -> Answer {
     let (policy, shadow) = server.handle.policies().await?;
     let (policy, shadow_policy) = (policy.to_string(), shadow.map(|name| name.to_string()));
     Ok(Json(Policies { policy, shadow_policy }).into_response())
@@ -73,13 +86,8 @@ pub(super) struct NewPolicy {
 }
 
 /// `PUT /v1/policy`: another policy, or the same one with its checkpoint read again.
-pub(crate) async fn set_policy(
-    State(server): State<Server>,
-    headers: HeaderMap,
-    JsonBytes(body): JsonBytes,
-) -> Answer {
-    server.door.enter(&headers)?.operate()?;
-    let NewPolicy { policy } = parse(&body)?;
+pub(crate) async fn set_policy(State(server): State<Server>, Operating(body): Operating) -> Answer {
+    let NewPolicy { policy } = parse(&body.bytes)?;
     let changed = server.handle.set_policy(policy).await;
     changed.map_err(|error| Problem::field("policy", error.to_string()))?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -109,6 +117,29 @@ pub(crate) async fn openapi() -> Response {
 }
 
 /// `GET /`
-pub(crate) async fn dashboard() -> Html<&'static str> {
-    Html(include_str!("dashboard.html"))
+pub(crate) async fn dashboard() -> Response {
+    page("text/html; charset=utf-8", include_str!("dashboard.html"))
+}
+
+/// `GET /dashboard.css`
+pub(crate) async fn style() -> Response {
+    page("text/css; charset=utf-8", include_str!("dashboard.css"))
+}
+
+/// `GET /dashboard.js`
+pub(crate) async fn script() -> Response {
+    page("text/javascript; charset=utf-8", include_str!("dashboard.js"))
+}
+
+/// A part of the page, which consists of nothing but its own parts and asks nobody but us.
+fn page(kind: &'static str, text: &'static str) -> Response {
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                  img-src 'self' blob:; base-uri 'none'; form-action 'none'; \
+                  frame-ancestors 'none'";
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, text).into_response()
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use scheduling::{Seconds, Time};
 use serde::Serialize;
 
+use super::account::Role;
 use crate::handle::Handle;
 use crate::journal::{DecisionEntry, Shadow};
 use crate::scheduler::{Administration, Cause, Health, Outcome, Quote};
@@ -13,14 +14,14 @@ use crate::status::{Phase, ServerView, Status};
 
 /// A request, as `GET /v1/requests/{id}` answers it.
 #[derive(Debug, Serialize)]
-pub(crate) struct RequestView {
+pub(crate) struct RequestView<'a> {
     id: String,
     /// `waiting`, `running`, `completed`, `failed`, `cancelled` or `expired`.
     pub(crate) state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    prompt: String,
-    negative_prompt: String,
+    reason: Option<&'a str>,
+    prompt: &'a str,
+    negative_prompt: &'a str,
     width: u32,
     height: u32,
     seed: u64,
@@ -86,8 +87,8 @@ pub(crate) struct ResultView {
     image: Option<String>,
 }
 
-impl RequestView {
-    pub(crate) fn new(status: &Status, handle: &Handle) -> Self {
+impl<'a> RequestView<'a> {
+    pub(crate) fn new(status: &'a Status, handle: &Handle, role: Role) -> Self {
         let accepted = &status.accepted;
         let (order, spec) = (&accepted.order, &accepted.spec);
         let date = |time: Time| handle.date(time);
@@ -95,8 +96,8 @@ impl RequestView {
             id: order.id.to_string(),
             state: "waiting",
             reason: None,
-            prompt: spec.prompt.clone(),
-            negative_prompt: spec.negative_prompt.clone(),
+            prompt: &spec.prompt,
+            negative_prompt: &spec.negative_prompt,
             width: spec.width,
             height: spec.height,
             seed: spec.seed,
@@ -110,7 +111,7 @@ impl RequestView {
             result: None,
         };
         match &status.phase {
-            Phase::Unplaced => view.reason = Some("no server can take it at the moment".into()),
+            Phase::Unplaced => view.reason = Some("no server can take it at the moment"),
             Phase::Waiting { ahead } => view.queue_position = Some(*ahead),
             Phase::Running { progress, .. } => {
                 view.state = "running";
@@ -124,7 +125,7 @@ impl RequestView {
                     Outcome::Expired => "expired",
                 };
                 if let Outcome::Failed { reason } = &end.outcome {
-                    view.reason = Some(reason.clone());
+                    view.reason = Some(told(reason, role));
                 }
                 let completed = end.outcome == Outcome::Completed;
                 view.result = Some(ResultView {
@@ -142,6 +143,15 @@ impl RequestView {
             }
         }
         view
+    }
+}
+
+/// Why a request failed, as somebody is told. What servers say may hold paths, addresses and
+/// passwords, and is for operators.
+pub(crate) fn told(reason: &str, role: Role) -> &str {
+    match role {
+        Role::Operator => reason,
+        Role::Requester => "the servers that were to paint it failed",
     }
 }
 
@@ -233,8 +243,8 @@ pub(crate) struct ServerJson {
     trouble: Option<String>,
 }
 
-impl From<ServerView> for ServerJson {
-    fn from(view: ServerView) -> Self {
+impl ServerJson {
+    pub(crate) fn new(view: ServerView, role: Role) -> Self {
         Self {
             name: view.name.to_string(),
             healthy: view.health == Health::Healthy,
@@ -245,7 +255,7 @@ impl From<ServerView> for ServerJson {
             running: view.running.map(|run| run.id.request.to_string()),
             waiting: view.waiting,
             backlog_seconds: view.backlog.seconds(),
-            trouble: view.trouble,
+            trouble: view.trouble.filter(|_| role == Role::Operator),
         }
     }
 }

@@ -1,49 +1,55 @@
 //! `stream: true`: one event for every finished picture.
 
-use std::convert::Infallible;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _, stream};
+use serde_json::json;
 
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, stream};
-use serde_json::{Value, json};
-
-use super::{CancelOnDrop, envelope, finished, picture};
+use super::envelope;
+use super::submit::Requests;
+use crate::http::answer::Part;
 use crate::http::problem::Problem;
+use crate::http::sse;
 
 /// The pictures of these requests as server-sent events, each when it is finished. Partial pictures
 /// are never sent, which the protocol allows. Requests that nobody waits for any more are cancelled.
-pub(super) fn answer(requests: CancelOnDrop) -> Response {
-    Sse::new(events(requests)).keep_alive(KeepAlive::default()).into_response()
+pub(super) fn answer(requests: Requests) -> Response {
+    sse::answer(events(requests).flatten())
 }
 
-fn events(requests: CancelOnDrop) -> impl Stream<Item = Result<Event, Infallible>> {
+/// Events, each in parts.
+fn events(requests: Requests) -> impl Stream<Item = BoxStream<'static, Part>> {
     stream::unfold(requests, |mut requests| async move {
         if requests.ids.is_empty() {
             return None;
         }
         let event = match next(&mut requests).await {
-            Ok(completed) => Event::default().event(COMPLETED).data(completed.to_string()),
+            Ok(completed) => completed,
             Err(problem) => {
                 requests.cancel();
-                Event::default().event("error").data(envelope(&problem).to_string())
+                literal(sse::event("error", &envelope(&problem).to_string()))
             }
         };
-        Some((Ok(event), requests))
+        Some((event, requests))
     })
 }
 
 const COMPLETED: &str = "image_generation.completed";
 
+fn literal(bytes: Vec<u8>) -> BoxStream<'static, Part> {
+    stream::iter([Ok(Bytes::from(bytes))]).boxed()
+}
+
 /// What is told of the next picture.
-async fn next(requests: &mut CancelOnDrop) -> Result<Value, Problem> {
-    let handle = requests.handle.clone();
-    let status = finished(&handle, requests.ids[0]).await?;
-    let picture = picture(&handle, requests.ids.remove(0)).await?;
-    let spec = &status.accepted.spec;
+async fn next(requests: &mut Requests) -> Result<BoxStream<'static, Part>, Problem> {
+    let status = requests.finished(requests.ids[0]).await?;
+    let ended = requests.ids.remove(0);
+    let picture = requests.picture(ended).await?;
+    let (spec, handle) = (&status.accepted.spec, &requests.handle);
     // Clients read all of these fields; tokens are counted by nobody here.
-    Ok(json!({
+    let fields = json!({
         "type": COMPLETED,
-        "b64_json": picture,
         "created_at": handle.date(handle.timeline.now()).as_second(),
         "size": format!("{}x{}", spec.width, spec.height),
         "quality": "auto",
@@ -55,5 +61,10 @@ async fn next(requests: &mut CancelOnDrop) -> Result<Value, Problem> {
             "output_tokens": 0,
             "input_tokens_details": { "text_tokens": 0, "image_tokens": 0 },
         },
-    }))
+    });
+    let fields = fields.to_string();
+    let open = fields.strip_suffix('}').unwrap_or(&fields);
+    let before = format!("event: {COMPLETED}\ndata: {open},\"b64_json\":\"");
+    let behind = literal(b"\"}\n\n".to_vec());
+    Ok(literal(before.into_bytes()).chain(picture.base64()).chain(behind).boxed())
 }

@@ -8,7 +8,7 @@ static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../openapi.json")).unwrap());
 
 /// Whether the document knows that a route can answer so; every answer of every test is looked up.
-pub(super) fn promises(method: &Method, path: &str, status: u16) {
+pub(super) fn promises(method: &Method, path: &str, status: u16, headers: &HeaderMap) {
     let path = path.split('?').next().unwrap();
     let fits = |template: &str| {
         let (ours, theirs) = (path.split('/'), template.split('/'));
@@ -23,16 +23,36 @@ pub(super) fn promises(method: &Method, path: &str, status: u16) {
     if operation.is_null() {
         return assert_eq!(status, 405, "{method} {template} is in no document");
     }
-    let promised = &operation["responses"][status.to_string()];
+    let promised = resolved(&operation["responses"][status.to_string()]);
     assert!(!promised.is_null(), "{method} {template} answered {status}, which is not promised");
+    for (name, header) in promised["headers"].as_object().into_iter().flatten() {
+        let required = resolved(header)["required"] == true;
+        assert!(
+            !required || headers.contains_key(name),
+            "{method} {template} {status} lacks {name}"
+        );
+    }
+    let kinds = promised["content"].as_object();
+    if let (Some(kinds), Some(sent)) = (kinds, headers.get("content-type")) {
+        let sent = sent.to_str().unwrap().split(';').next().unwrap();
+        assert!(
+            kinds.contains_key(sent),
+            "{method} {template} {status} is {sent}, promised {kinds:?}"
+        );
+    }
+}
+
+/// What is written elsewhere in the document.
+fn resolved(value: &'static Value) -> &'static Value {
+    match value["$ref"].as_str() {
+        Some(name) => DOCUMENT.pointer(name.trim_start_matches('#')).unwrap(),
+        None => value,
+    }
 }
 
 /// Whether a value is of the form that the document promises: types, required fields, no others.
-fn fits(schema: &Value, value: &Value, path: &str) {
-    let schema = match schema["$ref"].as_str() {
-        Some(name) => DOCUMENT.pointer(name.trim_start_matches('#')).unwrap(),
-        None => schema,
-    };
+fn fits(schema: &'static Value, value: &Value, path: &str) {
+    let schema = resolved(schema);
     let type_of = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

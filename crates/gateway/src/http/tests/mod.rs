@@ -1,6 +1,8 @@
 //! The API against a whole gateway in one process, with backends that do as they are told.
 
+mod abuse;
 mod chaos;
+mod connections;
 mod document;
 mod faults;
 mod limits;
@@ -197,7 +199,7 @@ impl Test {
         let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
-        document::promises(&method, path, parts.status.as_u16());
+        document::promises(&method, path, parts.status.as_u16(), &parts.headers);
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 

@@ -25,6 +25,7 @@ async fn a_request_goes_from_202_to_its_picture() {
         (200, &"image/png".parse().unwrap())
     );
     picture::check(&image.body, 16, 16).unwrap();
+    assert_eq!(image.headers["content-length"], image.body.len().to_string());
 
     let events = t.get(&format!("{path}/events")).await;
     let text = String::from_utf8(events.body.to_vec()).unwrap();
@@ -36,7 +37,8 @@ async fn a_request_goes_from_202_to_its_picture() {
         ("stat=expired", "stat", "`state`"),
         ("state=ended", "state", "`running`"),
         ("penalty=cubic", "penalty", "`square_root`"),
-        ("limit=many", "limit", "invalid digit"),
+        ("limit=many", "limit", "\"many\": allowed is a number of requests from 1 to 500"),
+        ("before=now", "before", "`next` of the page before"),
         ("limit=501", "limit", "1 to 500"),
     ] {
         let refused = t.get(&format!("/v1/requests?{query}")).await;
@@ -66,9 +68,20 @@ async fn refusals_are_problem_documents() {
     check(Method::POST, "/v1/requests", 400, "not_json").await;
     let stranger = [("host", "evil.example")];
     assert_eq!(t.send(Method::GET, "/v1/servers", &stranger, &Value::Null).await.status, 403);
-    let page =
-        t.send(Method::POST, "/v1/requests", &[("content-type", "text/plain")], &red()).await;
-    assert_eq!(page.status, 415);
+    for (kind, coding, status) in [
+        ("text/plain", "identity", 415),
+        ("application/jsonp", "identity", 415),
+        ("Application/JSON; charset=utf-8", "Identity", 202),
+        ("application/json", "gzip", 415),
+    ] {
+        let headers = [("content-type", kind), ("content-encoding", coding)];
+        let answer = t.send(Method::POST, "/v1/requests", &headers, &red()).await;
+        assert_eq!(answer.status, status, "{kind} {coding}");
+        if coding == "gzip" {
+            let detail = answer.json()["detail"].as_str().unwrap().to_string();
+            assert!(detail.contains("gzip") && detail.contains("allowed"), "{detail}");
+        }
+    }
     let large = json!({ "prompt": "x".repeat(70_000) });
     assert_eq!(t.post("/v1/requests", &large).await.status, 413);
     let wide = json!({ "prompt": "x", "width": 512, "height": 512 });
@@ -115,7 +128,7 @@ async fn quotes_say_what_would_be_decided_and_change_nothing() {
     assert_eq!(quote.status, 200);
     let quote = quote.json();
     assert_eq!((&quote["server"], &quote["steps"]), (&json!("a"), &json!(12)));
-    assert!(quote["why"].as_str().unwrap().contains("asked for 30 steps"));
+    assert!(quote["why"].as_str().unwrap().contains("12 steps on a"));
     assert_eq!(t.get("/v1/requests").await.json()["requests"], json!([]));
 }
 
