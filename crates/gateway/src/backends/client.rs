@@ -35,7 +35,7 @@ impl Client {
     /// Largest answer that holds no picture.
     pub(super) const SMALL: usize = 4 * 1024 * 1024;
     /// How much of an error's body is read.
-    const MESSAGE: usize = 64 * 1024;
+    const MESSAGE: usize = 16 * 1024;
     /// Longest time for which a server may ask to be left alone.
     const LATER: Duration = Duration::from_mins(10);
     /// Time to connect; the rest is limited by the caller.
@@ -145,7 +145,7 @@ impl Client {
             return read(response, limit).await;
         }
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(later);
-        let text = read(response, Self::MESSAGE).await.unwrap_or_default();
+        let text = beginning(response, Self::MESSAGE).await;
         Err(BackendError::Status { status, message: Excerpt::of_bytes(&text), retry_after })
     }
 }
@@ -212,6 +212,17 @@ async fn read(mut response: Response, limit: usize) -> Result<Bytes, BackendErro
         body.extend_from_slice(&chunk);
     }
     Ok(body.into())
+}
+
+/// About so many bytes of a body, or as many as come.
+async fn beginning(mut response: Response, enough: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < enough
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        body.extend_from_slice(&chunk);
+    }
+    body
 }
 
 /// The innermost error, which says most. Addresses, which may hold passwords, are left out.

@@ -1,6 +1,7 @@
 //! Every adapter against a stand-in that keeps to the protocol and also misbehaves.
 
 mod answers;
+mod lies;
 mod running;
 pub(crate) mod stand_in;
 mod tls;
