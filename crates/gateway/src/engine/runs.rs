@@ -26,6 +26,9 @@ impl Engine {
                 if let Some(run) = run {
                     self.learn(now, run, timing);
                 }
+                if timing != Timing::Direct {
+                    self.writer.append(Record::Untimed { run: id });
+                }
                 self.picture = Some(png);
                 self.scheduler.completed(now, id);
                 self.carry_out();

@@ -9,6 +9,9 @@ CREATE INDEX requests_ended ON requests (owner, ended) WHERE ended IS NOT NULL;
 -- Bounds on steps are part of the maximum.
 ALTER TABLE decisions DROP COLUMN unbounded;
 
+-- Nothing is known of how earlier runs were timed.
+ALTER TABLE runs ADD COLUMN untimed INTEGER NOT NULL DEFAULT 0;
+
 ALTER TABLE ends ADD COLUMN lived REAL NOT NULL DEFAULT 0;
 UPDATE ends SET lived = at;
 DROP INDEX IF EXISTS ends_by_time;

@@ -254,6 +254,8 @@ impl Archive for Reader {
                    (SELECT * FROM ends ORDER BY request DESC LIMIT ?3)
                  JOIN requests ON position = request
                  WHERE outcome = 'completed' AND server = ?1 AND at >= start
+                 AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.request = position
+                                 AND r.attempt = attempts AND untimed = 1)
                  ORDER BY request DESC LIMIT ?2",
             )?
             .query_map(params![server, most, Self::LATEST], |r| {

@@ -96,6 +96,11 @@ pub enum Record {
         /// The backend's name for it.
         ticket: String,
     },
+    /// A run took a time that is not the server's own: no speed is learned from it.
+    Untimed {
+        /// The run.
+        run: RunId,
+    },
     /// A run failed.
     RunFailed {
         /// The run.
@@ -142,7 +147,10 @@ impl Record {
             Self::RunFailed { at, .. } => Some(*at),
             Self::Ended { end, .. } => Some(end.at),
             Self::Clock(clock) => Some(clock.time),
-            Self::Withdrawn(_) | Self::Ticket { .. } | Self::Forget { .. } => None,
+            Self::Withdrawn(_)
+            | Self::Ticket { .. }
+            | Self::Untimed { .. }
+            | Self::Forget { .. } => None,
         }
     }
 }

@@ -57,6 +57,8 @@ CREATE TABLE runs (
   ticket TEXT,
   failed_at REAL,
   reason TEXT,
+  -- 1 if its time is not the server's own, so that no speed is learned from it.
+  untimed INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (request, attempt)
 ) STRICT;
 

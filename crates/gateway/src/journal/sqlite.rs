@@ -93,7 +93,7 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
         Record::Started { run, server } => {
             t.prepare_cached(
                 "INSERT OR IGNORE INTO runs
-                 SELECT position, ?2, ?3, ?4, ?5, ?6, NULL, NULL, NULL FROM requests WHERE id = ?1",
+                 SELECT position, ?2, ?3, ?4, ?5, ?6, NULL, NULL, NULL, 0 FROM requests WHERE id = ?1",
             )?
             .execute(params![
                 id(&run.id.request),
@@ -110,6 +110,13 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                  AND request = (SELECT position FROM requests WHERE id = ?1)",
             )?
             .execute(params![id(&run.request), run.attempt, ticket])?;
+        }
+        Record::Untimed { run } => {
+            t.prepare_cached(
+                "UPDATE runs SET untimed = 1 WHERE attempt = ?2
+                 AND request = (SELECT position FROM requests WHERE id = ?1)",
+            )?
+            .execute(params![id(&run.request), run.attempt])?;
         }
         Record::RunFailed { run, at, reason } => {
             t.prepare_cached(

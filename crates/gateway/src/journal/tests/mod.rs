@@ -194,6 +194,9 @@ fn what_had_not_ended_is_found_with_its_run() {
         found,
         [(id(2), 0, 0, None), (id(3), 1, 1, None), (id(4), 1, 0, Some(Some("job-9".into()))),]
     );
+    // Its time was not the server's own.
+    journal.append(&[Record::Untimed { run: run(1, 1).id }]).unwrap();
+    assert_eq!(reader.completed_runs("s0", 9).unwrap(), []);
 }
 
 #[test]
