@@ -7,7 +7,7 @@ use std::process::exit;
 
 use agent::Recipe;
 use scheduling::{Instance, PolicyName};
-use simulation::{Domain, Scenario};
+use simulation::{Domain, InstanceSource, Recording, Recordings, Scenario};
 use writing::Output;
 
 use crate::failure::Failure;
@@ -24,42 +24,40 @@ pub(crate) struct Source {
     /// Scenario file (TOML).
     #[arg(long)]
     scenario: Option<PathBuf>,
-    /// Instance file (JSON), such as a gateway's traffic from `export`, in place of a scenario:
-    /// evaluated as it is; training resamples it in blocks of 50 requests.
-    #[arg(long)]
-    instance: Option<PathBuf>,
+    /// Instance file (JSON), such as a gateway's traffic from `export`, in place of a scenario; may
+    /// be given several times. Evaluated as it is; training resamples it in blocks of 50 requests.
+    #[arg(long = "instance", value_name = "INSTANCE")]
+    recordings: Vec<PathBuf>,
 }
 
 impl Source {
-    /// The scenario of the file.
-    pub(crate) fn read(&self) -> Result<Scenario, Failure> {
-        match (&self.scenario, &self.instance) {
-            (Some(file), _) => read_scenario(file),
-            (None, Some(file)) => {
-                let name = file
-                    .file_stem()
-                    .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-                Scenario::recorded(&name, read_instance(file)?)
-                    .map_err(|error| Failure::refused(file.display(), error))
-            }
-            (None, None) => unreachable!("the group is required"),
+    /// The scenario of the file, or the recordings.
+    pub(crate) fn read(&self) -> Result<Box<dyn InstanceSource>, Failure> {
+        self.read_with(|file| Ok(Box::new(read_scenario(file)?)))
+    }
+
+    /// The domain of the file, or the recordings.
+    pub(crate) fn read_domain(&self) -> Result<Box<dyn InstanceSource>, Failure> {
+        self.read_with(|file| {
+            let domain = Domain::from_toml(&read(file)?);
+            Ok(Box::new(domain.map_err(|error| Failure::refused(file.display(), error))?))
+        })
+    }
+
+    fn read_with(
+        &self,
+        read_drawn: impl FnOnce(&Path) -> Result<Box<dyn InstanceSource>, Failure>,
+    ) -> Result<Box<dyn InstanceSource>, Failure> {
+        if let Some(file) = &self.scenario {
+            return read_drawn(file);
         }
+        let recording = |file: &PathBuf| {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy();
+            Ok(Recording::new(&name, read_instance(file)?))
+        };
+        let recordings = self.recordings.iter().map(recording).collect::<Result<_, Failure>>()?;
+        Ok(Box::new(Recordings::new(recordings)))
     }
-
-    /// The file of a scenario or domain, if it is one.
-    pub(crate) fn scenario(&self) -> Option<&Path> {
-        self.scenario.as_deref()
-    }
-
-    /// How many evaluation instances there are: those asked for, or the one that was recorded.
-    pub(crate) fn instances(&self, asked: u64) -> u64 {
-        if self.instance.is_some() { asked.min(1) } else { asked }
-    }
-}
-
-/// The domain in a TOML file.
-pub(crate) fn read_domain(file: &Path) -> Result<Domain, Failure> {
-    Domain::from_toml(&read(file)?).map_err(|error| Failure::refused(file.display(), error))
 }
 
 /// The instance in a JSON file.

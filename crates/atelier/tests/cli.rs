@@ -176,6 +176,27 @@ fn recorded_traffic_can_be_evaluated_tuned_for_and_trained_on() {
     let universal = ["train", "--agent", "universal", "--instance", "traffic.json"];
     shop.run(&[&universal[..], &["--rounds", "1", "--out", "universal"]].concat());
     shop.run(&["evaluate", "--instance", "traffic.json", "--policy", "agent[universal]"]);
+    // Another recording: an interval over both, and no going on with what was trained on the first.
+    shop.run(&["instance", "--scenario", "short.toml", "--seed", "4", "--out", "tuesday.json"]);
+    let both = ["--instance", "traffic.json", "--instance", "tuesday.json"];
+    let evaluate = ["evaluate", "--policy", "greedy", "--json", "both.json"];
+    let table = shop.run(&[&evaluate[..], &both].concat());
+    assert!(table.contains("traffic, tuesday: 2 recordings with 120 requests"), "{table}");
+    let json: serde_json::Value = serde_json::from_str(&shop.read("both.json")).unwrap();
+    let greedy = &json["policies"][0];
+    let reward = |index: usize| greedy["instances"][index]["reward"].as_f64().unwrap();
+    let [low, high] = [0, 1].map(|end| greedy["reward"]["ci95"][end].as_f64().unwrap());
+    assert_eq!([low, high], [reward(0).min(reward(1)), reward(0).max(reward(1))]);
+    assert_eq!(json["scenario"], "traffic, tuesday");
+    shop.run(&[&["tune", "--training-instances", "2", "--instances", "0"], &both[..]].concat());
+    let trained = ["train", "--episodes", "2", "--instances", "0", "--out", "of-both"];
+    shop.run(&[&trained[..], &both].concat());
+    let resumed = ["train", "--instance", "tuesday.json", "--episodes", "2", "--out", "agent"];
+    shop.refused(&[&resumed[..], &["--resume"]].concat(), &["agent", "another scenario"]);
+    shop.file("five.toml", &contended.replace("count = 6", "count = 1"));
+    shop.run(&["instance", "--scenario", "five.toml", "--out", "five.json"]);
+    let unequal = ["train", "--instance", "traffic.json", "--instance", "five.json", "--out", "x"];
+    shop.refused(&unequal, &["traffic has 10 servers and five has 5"]);
     shop.file("empty.json", "{}");
     let nothing = ["train", "--instance", "empty.json", "--out", "nothing"];
     shop.refused(&nothing, &["empty.json", "servers"]);

@@ -8,7 +8,7 @@ use agent::{ActorCritic, Hyperparameters, Recipe};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pulp::{Arch, Simd, WithSimd};
 use scheduling::{Generator, Purpose};
-use simulation::{BatchedEnvironment, Episode, Scenario, simulate};
+use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Scenario, simulate};
 
 const PAPER: &str = include_str!("../../../scenarios/paper.toml");
 const CONTENDED: &str = include_str!("../../../scenarios/contended.toml");

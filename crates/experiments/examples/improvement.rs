@@ -24,7 +24,7 @@
 use agent::Recipe;
 use rayon::prelude::*;
 use scheduling::{Decision, Generator, Instance, Policy, Purpose, Queues, Request, Steps, Time};
-use simulation::{Episode, Scenario, estimate};
+use simulation::{Episode, InstanceSource, Scenario, estimate};
 
 const CONTENDED: &str = include_str!("../../../scenarios/contended.toml");
 const SEED: u64 = 41;

@@ -1,4 +1,4 @@
-//! What policies are worth on a scenario, on instances that all of them share.
+//! What policies are worth, on instances that all of them share.
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -10,7 +10,9 @@ use scheduling::policies::Greedy;
 use scheduling::verify::Order;
 use scheduling::{Generator, Instance, Purpose};
 use serde::Serialize;
-use simulation::{Episode, Estimate, Metrics, Scenario, Summary, estimate, simulate, summarise};
+use simulation::{
+    Episode, Estimate, InstanceSource, Metrics, Summary, estimate, simulate, summarise,
+};
 
 /// The result of [`evaluate`], in the form of `evaluate --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -19,8 +21,11 @@ pub struct Evaluation {
     pub version: &'static str,
     /// The random generator that the seed belongs to.
     pub generator: &'static str,
-    /// Name of the scenario.
+    /// Name of the scenario, or of the recordings in the order of the instances.
     pub scenario: String,
+    /// Requests of each instance.
+    #[serde(skip)]
+    pub requests: Vec<usize>,
     /// Seed of the instances.
     pub seed: u64,
     /// What was possible, if that was asked for.
@@ -83,28 +88,30 @@ pub enum Hindsight {
     Rounds(usize),
 }
 
-/// Lets every policy decide the same evaluation instances 0, 1, … of a scenario.
+/// Lets every policy decide the same evaluation instances 0, 1, … of a source: so many, or all
+/// of them where they are counted.
 ///
 /// Instances run on all threads of the current pool; the result does not depend on their number.
 /// `after_instance` is called from those threads, once for every instance.
 ///
 /// # Errors
-/// [`PolicyError`] if an agent does not fit the scenario's cluster.
+/// [`PolicyError`] if an agent does not fit a cluster.
 ///
 /// # Panics
 /// If `instances` is 0.
 pub fn evaluate(
-    scenario: &Scenario,
+    source: &dyn InstanceSource,
     policies: &[Recipe],
     instances: u64,
     seed: u64,
     hindsight: Hindsight,
     after_instance: impl Fn() + Sync,
 ) -> Result<Evaluation, PolicyError> {
+    let instances = source.evaluation_instances().unwrap_or(instances);
     let by_instance = (0..instances)
         .into_par_iter()
         .map(|index| {
-            let results = run_all(scenario, policies, seed, Episode::Evaluation(index), hindsight)?;
+            let results = run_all(source, policies, seed, Episode::Evaluation(index), hindsight)?;
             after_instance();
             Ok(results)
         })
@@ -122,7 +129,8 @@ pub fn evaluate(
     Ok(Evaluation {
         version: env!("CARGO_PKG_VERSION"),
         generator: Generator::VERSION,
-        scenario: scenario.settings().name.clone(),
+        scenario: source.name(),
+        requests: by_instance.iter().map(|results| results.requests).collect(),
         seed,
         policies: policies.collect(),
         clairvoyant: references.as_ref().map(|references| clairvoyant(references, seed)),
@@ -131,6 +139,7 @@ pub fn evaluate(
 
 /// What came of one instance.
 struct Results {
+    requests: usize,
     /// One entry per policy.
     figures: Vec<Metrics>,
     reference: Option<Reference>,
@@ -145,13 +154,13 @@ struct Reference {
 
 /// Every policy on one instance.
 fn run_all(
-    scenario: &Scenario,
+    source: &dyn InstanceSource,
     policies: &[Recipe],
     seed: u64,
     episode: Episode,
     hindsight: Hindsight,
 ) -> Result<Results, PolicyError> {
-    let instance = scenario.instance(seed, episode);
+    let instance = source.instance(seed, episode);
     let run = |recipe: &Recipe| {
         let generator = Generator::new(seed, Purpose::Policy, episode.stream());
         let mut policy = recipe.policy(instance.cluster(), generator)?;
@@ -169,7 +178,7 @@ fn run_all(
             },
         }),
     };
-    Ok(Results { figures, reference })
+    Ok(Results { requests: instance.requests().len(), figures, reference })
 }
 
 /// What was possible on an instance, with a schedule that serves first come first served. Instances
@@ -213,6 +222,7 @@ fn against(policy: &[Metrics], references: &[Reference], seed: u64) -> AgainstCl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use simulation::Scenario;
 
     fn evaluation(threads: usize) -> Evaluation {
         let scenario = Scenario::from_toml(include_str!("../../../scenarios/contended.toml"))

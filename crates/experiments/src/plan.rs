@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use agent::{Checkpoint, Hyperparameters, PolicyError, Recipe};
 use scheduling::{Cap, PolicyName};
 use serde_json::json;
-use simulation::Scenario;
+use simulation::{EpisodeSource, Scenario};
 
 use crate::results::{Cache, Key};
 use crate::study::{Clairvoyance, FigureKind, Learned, Method, Study, TrainedIn};

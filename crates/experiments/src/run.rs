@@ -10,7 +10,7 @@ use scheduling::verify::{Order, Violation, verify};
 use scheduling::{Generator, Instance, PolicyName, Purpose, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use simulation::{BatchedEnvironment, Episode, Metrics, simulate};
+use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Metrics, simulate};
 use thiserror::Error;
 
 use crate::evaluation::possible;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use scheduling::message::bounded;
 use scheduling::{PolicyName, Seconds};
 use serde::Deserialize;
-use simulation::{Scenario, ScenarioError};
+use simulation::{EpisodeSource, Scenario, ScenarioError};
 use thiserror::Error;
 
 /// What stands in a study file.

@@ -107,7 +107,7 @@ fn counters(rows: &[Row], servers: usize) -> impl Iterator<Item = Value> {
 mod tests {
     use super::*;
     use scheduling::PolicyName;
-    use simulation::{Episode, Scenario, simulate};
+    use simulation::{Episode, InstanceSource, Scenario, simulate};
 
     fn schedule(requests: usize) -> (Instance, Vec<Row>) {
         let scenario = Scenario::from_toml(include_str!("../../../scenarios/contended.toml"))

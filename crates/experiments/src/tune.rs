@@ -1,9 +1,9 @@
-//! Fitting the price of server time to a scenario.
+//! Fitting the price of server time.
 
 use rayon::prelude::*;
 use scheduling::Instance;
 use scheduling::policies::{Price, Priced};
-use simulation::{Episode, Metrics, Scenario, simulate};
+use simulation::{Episode, InstanceSource, Metrics, simulate};
 
 /// Prices tried in all, give or take a few: a grid, then the search.
 pub const TRIALS: u64 = GRID as u64 + SEARCH;
@@ -23,20 +23,20 @@ pub struct Tuned {
     pub reward: f64,
 }
 
-/// Finds the parameters of `priced` that earn most on training instances 0, 1, … of a scenario.
+/// Finds the parameters of `priced` that earn most on training instances 0, 1, … of a source.
 ///
 /// All prices meet the same instances. A coarse grid gives the start and Nelder and Mead's simplex
 /// the rest. Instances run on all threads; the result does not depend on their number.
 /// `after_trial` is called after each trial, some [`TRIALS`] times.
 pub fn tune(
-    scenario: &Scenario,
+    source: &dyn InstanceSource,
     instances: u64,
     seed: u64,
     mut after_trial: impl FnMut(),
 ) -> Tuned {
     let instances: Vec<_> = (0..instances)
         .into_par_iter()
-        .map(|number| scenario.instance(seed, Episode::Training(number)))
+        .map(|number| source.instance(seed, Episode::Training(number)))
         .collect();
     let mut reward = |point: &Point| {
         after_trial();

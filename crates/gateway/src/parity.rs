@@ -12,7 +12,7 @@ use scheduling::{
     Cluster, Generator, Instance, Objective, PolicyName, Purpose, Request, Seconds, Server,
     StepRate, Steps, Time,
 };
-use simulation::{Episode, Scenario, simulate};
+use simulation::{Episode, InstanceSource, Scenario, simulate};
 
 use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 use crate::config::Config;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use scheduling::{Decision, Environment, Generator, Policy, PolicyName, Purpose, Steps};
-use simulation::{BatchedEnvironment, Episode, Scenario, simulate};
+use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Scenario, simulate};
 
 const SCENARIOS: [(&str, &str); 2] = [
     ("paper", include_str!("../../../scenarios/paper.toml")),
@@ -55,7 +55,7 @@ fn episodes(c: &mut Criterion) {
             let mut workload = scenario.workload(1, Episode::Training(0));
             b.iter(|| {
                 (0..requests).for_each(|_| {
-                    black_box(workload.draw());
+                    black_box(workload.next());
                 });
             });
         });

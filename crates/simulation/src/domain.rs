@@ -8,14 +8,14 @@ use scheduling::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::workload::Episode;
+use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 
 /// How scenarios are drawn for an agent that has to cope with all of them.
 ///
 /// Ranges are drawn from uniformly, or uniformly in the logarithm where the field says so.
 ///
 /// ```
-/// use simulation::{Domain, Episode};
+/// use simulation::{Domain, Episode, InstanceSource};
 /// let domain = Domain::from_toml(include_str!("../../../scenarios/universal.toml"))?;
 /// let instance = domain.instance(1, Episode::Training(0));
 /// assert!((1..=64).contains(&instance.cluster().len()));
@@ -121,8 +121,46 @@ impl Domain {
         Ok(())
     }
 
-    /// The instance of `episode` under `seed`: these two and the domain decide it alone.
-    pub fn instance(&self, seed: u64, episode: Episode) -> Instance {
+    fn curve(&self, draw: &mut Generator) -> QualityCurve {
+        let [paper, kind, a, b, c] = [0; 5].map(|_| draw.uniform());
+        if paper < self.paper_quality {
+            QualityCurve::PAPER
+        } else if kind < 0.5 {
+            // Half of the range is reached at 30 to 120 steps.
+            let (slope, middle) = (0.03 + 0.12 * a, 30.0 + 90.0 * b);
+            let (floor, range) = (30.0, 10.0 + 40.0 * c);
+            QualityCurve::Sigmoid(Sigmoid { floor, range, slope, offset: slope * middle })
+        } else {
+            let (scale, exponent) = (20.0 + 60.0 * a, 0.4 + 0.8 * b);
+            QualityCurve::PowerLaw(PowerLaw { best: 65.0, scale, exponent })
+        }
+    }
+
+    fn cluster(&self, worth: &FullService, draw: &mut Generator) -> Vec<Server> {
+        let [low, high] = self.servers;
+        let count = log_uniform(draw, [low as f64, high as f64 + 1.0]) as usize;
+        let centre = log_uniform(draw, self.steps_per_second);
+        // Some clusters are all of a kind, others as mixed as is allowed.
+        let spread = draw.uniform() * self.speed_ratio.ln();
+        let share = between(draw, self.overhead_share);
+        let share = if draw.uniform() < 0.5 { 0.0 } else { share };
+        (0..count.clamp(low, high))
+            .map(|index| {
+                let rate = centre * libm::exp(spread * (draw.uniform() - 0.5));
+                let step_rate = StepRate::new(rate.clamp(1e-3, 1e6)).expect("clamped");
+                let overhead = Seconds::of(share * (worth.steps / step_rate).seconds());
+                Server { name: format!("s{index}"), step_rate, overhead }
+            })
+            .collect()
+    }
+}
+
+impl InstanceSource for Domain {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn instance(&self, seed: u64, episode: Episode) -> Instance {
         let mut draw = Generator::new(seed, Purpose::Cluster, episode.stream());
         let objective_of = |curve, weight| {
             Objective::new(curve, weight).expect("curves and weights are drawn in range")
@@ -162,37 +200,13 @@ impl Domain {
             .expect("names differ and requests are drawn in order")
     }
 
-    fn curve(&self, draw: &mut Generator) -> QualityCurve {
-        let [paper, kind, a, b, c] = [0; 5].map(|_| draw.uniform());
-        if paper < self.paper_quality {
-            QualityCurve::PAPER
-        } else if kind < 0.5 {
-            // Half of the range is reached at 30 to 120 steps.
-            let (slope, middle) = (0.03 + 0.12 * a, 30.0 + 90.0 * b);
-            let (floor, range) = (30.0, 10.0 + 40.0 * c);
-            QualityCurve::Sigmoid(Sigmoid { floor, range, slope, offset: slope * middle })
-        } else {
-            let (scale, exponent) = (20.0 + 60.0 * a, 0.4 + 0.8 * b);
-            QualityCurve::PowerLaw(PowerLaw { best: 65.0, scale, exponent })
-        }
+    fn description(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a domain has only JSON's types")
     }
 
-    fn cluster(&self, worth: &FullService, draw: &mut Generator) -> Vec<Server> {
-        let [low, high] = self.servers;
-        let count = log_uniform(draw, [low as f64, high as f64 + 1.0]) as usize;
-        let centre = log_uniform(draw, self.steps_per_second);
-        // Some clusters are all of a kind, others as mixed as is allowed.
-        let spread = draw.uniform() * self.speed_ratio.ln();
-        let share = between(draw, self.overhead_share);
-        let share = if draw.uniform() < 0.5 { 0.0 } else { share };
-        (0..count.clamp(low, high))
-            .map(|index| {
-                let rate = centre * libm::exp(spread * (draw.uniform() - 0.5));
-                let step_rate = StepRate::new(rate.clamp(1e-3, 1e6)).expect("clamped");
-                let overhead = Seconds::of(share * (worth.steps / step_rate).seconds());
-                Server { name: format!("s{index}"), step_rate, overhead }
-            })
-            .collect()
+    fn episodes(&self) -> Result<&dyn EpisodeSource, UnequalEpisodes> {
+        let problem = "each instance has a cluster and an objective of its own".into();
+        Err(UnequalEpisodes { source_name: self.name(), problem })
     }
 }
 

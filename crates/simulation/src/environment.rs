@@ -1,9 +1,8 @@
 //! The batched environment: many training episodes side by side, one step at a time.
 
-use scheduling::{Cluster, Decision, Environment, TardinessPenalty, Time};
+use scheduling::{Cluster, Decision, Environment, Request, TardinessPenalty, Time};
 
-use crate::scenario::{Drawn, Scenario};
-use crate::workload::{Episode, Workload};
+use crate::source::{Episode, EpisodeSource};
 
 /// Many episodes side by side, one per lane, each step taking one decision in every lane.
 ///
@@ -28,9 +27,8 @@ use crate::workload::{Episode, Workload};
 /// environment.reset(4); // the next four episodes
 /// # Ok::<(), simulation::ScenarioError>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct BatchedEnvironment {
-    scenario: Scenario,
+pub struct BatchedEnvironment<'a> {
+    source: &'a dyn EpisodeSource,
     seed: u64,
     lanes: usize,
     servers: usize,
@@ -40,7 +38,7 @@ pub struct BatchedEnvironment {
     /// One for each lane, or a single one that all lanes share.
     clusters: Vec<Cluster>,
     /// Source of each lane's requests.
-    workloads: Vec<Workload>,
+    workloads: Vec<Box<dyn Iterator<Item = Request> + Send + 'a>>,
     /// When each server has finished what it was given; `[lanes × servers]`.
     free_at: Vec<Time>,
     /// Due time of the request to be decided; `[lanes]`.
@@ -53,12 +51,12 @@ pub struct BatchedEnvironment {
     penalty: Vec<TardinessPenalty>,
 }
 
-impl BatchedEnvironment {
-    /// So many lanes at the start of training episodes 0, 1, … of `scenario` under `seed`.
-    pub fn new(scenario: &Scenario, seed: u64, lanes: usize) -> Self {
-        let servers = scenario.servers();
+impl<'a> BatchedEnvironment<'a> {
+    /// So many lanes at the start of training episodes 0, 1, … of `source` under `seed`.
+    pub fn new(source: &'a dyn EpisodeSource, seed: u64, lanes: usize) -> Self {
+        let servers = source.servers();
         let mut environment = Self {
-            scenario: scenario.clone(),
+            source,
             seed,
             lanes,
             servers,
@@ -79,7 +77,7 @@ impl BatchedEnvironment {
     /// Draws the next request of every lane and writes the observation.
     fn arrive(&mut self) {
         for (lane, workload) in self.workloads.iter_mut().enumerate() {
-            let request = workload.draw();
+            let request = workload.next().expect("workloads do not end");
             self.now[lane] = request.arrival;
             self.due[lane] = request.due;
             self.penalty[lane] = request.penalty;
@@ -101,7 +99,7 @@ impl BatchedEnvironment {
     }
 }
 
-impl Environment for BatchedEnvironment {
+impl Environment for BatchedEnvironment<'_> {
     fn servers(&self) -> usize {
         self.servers
     }
@@ -111,20 +109,17 @@ impl Environment for BatchedEnvironment {
     }
 
     fn requests(&self) -> usize {
-        self.scenario.settings().requests
+        self.source.requests()
     }
 
     fn reset(&mut self, first_episode: u64) {
         let episodes = (first_episode..).map(Episode::Training).take(self.lanes);
-        let clusters = match self.scenario.settings().cluster.drawn {
-            Drawn::Once { .. } => 1,
-            Drawn::PerInstance => self.lanes,
-        };
-        let (scenario, seed) = (&self.scenario, self.seed);
+        let (source, seed) = (self.source, self.seed);
+        let clusters = if source.shares_cluster() { 1 } else { self.lanes };
         self.clusters.clear();
-        self.clusters.extend(episodes.clone().take(clusters).map(|e| scenario.cluster(seed, e)));
+        self.clusters.extend(episodes.clone().take(clusters).map(|e| source.cluster(seed, e)));
         self.workloads.clear();
-        self.workloads.extend(episodes.map(|e| scenario.workload(seed, e)));
+        self.workloads.extend(episodes.map(|e| source.workload(seed, e)));
         self.free_at.fill(Time::ZERO);
         self.decided = 0;
         self.arrive();
@@ -134,7 +129,7 @@ impl Environment for BatchedEnvironment {
         assert!(!self.done(), "the episodes are done after {} steps", self.requests());
         assert_eq!(actions.len(), self.lanes, "one action per lane");
         assert_eq!(rewards.len(), self.lanes, "one reward per lane");
-        let objective = self.scenario.objective();
+        let objective = self.source.objective();
         let lanes = self.free_at.chunks_exact_mut(self.servers).enumerate();
         for ((lane, free_at), cluster) in lanes.zip(self.clusters.iter().cycle()) {
             let action = actions[lane];

@@ -1,12 +1,13 @@
 //! Virtual time: from a scenario file to what a policy is worth.
 //!
-//! A [`Scenario`] says how instances are drawn, [`Scenario::instance`] draws one, [`simulate`] runs
-//! a policy on it and [`Metrics`] condense the rows. [`BatchedEnvironment`] runs many episodes side
-//! by side for training, on the very same instances and with the very same rewards.
+//! An [`InstanceSource`] gives instances: a [`Scenario`] or a [`Domain`] draws them, [`Recordings`]
+//! are traffic that happened. [`simulate`] runs a policy on one and [`Metrics`] condense the rows.
+//! [`BatchedEnvironment`] runs many episodes side by side for training, on the very same instances
+//! and with the very same rewards.
 //!
 //! ```
 //! use scheduling::{Generator, PolicyName, Purpose};
-//! use simulation::{Episode, Metrics, Scenario, simulate};
+//! use simulation::{Episode, InstanceSource, Metrics, Scenario, simulate};
 //!
 //! let scenario = Scenario::from_toml(include_str!("../../../scenarios/paper.toml"))?;
 //! let episode = Episode::Evaluation(0);
@@ -27,6 +28,7 @@ mod metrics;
 mod recording;
 mod scenario;
 mod simulator;
+mod source;
 mod uniform;
 mod workload;
 
@@ -36,10 +38,11 @@ pub use event::{Event, EventKind, events};
 pub use metrics::{
     Estimate, Figures, Metrics, RESAMPLES, Summary, difference, estimate, summarise,
 };
+pub use recording::{Recording, Recordings};
 pub use scenario::{
     Arrivals, ClusterModel, Drawn, Due, PenaltyMix, Scenario, ScenarioError, ServerGroup, Settings,
     Weight,
 };
 pub use simulator::simulate;
+pub use source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 pub use uniform::Uniform;
-pub use workload::{Episode, Workload};

@@ -1,21 +1,12 @@
-//! Recorded traffic as a scenario: train on what really happened.
+//! Traffic that happened: judge by it as it was, train on what it could have been.
 
-use std::sync::Arc;
-
-use scheduling::{Generator, Instance, Request, Seconds, TardinessPenalty, Time};
-
-use crate::scenario::{
-    Arrivals, ClusterModel, Drawn, Due, PenaltyMix, Scenario, ScenarioError, ServerGroup, Settings,
+use scheduling::{
+    Cluster, Generator, Instance, Objective, Purpose, Request, Seconds, TardinessPenalty, Time,
 };
-use crate::uniform::Uniform;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
-/// An instance that was recorded, such as a gateway's traffic.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Recording {
-    pub(crate) instance: Instance,
-    /// What each request adds to the one before: time since it, slack, penalty.
-    requests: Vec<(Seconds, Seconds, TardinessPenalty)>,
-}
+use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 
 /// Requests of a training episode, unless fewer were recorded.
 const EPISODE: usize = 2000;
@@ -24,29 +15,18 @@ const BLOCK: usize = 50;
 /// Longer pauses and slacks are cut to this when requests are resampled: no queue outlasts it.
 const LONGEST: f64 = 1e5;
 
-impl Scenario {
-    /// Recorded traffic on the servers that it was recorded with.
-    ///
-    /// Evaluation instances are the recording itself. A training episode is a block bootstrap of
-    /// it: runs of 50 requests from random places, one after the other, each with the time since the
-    /// one before, the slack and the penalty that it had; as many as were recorded, at most 2000.
-    ///
-    /// # Errors
-    /// [`ScenarioError`] if there are too many servers.
-    pub fn recorded(name: &str, instance: Instance) -> Result<Self, ScenarioError> {
-        let recording = Recording::new(instance);
-        let settings = recording.settings(name);
-        Ok(Self::new(settings)?.with_recording(Arc::new(recording)))
-    }
-
-    /// Requests of the recording, if this is one.
-    pub fn recorded_requests(&self) -> Option<usize> {
-        self.recording().map(|recording| recording.requests.len())
-    }
+/// An instance that was recorded, such as a gateway's traffic, with the servers that it met.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recording {
+    name: String,
+    instance: Instance,
+    /// What each request adds to the one before: time since it, slack, penalty.
+    requests: Vec<(Seconds, Seconds, TardinessPenalty)>,
 }
 
 impl Recording {
-    fn new(instance: Instance) -> Self {
+    /// A recording under the name that results are filed under.
+    pub fn new(name: &str, instance: Instance) -> Self {
         let all = instance.requests();
         let span = all[all.len() - 1].arrival - all[0].arrival;
         let mean = Seconds::of(span.seconds() / all.len() as f64);
@@ -59,79 +39,176 @@ impl Recording {
                 (cut(pause), cut(request.slack()), request.penalty)
             })
             .collect();
-        Self { instance, requests }
+        Self { name: name.into(), instance, requests }
     }
 
-    /// The nearest description that a scenario file could give.
-    fn settings(&self, name: &str) -> Settings {
-        let count = self.requests.len();
-        let sum: f64 = self.requests.iter().map(|(pause, ..)| pause.seconds()).sum();
-        let slacks = || self.requests.iter().map(|(_, slack, _)| slack.seconds());
-        let [low, high] =
-            [slacks().fold(f64::INFINITY, f64::min), slacks().fold(0.0, f64::max)].map(Seconds::of);
-        let weight = |penalty| {
-            let alike = self.requests.iter().filter(|(.., other)| *other == penalty).count();
-            (alike as f64).try_into().expect("an instance has fewer requests than a weight may be")
-        };
-        let objective = self.instance.objective();
-        let servers = self.instance.cluster().iter().map(|server| ServerGroup {
-            count: 1,
-            step_rate: Uniform::constant(server.step_rate),
-            overhead: Uniform::constant(server.overhead),
-        });
-        Settings {
-            name: name.into(),
-            requests: count.min(EPISODE),
-            tardiness_weight: objective.tardiness_weight(),
-            quality: objective.curve().clone(),
-            // Kept where a scenario file may have it; the requests come from the recording.
-            arrivals: Arrivals::Poisson {
-                mean_interval: Seconds::of((sum / count as f64).min(1e3)),
-            },
-            due: Due { slack: Uniform::new(low, high).expect("least and most") },
-            penalties: PenaltyMix {
-                linear: weight(TardinessPenalty::Linear),
-                quadratic: weight(TardinessPenalty::Quadratic),
-                square_root: weight(TardinessPenalty::SquareRoot),
-            },
-            cluster: ClusterModel { drawn: Drawn::Once { seed: 0 }, servers: servers.collect() },
+    /// What results are filed under.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was recorded.
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    fn description(&self) -> serde_json::Value {
+        let digest = Sha256::digest(self.instance.to_json());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({
+            "name": self.name,
+            "requests": self.instance.requests().len(),
+            "servers": self.instance.cluster().len(),
+            "sha256": digest,
+        })
+    }
+}
+
+/// One recording or several.
+///
+/// Evaluation instance k is the k-th recording as it is. Training episodes take turns: each is a
+/// block bootstrap of one recording, on its servers. Runs of 50 requests from random places follow
+/// one another, each request with the time since the one before, the slack and the penalty that it
+/// had; there are as many as the longest recording has, at most 2000.
+///
+/// Invariant: there is at least one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recordings(Vec<Recording>);
+
+impl Recordings {
+    /// These recordings, in this order.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn new(recordings: Vec<Recording>) -> Self {
+        assert!(!recordings.is_empty(), "there is at least one recording");
+        Self(recordings)
+    }
+
+    /// The recordings in order.
+    pub fn as_slice(&self) -> &[Recording] {
+        &self.0
+    }
+
+    /// The recording whose turn it is. After the last one comes the first again.
+    fn of(&self, episode: Episode) -> &Recording {
+        let (Episode::Training(number) | Episode::Evaluation(number)) = episode;
+        &self.0[(number % self.0.len() as u64) as usize]
+    }
+}
+
+impl InstanceSource for Recordings {
+    fn name(&self) -> String {
+        self.0.iter().map(Recording::name).collect::<Vec<_>>().join(", ")
+    }
+
+    fn instance(&self, seed: u64, episode: Episode) -> Instance {
+        let Recording { instance, .. } = self.of(episode);
+        match episode {
+            Episode::Evaluation(_) => instance.clone(),
+            Episode::Training(_) => {
+                let requests = self.workload(seed, episode).take(self.requests()).collect();
+                Instance::new(instance.cluster().clone(), requests, instance.objective().clone())
+                    .expect("pauses and slacks are not negative")
+            }
         }
+    }
+
+    fn evaluation_instances(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    fn description(&self) -> serde_json::Value {
+        json!({ "recordings": self.0.iter().map(Recording::description).collect::<Vec<_>>() })
+    }
+
+    fn episodes(&self) -> Result<&dyn EpisodeSource, UnequalEpisodes> {
+        let first = &self.0[0];
+        for other in &self.0 {
+            let [ours, theirs] = [first, other].map(|recording| recording.instance.cluster().len());
+            let problem = if ours != theirs {
+                format!("{} has {ours} servers and {} has {theirs}", first.name, other.name)
+            } else if first.instance.objective() != other.instance.objective() {
+                format!("{} and {} have different objectives", first.name, other.name)
+            } else {
+                continue;
+            };
+            return Err(UnequalEpisodes { source_name: self.name(), problem });
+        }
+        Ok(self)
+    }
+}
+
+impl EpisodeSource for Recordings {
+    fn servers(&self) -> usize {
+        self.0[0].instance.cluster().len()
+    }
+
+    fn requests(&self) -> usize {
+        let longest = self.0.iter().map(|recording| recording.requests.len()).max();
+        longest.map_or(0, |longest| longest.min(EPISODE))
+    }
+
+    fn objective(&self) -> &Objective {
+        self.0[0].instance.objective()
+    }
+
+    fn cluster(&self, _: u64, episode: Episode) -> Cluster {
+        self.of(episode).instance.cluster().clone()
+    }
+
+    fn shares_cluster(&self) -> bool {
+        self.0.iter().all(|other| other.instance.cluster() == self.0[0].instance.cluster())
+    }
+
+    fn workload(
+        &self,
+        seed: u64,
+        episode: Episode,
+    ) -> Box<dyn Iterator<Item = Request> + Send + '_> {
+        Box::new(Resampled {
+            requests: &self.of(episode).requests,
+            place: Generator::new(seed, Purpose::Arrival, episode.stream()),
+            now: Time::ZERO,
+            next: 0,
+            left: 0,
+        })
     }
 }
 
 /// Requests of a recording, resampled in blocks, without end.
-#[derive(Clone, Debug)]
-pub(crate) struct Resampled {
-    recording: Arc<Recording>,
+struct Resampled<'a> {
+    requests: &'a [(Seconds, Seconds, TardinessPenalty)],
     place: Generator,
     now: Time,
     next: usize,
     left: usize,
 }
 
-impl Resampled {
-    pub(crate) fn new(recording: Arc<Recording>, place: Generator) -> Self {
-        Self { recording, place, now: Time::ZERO, next: 0, left: 0 }
-    }
+impl Iterator for Resampled<'_> {
+    type Item = Request;
 
-    pub(crate) fn draw(&mut self) -> Request {
-        let requests = &self.recording.requests;
+    fn next(&mut self) -> Option<Request> {
         if self.left == 0 {
-            (self.next, self.left) = (self.place.below(requests.len()), BLOCK);
+            (self.next, self.left) = (self.place.below(self.requests.len()), BLOCK);
         }
-        let (pause, slack, penalty) = requests[self.next];
-        self.next = (self.next + 1) % requests.len();
+        let (pause, slack, penalty) = self.requests[self.next];
+        self.next = (self.next + 1) % self.requests.len();
         self.left -= 1;
         self.now += pause;
-        Request { arrival: self.now, due: self.now + slack, penalty }
+        Some(Request { arrival: self.now, due: self.now + slack, penalty })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BatchedEnvironment, Episode};
+    use crate::{BatchedEnvironment, Scenario};
     use scheduling::{Decision, Environment, Steps};
+
+    fn one(instance: Instance) -> Recordings {
+        Recordings::new(vec![Recording::new("traffic", instance)])
+    }
 
     fn recorded(requests: usize) -> Instance {
         let paper = Scenario::from_toml(include_str!("../../../scenarios/paper.toml")).unwrap();
@@ -142,31 +219,31 @@ mod tests {
     #[test]
     fn evaluation_is_the_recording_and_training_is_made_of_its_requests() {
         let instance = recorded(300);
-        let scenario = Scenario::recorded("traffic", instance.clone()).unwrap();
-        let evaluated = scenario.instance(1, Episode::Evaluation(7));
+        let recordings = one(instance.clone());
+        let evaluated = recordings.instance(1, Episode::Evaluation(7));
         assert_eq!(evaluated.requests(), instance.requests());
         let seen = |request: &Request| (request.slack().seconds() * 1e6).round() as i64;
         let known: Vec<i64> = instance.requests().iter().map(seen).collect();
-        let episode = scenario.instance(1, Episode::Training(0));
+        let episode = recordings.instance(1, Episode::Training(0));
         assert_eq!(episode.requests().len(), 300);
         assert!(episode.requests().iter().all(|request| known.contains(&seen(request))));
-        assert_ne!(episode, scenario.instance(1, Episode::Training(1)));
-        assert_eq!(episode, scenario.instance(1, Episode::Training(0)));
+        assert_ne!(episode, recordings.instance(1, Episode::Training(1)));
+        assert_eq!(episode, recordings.instance(1, Episode::Training(0)));
         let mean = |i: &Instance| i.requests()[299].arrival.seconds() / 300.0;
         assert!((mean(&episode) / mean(&instance) - 1.0).abs() < 0.3, "{}", mean(&episode));
     }
 
     #[test]
     fn the_environment_trains_on_the_recording() {
-        let scenario = Scenario::recorded("traffic", recorded(120)).unwrap();
-        let mut environment = BatchedEnvironment::new(&scenario, 5, 2);
+        let recordings = one(recorded(120));
+        let mut environment = BatchedEnvironment::new(recordings.episodes().unwrap(), 5, 2);
         let mut rewards = [0.0; 2];
         let mut first = Vec::new();
         while !environment.done() {
             first.push(environment.slack()[0]);
             environment.step(&[Decision { server: 0, steps: Steps::MIN }; 2], &mut rewards);
         }
-        let drawn = scenario.instance(5, Episode::Training(0));
+        let drawn = recordings.instance(5, Episode::Training(0));
         let slacks: Vec<f32> =
             drawn.requests().iter().map(|r| r.slack().seconds() as f32).collect();
         assert_eq!(first, slacks);
@@ -184,8 +261,62 @@ mod tests {
             let count = arrivals.len().min(EPISODE);
             let requests = arrivals.into_iter().map(request).collect();
             let instance = Instance::new(cluster.clone(), requests, objective.clone()).unwrap();
-            let scenario = Scenario::recorded("x", instance).unwrap();
-            assert_eq!(scenario.instance(1, Episode::Training(4)).requests().len(), count);
+            let episode = one(instance).instance(1, Episode::Training(4));
+            assert_eq!(episode.requests().len(), count);
         }
+    }
+
+    #[test]
+    fn several_recordings_take_turns() {
+        let [first, second] = [30, 200].map(recorded);
+        let all = Recordings::new(vec![
+            Recording::new("monday", first.clone()),
+            Recording::new("tuesday", second.clone()),
+        ]);
+        assert_eq!(all.name(), "monday, tuesday");
+        assert_eq!(all.evaluation_instances(), Some(2));
+        let evaluation = |number| all.instance(1, Episode::Evaluation(number));
+        assert_eq!([evaluation(0), evaluation(1)], [first.clone(), second.clone()]);
+        // An episode of the shorter one is as long as the others.
+        let slacks = |instance: &Instance| -> Vec<i64> {
+            instance.requests().iter().map(|r| (r.slack().seconds() * 1e6).round() as i64).collect()
+        };
+        for (number, recording) in [(0, &first), (1, &second), (2, &first)] {
+            let episode = all.instance(1, Episode::Training(number));
+            assert_eq!(episode.requests().len(), 200);
+            let known = slacks(recording);
+            assert!(slacks(&episode).iter().all(|slack| known.contains(slack)), "{number}");
+        }
+        assert!(all.episodes().is_ok());
+    }
+
+    #[test]
+    fn recordings_that_cannot_run_side_by_side_say_why() {
+        let instance = recorded(10);
+        let (cluster, requests) = (instance.cluster(), instance.requests().to_vec());
+        let fewer = Cluster::new(cluster[..3].to_vec()).unwrap();
+        let weight = scheduling::Objective::new(scheduling::QualityCurve::PAPER, 0.5).unwrap();
+        let objective = instance.objective().clone();
+        let fewer = Instance::new(fewer, requests.clone(), objective).unwrap();
+        let other = Instance::new(cluster.clone(), requests, weight).unwrap();
+        for (second, part) in [(fewer, "a has 10 servers and b has 3"), (other, "objectives")] {
+            let pair = vec![Recording::new("a", instance.clone()), Recording::new("b", second)];
+            let message = Recordings::new(pair).episodes().unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains("a, b: "), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_description_tells_recordings_apart_that_look_alike() {
+        let instance = recorded(5);
+        let mut requests = instance.requests().to_vec();
+        requests[4].penalty = match requests[4].penalty {
+            TardinessPenalty::Linear => TardinessPenalty::Quadratic,
+            _ => TardinessPenalty::Linear,
+        };
+        let (cluster, objective) = (instance.cluster().clone(), instance.objective().clone());
+        let changed = Instance::new(cluster, requests, objective).unwrap();
+        assert_eq!(one(instance.clone()).description(), one(instance.clone()).description());
+        assert_ne!(one(instance).description(), one(changed).description());
     }
 }

@@ -1,7 +1,5 @@
 //! Scenario files: how instances are drawn, as TOML.
 
-use std::sync::Arc;
-
 use scheduling::message::bounded;
 use scheduling::{
     Objective, ObjectiveError, OutOfRange, QualityCurve, Seconds, StepRate, TardinessPenalty,
@@ -10,7 +8,6 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
-use crate::recording::Recording;
 use crate::uniform::Uniform;
 
 /// How instances are drawn, and what decisions on them are worth.
@@ -19,6 +16,8 @@ use crate::uniform::Uniform;
 /// written to a file.
 ///
 /// ```
+/// use simulation::EpisodeSource;
+///
 /// let paper = simulation::Scenario::from_toml(include_str!("../../../scenarios/paper.toml"))?;
 /// let contended = paper.with_mean_interval(scheduling::Seconds::of(1.0))?;
 /// let larger = contended.with(|settings| settings.cluster.servers[0].count = 20)?;
@@ -28,9 +27,7 @@ use crate::uniform::Uniform;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     settings: Settings,
-    objective: Objective,
-    /// Where the requests come from, if not from the settings.
-    recording: Option<Arc<Recording>>,
+    pub(crate) objective: Objective,
 }
 
 /// What stands in a scenario file.
@@ -185,7 +182,7 @@ impl Scenario {
         check_cluster(&settings.cluster)?;
         check_duration(&settings)?;
         let objective = Objective::new(settings.quality.clone(), settings.tardiness_weight)?;
-        Ok(Self { settings, objective, recording: None })
+        Ok(Self { settings, objective })
     }
 
     /// Reads a scenario file.
@@ -207,26 +204,7 @@ impl Scenario {
         &self.settings
     }
 
-    /// What the decisions are judged by.
-    pub fn objective(&self) -> &Objective {
-        &self.objective
-    }
-
-    pub(crate) fn recording(&self) -> Option<&Arc<Recording>> {
-        self.recording.as_ref()
-    }
-
-    pub(crate) fn with_recording(self, recording: Arc<Recording>) -> Self {
-        Self { recording: Some(recording), ..self }
-    }
-
-    /// J: number of servers of each instance.
-    pub fn servers(&self) -> usize {
-        self.settings.cluster.servers.iter().map(|group| group.count).sum()
-    }
-
-    /// The scenario after a change to its settings. Of recorded traffic only what the settings say
-    /// of it remains.
+    /// The scenario after a change to its settings.
     ///
     /// # Errors
     /// [`ScenarioError`] if the changed settings are not allowed.

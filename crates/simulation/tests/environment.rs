@@ -5,7 +5,7 @@ use scheduling::verify::{Order, verify};
 use scheduling::{
     Decision, Environment, Generator, Observation, Policy, PolicyName, Purpose, Row, Seconds, Steps,
 };
-use simulation::{BatchedEnvironment, Drawn, Episode, Scenario, Uniform, simulate};
+use simulation::{BatchedEnvironment, Drawn, Episode, InstanceSource, Scenario, Uniform, simulate};
 
 fn scenario(requests: usize, interval: f64, drawn: Drawn, overhead: f64) -> Scenario {
     Scenario::from_toml(include_str!("../../../scenarios/contended.toml"))
@@ -157,7 +157,8 @@ fn an_action_that_names_no_server_is_told() {
 #[test]
 #[should_panic(expected = "the episodes are done after 1 steps")]
 fn no_step_after_the_last() {
-    let mut environment = BatchedEnvironment::new(&scenario(1, 1.0, Drawn::PerInstance, 0.0), 1, 1);
+    let scenario = scenario(1, 1.0, Drawn::PerInstance, 0.0);
+    let mut environment = BatchedEnvironment::new(&scenario, 1, 1);
     let actions = [Decision { server: 0, steps: Steps::MIN }];
     environment.step(&actions, &mut [0.0]);
     environment.step(&actions, &mut [0.0]);

@@ -1,7 +1,9 @@
 //! Scenario files: what is read back, and what is refused with which message.
 
 use scheduling::{QualityCurve, Seconds, StepRate, Steps, TardinessPenalty};
-use simulation::{Arrivals, Drawn, Episode, Scenario, Settings, Uniform};
+use simulation::{
+    Arrivals, Drawn, Episode, EpisodeSource, InstanceSource, Scenario, Settings, Uniform,
+};
 
 const PAPER: &str = include_str!("../../../scenarios/paper.toml");
 const CONTENDED: &str = include_str!("../../../scenarios/contended.toml");

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use scheduling::{Instance, Request, Seconds, TardinessPenalty};
-use simulation::{Drawn, Episode, Scenario, Uniform};
+use simulation::{Drawn, Episode, EpisodeSource, InstanceSource, Scenario, Uniform};
 
 fn paper() -> Scenario {
     Scenario::from_toml(include_str!("../../../scenarios/paper.toml")).unwrap()

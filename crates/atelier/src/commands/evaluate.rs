@@ -3,14 +3,14 @@ use std::path::PathBuf;
 use agent::Recipe;
 use experiments::{Evaluation, Hindsight, table};
 use scheduling::PolicyName;
-use simulation::Scenario;
+use simulation::InstanceSource;
 
 use crate::failure::Failure;
 use crate::files::Destination;
 use crate::output::say;
 use crate::{files, progress};
 
-/// Compare policies on instances of a scenario that all of them share, or on recorded traffic.
+/// Compare policies on instances that all of them share: of a scenario, or recorded traffic.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// several times. All rules unless told.
     #[arg(long = "policy")]
     policies: Vec<PolicyName>,
-    /// Number of instances of a scenario.
+    /// Number of instances of a scenario; of recordings, all are taken.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     instances: u64,
     /// Seed of the instances.
@@ -39,7 +39,7 @@ pub(crate) const RULES: [&str; 5] =
     ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=30]", "myopic"];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let scenario = arguments.source.read()?;
+    let source = arguments.source.read()?;
     let names = if arguments.policies.is_empty() { rules() } else { arguments.policies.clone() };
     let policies = files::load_policies(&names)?;
     let hindsight = match arguments.clairvoyant {
@@ -47,8 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => Hindsight::None,
     };
     let json_file = Destination::optional(arguments.json.as_ref())?;
-    let instances = arguments.source.instances(arguments.instances);
-    let evaluation = evaluate(&scenario, &policies, instances, arguments.seed, hindsight)?;
+    let evaluation = evaluate(&*source, &policies, arguments.instances, arguments.seed, hindsight)?;
     if let Some(file) = json_file {
         let json = serde_json::to_string(&evaluation).map_err(anyhow::Error::from)?;
         file.write(&(json + "\n"))?;
@@ -63,30 +62,44 @@ pub(crate) fn rules() -> Vec<PolicyName> {
 
 /// Evaluates under a progress bar and prints the table.
 pub(crate) fn evaluate(
-    scenario: &Scenario,
+    source: &dyn InstanceSource,
     policies: &[Recipe],
     instances: u64,
     seed: u64,
     hindsight: Hindsight,
 ) -> Result<Evaluation, Failure> {
-    let bar = progress::bar("evaluating", instances);
+    let length = source.evaluation_instances().unwrap_or(instances);
+    let bar = progress::bar("evaluating", length);
     let evaluation =
-        experiments::evaluate(scenario, policies, instances, seed, hindsight, || bar.inc(1))
+        experiments::evaluate(source, policies, instances, seed, hindsight, || bar.inc(1))
             .map_err(|error| Failure::Refused(error.into()))?;
     bar.finish_and_clear();
     say!("{}", table(&evaluation));
-    if let Some(requests) = scenario.recorded_requests() {
-        say!(
-            "{}, {requests} requests as they were recorded; means per request",
-            evaluation.scenario
-        );
-        return Ok(evaluation);
-    }
-    say!(
-        "scenario {}, {instances} unseen instances of {} requests, seed {seed}; \
-         means per request, ± half of the 95 % interval",
-        evaluation.scenario,
-        scenario.settings().requests,
-    );
+    say!("{}", caption(source, &evaluation));
     Ok(evaluation)
+}
+
+/// What the table is about.
+fn caption(source: &dyn InstanceSource, evaluation: &Evaluation) -> String {
+    let Evaluation { scenario, seed, requests, .. } = evaluation;
+    let half = "± half of the 95 % interval";
+    match (source.evaluation_instances(), &requests[..]) {
+        (Some(_), [requests]) => {
+            format!("{scenario}, {requests} requests as they were recorded; means per request")
+        }
+        (Some(_), recordings) => {
+            let (count, requests) = (recordings.len(), recordings.iter().sum::<usize>());
+            format!(
+                "{scenario}: {count} recordings with {requests} requests as they were recorded; \
+                 means per request, {half} over recordings"
+            )
+        }
+        (None, requests) => {
+            let (count, each) = (requests.len(), requests[0]);
+            format!(
+                "scenario {scenario}, {count} unseen instances of {each} requests, seed {seed}; \
+                 means per request, {half}"
+            )
+        }
+    }
 }

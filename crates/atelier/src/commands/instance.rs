@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use simulation::Episode;
+use simulation::{Episode, InstanceSource};
 
 use crate::failure::Failure;
 use crate::files::{self, Destination};

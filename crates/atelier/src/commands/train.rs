@@ -8,7 +8,7 @@ use experiments::{EventFile, Hindsight};
 use indicatif::ProgressBar;
 use scheduling::PolicyName;
 use scheduling::message::number;
-use simulation::{BatchedEnvironment, Scenario};
+use simulation::{BatchedEnvironment, EpisodeSource, InstanceSource};
 
 use crate::commands::{evaluate, train_universal};
 use crate::failure::Failure;
@@ -109,15 +109,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.rounds.is_some() {
         return Err(Failure::refused("--rounds", "allowed with --agent universal only"));
     }
-    let scenario = arguments.source.read()?;
+    let source = arguments.source.read()?;
+    let episodes = source.episodes().map_err(|error| Failure::Refused(error.into()))?;
     let hyperparameters = arguments.choices.hyperparameters()?;
     hyperparameters
-        .check(scenario.servers())
+        .check(episodes.servers())
         .map_err(|problem| Failure::refused("hyperparameters", problem))?;
-    let mut checkpoint = start(arguments, &scenario, hyperparameters)?;
+    let mut checkpoint = start(arguments, &*source, episodes.servers(), hyperparameters)?;
     files::create_folder(&arguments.out)?;
     let interrupted = interruption::flag()?;
-    train(&mut checkpoint, &scenario, &arguments.out, interrupted)?;
+    train(&mut checkpoint, episodes, &arguments.out, interrupted)?;
     if interrupted.load(Ordering::Relaxed) {
         eprintln!(
             "interrupted after {} of {} episodes; {} can be used as it is, and --resume goes on",
@@ -127,12 +128,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         );
         return Err(Failure::Interrupted);
     }
-    let instances = arguments.source.instances(arguments.instances);
-    if instances > 0 {
+    if arguments.instances > 0 {
         let mut names = evaluate::rules();
         names.push(PolicyName::Agent { checkpoint: arguments.out.clone(), cap: None });
         let policies = files::load_policies(&names)?;
-        evaluate::evaluate(&scenario, &policies, instances, arguments.seed, Hindsight::None)?;
+        let Arguments { instances, seed, .. } = *arguments;
+        evaluate::evaluate(&*source, &policies, instances, seed, Hindsight::None)?;
     }
     Ok(())
 }
@@ -140,11 +141,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// A fresh training, or the one in the folder if it is the same.
 fn start(
     arguments: &Arguments,
-    scenario: &Scenario,
+    source: &dyn InstanceSource,
+    servers: usize,
     hyperparameters: Hyperparameters,
 ) -> Result<Checkpoint, Failure> {
     let folder = &arguments.out;
-    let settings = serde_json::to_value(scenario.settings()).map_err(anyhow::Error::from)?;
+    let settings = source.description();
     if !arguments.resume {
         if Checkpoint::exists(folder) {
             let problem = "holds a checkpoint already: --resume goes on with it, another --out \
@@ -156,7 +158,7 @@ fn start(
             command: command(),
             scenario: settings,
         };
-        let training = ActorCritic::new(scenario.servers(), arguments.seed, hyperparameters);
+        let training = ActorCritic::new(servers, arguments.seed, hyperparameters);
         return Ok(Checkpoint { training, curve: Vec::new(), origin });
     }
     let checkpoint = Checkpoint::load(folder).map_err(|error| Failure::Refused(error.into()))?;
@@ -178,15 +180,15 @@ fn start(
 /// Trains to the end or to the interruption, saving now and then.
 fn train(
     checkpoint: &mut Checkpoint,
-    scenario: &Scenario,
+    source: &dyn EpisodeSource,
     folder: &Path,
     interrupted: &AtomicBool,
 ) -> Result<(), Failure> {
     let Hyperparameters { episodes, lanes, .. } = checkpoint.training.hyperparameters;
     let bar = progress::bar("training", episodes).with_position(checkpoint.training.episodes);
     bar.reset_eta();
-    let mut environment = BatchedEnvironment::new(scenario, checkpoint.training.seed, lanes);
-    let decisions = (lanes * scenario.settings().requests) as f64;
+    let mut environment = BatchedEnvironment::new(source, checkpoint.training.seed, lanes);
+    let decisions = (lanes * source.requests()) as f64;
     let mut board = Board::new(folder, checkpoint.training.episodes);
     while checkpoint.training.episodes < episodes {
         let curve = &mut checkpoint.curve;

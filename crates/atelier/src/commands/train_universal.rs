@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::{Checkpoint, Origin, PriceHyperparameters, PriceTraining, UniversalCheckpoint};
 use anyhow::Context;
-use scheduling::Instance;
-use simulation::{Domain, Episode, Scenario};
+use simulation::{Episode, InstanceSource};
 
 use crate::failure::Failure;
 use crate::{files, progress};
@@ -25,37 +24,11 @@ pub(crate) struct Order<'a> {
     pub(crate) command: String,
 }
 
-/// Where the instances come from.
-enum School {
-    Domain(Domain),
-    Recording(Box<Scenario>),
-}
-
-impl School {
-    fn instance(&self, seed: u64, episode: Episode) -> Instance {
-        match self {
-            Self::Domain(domain) => domain.instance(seed, episode),
-            Self::Recording(scenario) => scenario.instance(seed, episode),
-        }
-    }
-
-    /// What a checkpoint says of it.
-    fn described(&self) -> serde_json::Result<serde_json::Value> {
-        match self {
-            Self::Domain(domain) => serde_json::to_value(domain),
-            Self::Recording(scenario) => serde_json::to_value(scenario.settings()),
-        }
-    }
-}
-
 /// Trains to the end or to the interruption, saving now and then.
 pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Failure> {
-    let school = match order.source.scenario() {
-        Some(file) => School::Domain(files::read_domain(file)?),
-        None => School::Recording(Box::new(order.source.read()?)),
-    };
+    let source = order.source.read_domain()?;
     let out = order.out;
-    let mut checkpoint = start(order, &school)?;
+    let mut checkpoint = start(order, &*source)?;
     files::create_folder(out)?;
     let rounds = checkpoint.training.hyperparameters.rounds;
     let done = checkpoint.training.rounds;
@@ -64,7 +37,7 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
     let seed = checkpoint.training.seed;
     while checkpoint.training.rounds < rounds && !interrupted.load(Ordering::Relaxed) {
         let curve = &mut checkpoint.curve;
-        let instance = |number| school.instance(seed, Episode::Training(number));
+        let instance = |number| source.instance(seed, Episode::Training(number));
         checkpoint.training.train(instance, |training, point| {
             curve.push(*point);
             bar.set_position(training.rounds);
@@ -91,11 +64,11 @@ pub(crate) fn run(order: Order<'_>, interrupted: &AtomicBool) -> Result<(), Fail
 }
 
 /// A fresh training, or the one in the folder if it is the same.
-fn start(order: Order<'_>, school: &School) -> Result<UniversalCheckpoint, Failure> {
+fn start(order: Order<'_>, source: &dyn InstanceSource) -> Result<UniversalCheckpoint, Failure> {
     let default = PriceHyperparameters::default();
     let hyperparameters =
         PriceHyperparameters { rounds: order.rounds.unwrap_or(default.rounds), ..default };
-    let settings = school.described().map_err(anyhow::Error::from)?;
+    let settings = source.description();
     let folder = order.out.display();
     if !order.resume {
         if Checkpoint::exists(order.out) {

@@ -6,7 +6,7 @@ use crate::failure::Failure;
 use crate::output::say;
 use crate::{files, progress};
 
-/// Fit the price of server time to a scenario and compare it with the rules.
+/// Fit the price of server time to a scenario or to recorded traffic and compare it with the rules.
 ///
 /// Standard output begins with the name of the policy, to be used wherever one is asked for.
 #[derive(clap::Args)]
@@ -25,20 +25,20 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let scenario = arguments.source.read()?;
+    let source = arguments.source.read()?;
     let bar = progress::bar("tuning", experiments::TRIALS);
-    let tuned = experiments::tune(&scenario, arguments.training_instances, arguments.seed, || {
+    let tuned = experiments::tune(&*source, arguments.training_instances, arguments.seed, || {
         bar.inc(1);
     });
     bar.finish_and_clear();
     let name = PolicyName::Priced { price: tuned.price };
     say!("{name}");
-    let instances = arguments.source.instances(arguments.instances);
-    if instances > 0 {
+    if arguments.instances > 0 {
         let mut names = evaluate::rules();
         names.push(name);
         let policies = files::load_policies(&names)?;
-        evaluate::evaluate(&scenario, &policies, instances, arguments.seed, Hindsight::None)?;
+        let Arguments { instances, seed, .. } = *arguments;
+        evaluate::evaluate(&*source, &policies, instances, seed, Hindsight::None)?;
     }
     Ok(())
 }

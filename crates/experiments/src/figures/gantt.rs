@@ -149,7 +149,7 @@ fn bar(svg: &mut Svg, row: &Row, x: &Scale, top: f64) {
 mod tests {
     use super::*;
     use scheduling::PolicyName;
-    use simulation::{Episode, Scenario, simulate};
+    use simulation::{Episode, InstanceSource, Scenario, simulate};
 
     fn chart(requests: usize, window: Option<Window>) -> (String, usize) {
         let scenario = Scenario::from_toml(include_str!("../../../../scenarios/contended.toml"))
