@@ -5,7 +5,7 @@ use std::cell::LazyCell;
 use std::fs;
 
 use agent::Recipe;
-use scheduling::PolicyName;
+use scheduling::AgentName;
 use tempfile::TempDir;
 
 thread_local! {
@@ -25,7 +25,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         ] {
             fs::write(folder.join(name), contents).expect("a file");
         }
-        let name = PolicyName::Agent { checkpoint: folder.into(), cap: None };
+        let name = AgentName { checkpoint: folder.into(), cap: None }.into();
         if let Err(error) = Recipe::load(&name) {
             assert!(error.to_string().len() < 10_000, "{error}");
         }

@@ -1,7 +1,7 @@
 //! Scenario files and domains.
 #![no_main]
 
-use simulation::{Domain, Episode, Scenario};
+use simulation::{Domain, Episode, InstanceSource, Scenario};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
     match Scenario::from_toml(text) {

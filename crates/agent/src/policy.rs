@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use scheduling::message::excerpt;
 use scheduling::policies::Myopic;
-use scheduling::{Cap, Cluster, Decision, Generator, Observation, Policy, PolicyName};
+use scheduling::{
+    AgentName, Cap, Cluster, Decision, Generator, Observation, Policy, PolicyName, Rule,
+};
 use thiserror::Error;
 
 use crate::actor::Actor;
@@ -16,20 +18,26 @@ use crate::universal::{PriceNetwork, UniversalAgent, UniversalCheckpoint};
 
 /// What a policy of some name is made from, read once and used for many instances.
 #[derive(Clone, Debug)]
-pub enum Recipe {
+pub struct Recipe {
+    name: PolicyName,
+    made_from: Ingredients,
+}
+
+#[derive(Clone, Debug)]
+enum Ingredients {
     /// A rule that needs nothing but its name.
-    Rule(PolicyName),
-    /// A checkpoint's actor, and the name that led to it.
-    Trained(PolicyName, Arc<Actor>),
-    /// A universal checkpoint's network, the name that led to it, and its cap on tardiness.
-    Universal(PolicyName, Arc<PriceNetwork>, Option<Cap>),
+    Rule(Rule),
+    /// The actor of a checkpoint of the paper's agent.
+    Actor(Arc<Actor>),
+    /// The network of a universal checkpoint, and the agent's cap on tardiness.
+    Prices(Arc<PriceNetwork>, Option<Cap>),
 }
 
 impl Recipe {
     /// Reads what the policy needs.
     ///
     /// # Errors
-    /// [`PolicyError::Checkpoint`]
+    /// [`PolicyError::Checkpoint`] and [`PolicyError::Cap`]
     pub fn load(name: &PolicyName) -> Result<Self, PolicyError> {
         Self::load_from(Path::new(""), name)
     }
@@ -37,29 +45,32 @@ impl Recipe {
     /// Reads what the policy needs, a checkpoint's folder being relative to `base`.
     ///
     /// # Errors
-    /// [`PolicyError::Checkpoint`]
+    /// [`PolicyError::Checkpoint`] and [`PolicyError::Cap`]
     pub fn load_from(base: &Path, name: &PolicyName) -> Result<Self, PolicyError> {
-        let PolicyName::Agent { checkpoint, cap } = name else {
-            return Ok(Self::Rule(name.clone()));
+        let made_from = match name {
+            PolicyName::Rule(rule) => Ingredients::Rule(*rule),
+            PolicyName::Agent(AgentName { checkpoint, cap }) => {
+                let folder = &base.join(checkpoint);
+                let unusable =
+                    |source| PolicyError::Checkpoint { policy: name.to_string(), source };
+                if UniversalCheckpoint::is_in(folder) {
+                    let checkpoint = UniversalCheckpoint::load(folder).map_err(unusable)?;
+                    Ingredients::Prices(Arc::new(checkpoint.training.network), *cap)
+                } else {
+                    let checkpoint = Checkpoint::load(folder).map_err(unusable)?;
+                    if cap.is_some() {
+                        return Err(PolicyError::Cap { policy: name.to_string() });
+                    }
+                    Ingredients::Actor(Arc::new(checkpoint.training.actor))
+                }
+            }
         };
-        let folder = &base.join(checkpoint);
-        let unusable = |source| PolicyError::Checkpoint { policy: name.to_string(), source };
-        if UniversalCheckpoint::is_in(folder) {
-            let checkpoint = UniversalCheckpoint::load(folder).map_err(unusable)?;
-            return Ok(Self::Universal(name.clone(), Arc::new(checkpoint.training.network), *cap));
-        }
-        let checkpoint = Checkpoint::load(folder).map_err(unusable)?;
-        if cap.is_some() {
-            return Err(PolicyError::Cap { policy: name.to_string() });
-        }
-        Ok(Self::Trained(name.clone(), Arc::new(checkpoint.training.actor)))
+        Ok(Self { name: name.clone(), made_from })
     }
 
     /// Name of the policy.
     pub fn name(&self) -> &PolicyName {
-        match self {
-            Self::Rule(name) | Self::Trained(name, _) | Self::Universal(name, ..) => name,
-        }
+        &self.name
     }
 
     /// Makes the policy for a cluster, which a trained one must fit.
@@ -71,19 +82,19 @@ impl Recipe {
         cluster: &Cluster,
         generator: Generator,
     ) -> Result<Box<dyn Policy>, PolicyError> {
-        match self {
-            Self::Rule(name) => Ok(name.rule(generator).expect("a rule needs no checkpoint")),
-            Self::Trained(_, actor) if actor.servers() == cluster.len() => {
+        match &self.made_from {
+            Ingredients::Rule(rule) => Ok(rule.policy(generator)),
+            Ingredients::Actor(actor) if actor.servers() == cluster.len() => {
                 Ok(Box::new(Agent::new(actor.clone())))
             }
-            Self::Universal(_, network, cap) => {
-                Ok(Box::new(UniversalAgent::new(network.clone(), cap.map(|Cap(cap)| cap))))
-            }
-            Self::Trained(name, actor) => Err(PolicyError::Servers {
-                policy: name.to_string(),
+            Ingredients::Actor(actor) => Err(PolicyError::Servers {
+                policy: self.name.to_string(),
                 trained: actor.servers(),
                 given: cluster.len(),
             }),
+            Ingredients::Prices(network, cap) => {
+                Ok(Box::new(UniversalAgent::new(network.clone(), cap.map(|Cap(cap)| cap))))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin, Recipe};
 use scheduling::{
-    Cluster, Decision, Environment, Generator, PolicyName, Purpose, Seconds, Server, StepRate,
+    AgentName, Cluster, Decision, Environment, Generator, Purpose, Seconds, Server, StepRate,
     TardinessPenalty,
 };
 
@@ -193,7 +193,7 @@ fn damaged_checkpoints_are_refused() {
 fn an_agent_for_another_number_of_servers_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(ActorCritic::new(2, 5, hyperparameters(9)), vec![]).save(folder.path()).unwrap();
-    let name = PolicyName::Agent { checkpoint: folder.path().into(), cap: None };
+    let name = AgentName { checkpoint: folder.path().into(), cap: None }.into();
     let server = |index| Server {
         name: format!("s{index}"),
         step_rate: StepRate::new(10.0).unwrap(),

@@ -10,9 +10,9 @@ use agent::{
 use proptest::prelude::*;
 use scheduling::policies::Myopic;
 use scheduling::{
-    Cap, Cluster, Decision, Generator, Instance, Objective, Observation, Policy, PolicyName,
-    Purpose, Queues, Request, Seconds, Server, StepBounds, StepRate, TardinessPenalty, Time,
-    Traffic,
+    AgentName, Cap, Cluster, Decision, Generator, Instance, Objective, Observation, Policy,
+    PolicyName, Purpose, Queues, Request, Seconds, Server, StepBounds, StepRate, TardinessPenalty,
+    Time, Traffic,
 };
 
 /// Six requests per service on two servers: enough to queue.
@@ -247,9 +247,9 @@ fn the_number_of_threads_changes_nothing() {
 fn a_checkpoint_says_which_agent_it_holds() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(PriceTraining::new(5, hyperparameters(4)), vec![]).save(folder.path()).unwrap();
-    let name = |cap: Option<f64>| PolicyName::Agent {
-        checkpoint: folder.path().into(),
-        cap: cap.map(|cap| Cap(Seconds::of(cap))),
+    let name = |cap: Option<f64>| {
+        let cap = cap.map(|cap| Cap(Seconds::of(cap)));
+        PolicyName::Agent(AgentName { checkpoint: folder.path().into(), cap })
     };
     for cap in [None, Some(30.0)] {
         let recipe = Recipe::load(&name(cap)).unwrap();

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use agent::Recipe;
 use experiments::{Hindsight, evaluate, tune};
 use rayon::prelude::*;
-use scheduling::{Objective, PolicyName, Seconds, StepRate, Steps, TardinessPenalty};
+use scheduling::{
+    AgentName, Objective, PolicyName, Rule, Seconds, StepRate, Steps, TardinessPenalty,
+};
 use simulation::{Drawn, Scenario, Uniform};
 
 const CONTENDED: &str = include_str!("../../../scenarios/contended.toml");
@@ -41,10 +43,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             settings.cluster.servers[0].step_rate = Uniform::constant(rate);
         })?;
         let price = tune(&scenario, 4, SEED, || ()).price;
-        let names = [
-            PolicyName::Priced { price },
-            PolicyName::Agent { checkpoint: checkpoint.clone(), cap: None },
-            PolicyName::Myopic,
+        let names: [PolicyName; 3] = [
+            Rule::Priced { price }.into(),
+            AgentName { checkpoint: checkpoint.clone(), cap: None }.into(),
+            Rule::Myopic.into(),
         ];
         let recipes = names.iter().map(Recipe::load).collect::<Result<Vec<_>, _>>()?;
         let evaluation = evaluate(&scenario, &recipes, 40, SEED, Hindsight::None, || ())?;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use agent::Recipe;
 use experiments::{Hindsight, evaluate, tune};
-use scheduling::{PolicyName, Seconds};
+use scheduling::{AgentName, PolicyName, Rule, Seconds};
 use simulation::{Drawn, Scenario, difference};
 
 const CONTENDED: &str = include_str!("../../../scenarios/contended.toml");
@@ -78,8 +78,8 @@ fn row(
         ["greedy", "myopic", "greedy[ties=fastest]", "fixed[steps=30]", "fixed[steps=100]"]
             .map(|name| name.parse().expect("valid names"))
             .into();
-    names.insert(2, PolicyName::Priced { price });
-    names.push(PolicyName::Agent { checkpoint: checkpoint.into(), cap: None });
+    names.insert(2, Rule::Priced { price }.into());
+    names.push(AgentName { checkpoint: checkpoint.into(), cap: None }.into());
     let recipes: Vec<_> = names.iter().map(Recipe::load).collect::<Result<_, _>>()?;
     let evaluation = evaluate(scenario, &recipes, instances, SEED, Hindsight::None, || ())?;
     let (universal, others) = evaluation.policies.split_last().expect("there are policies");

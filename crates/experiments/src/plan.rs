@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use agent::{Checkpoint, Hyperparameters, PolicyError, Recipe};
-use scheduling::{Cap, PolicyName};
+use scheduling::{AgentName, Cap, PolicyName};
 use serde_json::json;
 use simulation::{EpisodeSource, Scenario};
 
@@ -219,7 +219,7 @@ pub(crate) const CLAIRVOYANT: &str = "clairvoyant";
 /// The name of a policy without the way to its checkpoint, for which figures have no room.
 fn shown(name: &PolicyName) -> String {
     let mut name = name.clone();
-    if let PolicyName::Agent { checkpoint, .. } = &mut name
+    if let PolicyName::Agent(AgentName { checkpoint, .. }) = &mut name
         && let Some(last) = checkpoint.file_name()
     {
         *checkpoint = last.into();
@@ -230,10 +230,14 @@ fn shown(name: &PolicyName) -> String {
 impl Unit {
     /// Requests to be decided, weighted by how long they take.
     pub(crate) fn work(&self) -> u64 {
-        let weight = match self.source {
-            Source::Given(Recipe::Rule(_)) | Source::Tuned(_) => 1,
-            Source::Given(_) | Source::Trained(_) => AGENT_WORK,
-            Source::Hindsight(rounds) => SEARCH_WORK * rounds as u64,
+        let weight = match &self.source {
+            Source::Given(recipe) => match recipe.name() {
+                PolicyName::Rule(_) => 1,
+                PolicyName::Agent(_) => AGENT_WORK,
+            },
+            Source::Tuned(_) => 1,
+            Source::Trained(_) => AGENT_WORK,
+            Source::Hindsight(rounds) => SEARCH_WORK * *rounds as u64,
         };
         weight * self.instances * self.scenario.settings().requests as u64
     }
@@ -311,7 +315,9 @@ fn unit_key(study: &Study, scenario: &Scenario, instances: u64, policy: &serde_j
 
 /// What determines a given policy: its name, and the bytes of its checkpoint.
 fn identity(base: &Path, name: &PolicyName) -> serde_json::Value {
-    let PolicyName::Agent { checkpoint, cap } = name else { return json!(name.to_string()) };
+    let PolicyName::Agent(AgentName { checkpoint, cap }) = name else {
+        return json!(name.to_string());
+    };
     let mut files: Vec<_> = fs::read_dir(base.join(checkpoint))
         .into_iter()
         .flatten()

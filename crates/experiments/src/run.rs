@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use agent::{ActorCritic, Checkpoint, CheckpointError, Origin, PolicyError, Recipe};
 use scheduling::verify::{Order, Violation, verify};
-use scheduling::{Generator, Instance, PolicyName, Purpose, Row};
+use scheduling::{AgentName, Generator, Instance, PolicyName, Purpose, Row, Rule};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Metrics, simulate};
@@ -55,11 +55,11 @@ pub fn run(
             Source::Given(_) | Source::Hindsight(_) => return None,
             Source::Trained(index) => {
                 let checkpoint = out.join(&plan.trainings[*index].folder);
-                PolicyName::Agent { checkpoint, cap: None }
+                PolicyName::from(AgentName { checkpoint, cap: None })
             }
             Source::Tuned(index) => {
                 let price = world.cache.get::<TunedRow>(&plan.tunings[*index].key);
-                PolicyName::Priced { price: price?.first()?.price.parse().ok()? }
+                Rule::Priced { price: price?.first()?.price.parse().ok()? }.into()
             }
         };
         Some(Recipe::load(&name).map(|recipe| Job::Evaluate(unit, recipe)))

@@ -106,7 +106,7 @@ fn counters(rows: &[Row], servers: usize) -> impl Iterator<Item = Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scheduling::PolicyName;
+    use scheduling::Rule;
     use simulation::{Episode, InstanceSource, Scenario, simulate};
 
     fn schedule(requests: usize) -> (Instance, Vec<Row>) {
@@ -115,7 +115,7 @@ mod tests {
             .unwrap();
         let instance = scenario.instance(1, Episode::Evaluation(0));
         let generator = scheduling::Generator::new(1, scheduling::Purpose::Policy, 0);
-        let rows = simulate(&instance, &mut *PolicyName::Myopic.rule(generator).unwrap());
+        let rows = simulate(&instance, &mut *Rule::Myopic.policy(generator));
         (instance, rows)
     }
 

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use scheduling::{Objective, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty};
+use scheduling::{
+    Objective, PolicyName, QualityCurve, Rule, Seconds, StepRate, Steps, TardinessPenalty,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -315,7 +317,7 @@ fn default_journal() -> PathBuf {
 }
 
 fn default_policy() -> PolicyName {
-    PolicyName::Myopic
+    Rule::Myopic.into()
 }
 
 fn default_max_pixels() -> u32 {

@@ -72,8 +72,12 @@ impl World {
 /// # Errors
 /// For a trained agent, which is not built here.
 pub fn rules(name: &PolicyName, generator: Generator) -> Result<Box<dyn Policy>, String> {
-    name.rule(generator)
-        .map_err(|path| format!("{name}: no agent is read from {} here", path.display()))
+    match name {
+        PolicyName::Rule(rule) => Ok(rule.policy(generator)),
+        PolicyName::Agent(agent) => {
+            Err(format!("{name}: no agent is read from {} here", agent.checkpoint.display()))
+        }
+    }
 }
 
 /// The gateway could not be started. Nothing was accepted.

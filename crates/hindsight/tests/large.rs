@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use hindsight::{Budget, Outcome, Status, bound};
 use proptest::prelude::*;
 use scheduling::verify::{Order, verify};
-use scheduling::{Generator, Instance, PolicyName, Purpose, Queues, Row, write_rows};
+use scheduling::{Generator, Instance, Purpose, Queues, Row, Rule, write_rows};
 
 const ORDER: Order = Order::FirstComeFirstServed;
 
@@ -28,8 +28,8 @@ fn run(instance: &Instance, budget: &Budget) -> Outcome {
 
 /// Mean reward of an online rule.
 fn rule(instance: &Instance, name: &str) -> f64 {
-    let name: PolicyName = name.parse().unwrap();
-    let mut policy = name.rule(Generator::new(1, Purpose::Policy, 0)).unwrap();
+    let rule: Rule = name.parse().unwrap();
+    let mut policy = rule.policy(Generator::new(1, Purpose::Policy, 0));
     let (cluster, objective) = (instance.cluster(), instance.objective());
     let mut queues = Queues::new(cluster.len());
     let rewards = instance.requests().iter().enumerate().map(|(index, request)| {

@@ -30,7 +30,7 @@ pub use instance::{Instance, InstanceError};
 pub use objective::{
     FullService, Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty,
 };
-pub use policies::{Cap, PolicyName, PolicyNameError};
+pub use policies::{AgentName, Cap, PolicyName, PolicyNameError, Rule};
 pub use policy::{Decision, Observation, Policy};
 pub use queue::{Execution, Queues};
 pub use random::{Generator, Purpose};

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use scheduling::verify::{Order, Violation, verify};
 use scheduling::{
-    Cluster, Decision, Execution, Generator, Instance, Objective, PolicyName, Purpose, Queues,
-    Request, Row, Seconds, Server, StepRate, Steps, TardinessPenalty, Time,
+    Cluster, Decision, Execution, Generator, Instance, Objective, Purpose, Queues, Request, Row,
+    Rule, Seconds, Server, StepRate, Steps, TardinessPenalty, Time,
 };
 
 const RULES: [&str; 7] = [
@@ -46,8 +46,8 @@ fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instan
 
 /// The rows that `rule` produces, straight from the queue model.
 fn rows(instance: &Instance, rule: &str) -> Vec<Row> {
-    let name: PolicyName = rule.parse().unwrap();
-    let mut policy = name.rule(Generator::new(1, Purpose::Policy, 0)).unwrap();
+    let rule: Rule = rule.parse().unwrap();
+    let mut policy = rule.policy(Generator::new(1, Purpose::Policy, 0));
     let (cluster, objective) = (instance.cluster(), instance.objective());
     let mut queues = Queues::new(cluster.len());
     (instance.requests().iter().enumerate())
@@ -89,7 +89,7 @@ proptest! {
             let observation =
                 queues.observe(Time::ZERO, &request, instance.cluster(), instance.objective());
             let mut myopic =
-                PolicyName::Myopic.rule(Generator::new(1, Purpose::Policy, 0)).unwrap();
+                Rule::Myopic.policy(Generator::new(1, Purpose::Policy, 0));
             let best = observation.reward(myopic.decide(&observation));
             let other = observation.reward(Decision { server, steps });
             prop_assert!(other <= best, "{} > {}", other, best);

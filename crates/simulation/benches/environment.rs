@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use scheduling::{Decision, Environment, Generator, Policy, PolicyName, Purpose, Steps};
+use scheduling::{Decision, Environment, Generator, Policy, Purpose, Rule, Steps};
 use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Scenario, simulate};
 
 const SCENARIOS: [(&str, &str); 2] = [
@@ -32,10 +32,8 @@ fn episodes(c: &mut Criterion) {
 
         // The plain reference: an instance in memory, a boxed random policy, rows as the result.
         group.throughput(Throughput::Elements(requests));
-        let rule = PolicyName::Random { steps: Steps::saturating(120.0) };
-        let policy = || -> Box<dyn Policy> {
-            rule.rule(Generator::new(1, Purpose::Policy, 0)).expect("random is a rule")
-        };
+        let rule = Rule::Random { steps: Steps::saturating(120.0) };
+        let policy = || -> Box<dyn Policy> { rule.policy(Generator::new(1, Purpose::Policy, 0)) };
         group.bench_function("simulator", |b| {
             let instance = scenario.instance(1, Episode::Training(0));
             let mut policy = policy();

@@ -6,14 +6,14 @@
 //! and with the very same rewards.
 //!
 //! ```
-//! use scheduling::{Generator, PolicyName, Purpose};
+//! use scheduling::{Generator, Purpose, Rule};
 //! use simulation::{Episode, InstanceSource, Metrics, Scenario, simulate};
 //!
 //! let scenario = Scenario::from_toml(include_str!("../../../scenarios/paper.toml"))?;
 //! let episode = Episode::Evaluation(0);
 //! let instance = scenario.instance(7, episode);
 //! let generator = Generator::new(7, Purpose::Policy, episode.stream());
-//! let mut policy = PolicyName::Myopic.rule(generator).expect("myopic is not read from a file");
+//! let mut policy = Rule::Myopic.policy(generator);
 //! let metrics = Metrics::of(&simulate(&instance, &mut *policy));
 //! assert!(metrics.reward > 60.0);
 //! # Ok::<(), simulation::ScenarioError>(())

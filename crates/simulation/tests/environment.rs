@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use scheduling::verify::{Order, verify};
 use scheduling::{
-    Decision, Environment, Generator, Observation, Policy, PolicyName, Purpose, Row, Seconds, Steps,
+    Decision, Environment, Generator, Observation, Policy, Purpose, Row, Rule, Seconds, Steps,
 };
 use simulation::{BatchedEnvironment, Drawn, Episode, InstanceSource, Scenario, Uniform, simulate};
 
@@ -103,8 +103,8 @@ proptest! {
         let scenario = scenario(requests, interval, drawn, overhead);
         let instance = scenario.instance(seed, Episode::Evaluation(0));
         for rule in ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=30]", "myopic"] {
-            let name: PolicyName = rule.parse().unwrap();
-            let mut policy = name.rule(Generator::new(seed, Purpose::Policy, 0)).unwrap();
+            let rule: Rule = rule.parse().unwrap();
+            let mut policy = rule.policy(Generator::new(seed, Purpose::Policy, 0));
             let rows = simulate(&instance, &mut *policy);
             prop_assert_eq!(verify(&instance, &rows, Order::FirstComeFirstServed), Ok(()));
         }

@@ -6,7 +6,7 @@ use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin};
 use anyhow::Context;
 use experiments::{EventFile, Hindsight};
 use indicatif::ProgressBar;
-use scheduling::PolicyName;
+use scheduling::AgentName;
 use scheduling::message::number;
 use simulation::{BatchedEnvironment, EpisodeSource, InstanceSource};
 
@@ -130,7 +130,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if arguments.instances > 0 {
         let mut names = evaluate::rules();
-        names.push(PolicyName::Agent { checkpoint: arguments.out.clone(), cap: None });
+        names.push(AgentName { checkpoint: arguments.out.clone(), cap: None }.into());
         let policies = files::load_policies(&names)?;
         let Arguments { instances, seed, .. } = *arguments;
         evaluate::evaluate(&*source, &policies, instances, seed, Hindsight::None)?;

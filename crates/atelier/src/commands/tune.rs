@@ -1,5 +1,5 @@
 use experiments::Hindsight;
-use scheduling::PolicyName;
+use scheduling::{PolicyName, Rule};
 
 use crate::commands::evaluate;
 use crate::failure::Failure;
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         bar.inc(1);
     });
     bar.finish_and_clear();
-    let name = PolicyName::Priced { price: tuned.price };
+    let name = PolicyName::from(Rule::Priced { price: tuned.price });
     say!("{name}");
     if arguments.instances > 0 {
         let mut names = evaluate::rules();

@@ -148,7 +148,7 @@ fn bar(svg: &mut Svg, row: &Row, x: &Scale, top: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use scheduling::PolicyName;
+    use scheduling::Rule;
     use simulation::{Episode, InstanceSource, Scenario, simulate};
 
     fn chart(requests: usize, window: Option<Window>) -> (String, usize) {
@@ -157,7 +157,7 @@ mod tests {
             .unwrap();
         let instance = scenario.instance(1, Episode::Evaluation(0));
         let generator = scheduling::Generator::new(1, scheduling::Purpose::Policy, 0);
-        let rows = simulate(&instance, &mut *PolicyName::Myopic.rule(generator).unwrap());
+        let rows = simulate(&instance, &mut *Rule::Myopic.policy(generator));
         let inside = rows.iter().filter(|row| row.finish > 100.0 && row.start < 150.0).count();
         let mut svg = Vec::new();
         write_gantt(&instance, &rows, "myopic", window, &mut svg).unwrap();

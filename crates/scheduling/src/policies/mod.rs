@@ -12,7 +12,7 @@ pub use fixed::Fixed;
 pub use greedy::{Greedy, Ties};
 pub use maximum::best_decision;
 pub use myopic::Myopic;
-pub use name::{Cap, PolicyName, PolicyNameError};
+pub use name::{AgentName, Cap, PolicyName, PolicyNameError, Rule};
 pub use priced::{Price, Priced};
 pub use random::Random;
 
@@ -82,8 +82,8 @@ mod tests {
         use TardinessPenalty::Linear;
         let steps = |s| Steps::new(s).unwrap();
         let check = |rule: &str, servers: &[(f64, f64)], (min, max), slack, expected| {
-            let name: crate::PolicyName = rule.parse().unwrap();
-            let mut policy = name.rule(Generator::new(1, Purpose::Policy, 0)).unwrap();
+            let named: crate::Rule = rule.parse().unwrap();
+            let mut policy = named.policy(Generator::new(1, Purpose::Policy, 0));
             let bounds = StepBounds { min: steps(min), max: steps(max) };
             let decision = decide_within(&mut *policy, servers, slack, Linear, bounds);
             assert_eq!((decision.server, decision.steps.get()), expected, "{rule} {servers:?}");

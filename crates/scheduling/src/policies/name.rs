@@ -23,6 +23,15 @@ use crate::units::{Seconds, Steps};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum PolicyName {
+    /// A rule, which needs nothing but its name.
+    Rule(Rule),
+    /// A trained agent, which the `agent` crate reads from its checkpoint.
+    Agent(AgentName),
+}
+
+/// A policy that needs no training, with its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
     /// [`Random`]
     Random {
         /// Steps of every request; 120 unless told.
@@ -45,13 +54,15 @@ pub enum PolicyName {
         /// What server time costs; [`Price::CONTENDED`] unless told.
         price: Price,
     },
-    /// A trained agent from a checkpoint; built by the `agent` crate.
-    Agent {
-        /// Folder of the checkpoint.
-        checkpoint: PathBuf,
-        /// Longest tardiness that it may plan for, where another decision avoids it.
-        cap: Option<Cap>,
-    },
+}
+
+/// Which trained agent, with its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentName {
+    /// Folder of the checkpoint.
+    pub checkpoint: PathBuf,
+    /// Longest tardiness that it may plan for, where another decision avoids it.
+    pub cap: Option<Cap>,
 }
 
 /// A limit on predicted tardiness; never NaN.
@@ -65,25 +76,21 @@ const VALID: &str = "random, random[steps=1..200], greedy, greedy[ties=lowest|fa
                      fixed[steps=1..200], myopic, priced[base=B,slope=S,power=P], \
                      agent[FOLDER OF A CHECKPOINT], agent[FOLDER,cap=SECONDS]";
 
-impl PolicyName {
+impl Rule {
     /// Steps of the paper's random policy (§IV-B).
     const RANDOM_STEPS: u32 = 120;
     /// What most people use.
     const FIXED_STEPS: u32 = 30;
 
-    /// The rule of that name, or the folder of the checkpoint that a trained one is read from.
-    ///
-    /// # Errors
-    /// The folder, for [`PolicyName::Agent`]: reading files is not for this crate.
-    pub fn rule(&self, generator: Generator) -> Result<Box<dyn Policy>, &std::path::Path> {
-        Ok(match self {
-            Self::Random { steps } => Box::new(Random::new(*steps, generator)),
-            Self::Greedy { ties } => Box::new(Greedy { ties: *ties }),
-            Self::Fixed { steps } => Box::new(Fixed { steps: *steps }),
+    /// The policy. The generator is for those that draw random numbers.
+    pub fn policy(self, generator: Generator) -> Box<dyn Policy> {
+        match self {
+            Self::Random { steps } => Box::new(Random::new(steps, generator)),
+            Self::Greedy { ties } => Box::new(Greedy { ties }),
+            Self::Fixed { steps } => Box::new(Fixed { steps }),
             Self::Myopic => Box::new(Myopic),
-            Self::Priced { price } => Box::new(Priced { price: *price }),
-            Self::Agent { checkpoint, .. } => return Err(checkpoint),
-        })
+            Self::Priced { price } => Box::new(Priced { price }),
+        }
     }
 }
 
@@ -91,21 +98,26 @@ impl FromStr for PolicyName {
     type Err = PolicyNameError;
 
     fn from_str(text: &str) -> Result<Self, PolicyNameError> {
-        let (name, argument) = match text.split_once('[') {
-            None => (text, None),
-            Some((name, rest)) => match rest.strip_suffix(']') {
-                Some(argument) => (name, Some(argument)),
-                None => return Err(PolicyNameError::unclosed(text)),
-            },
-        };
-        let steps = |default: u32| match argument {
+        match parts(text)? {
+            ("agent", options) => agent(text, options.unwrap_or_default()).map(Self::Agent),
+            _ => text.parse().map(Self::Rule),
+        }
+    }
+}
+
+impl FromStr for Rule {
+    type Err = PolicyNameError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyNameError> {
+        let (name, options) = parts(text)?;
+        let steps = |default: u32| match options {
             None => Ok(Steps::new(default).expect("defaults are in range")),
-            Some(argument) => argument
+            Some(options) => options
                 .strip_prefix("steps=")
                 .and_then(|value| Steps::new(value.parse().ok()?).ok())
-                .ok_or_else(|| PolicyNameError::option(text, argument, "steps=N with N 1 to 200")),
+                .ok_or_else(|| PolicyNameError::option(text, options, "steps=N with N 1 to 200")),
         };
-        match (name, argument) {
+        match (name, options) {
             ("random", _) => Ok(Self::Random { steps: steps(Self::RANDOM_STEPS)? }),
             ("fixed", _) => Ok(Self::Fixed { steps: steps(Self::FIXED_STEPS)? }),
             ("greedy", None | Some("ties=lowest")) => Ok(Self::Greedy { ties: Ties::Lowest }),
@@ -122,44 +134,77 @@ impl FromStr for PolicyName {
                     PolicyNameError::problem(text, format!("{problem}, allowed is {allowed}"))
                 })
             }
-            ("agent", Some(options)) => {
-                let (folder, cap) = match options.rsplit_once(",cap=") {
-                    None => (options, None),
-                    Some((folder, seconds)) => {
-                        let cap = seconds.parse().ok().and_then(|s| Seconds::new(s).ok());
-                        let allowed = "cap=SECONDS with 0 to 1e9";
-                        let cap = cap.ok_or_else(|| {
-                            PolicyNameError::option(text, &format!("cap={seconds}"), allowed)
-                        })?;
-                        (folder, Some(Cap(cap)))
-                    }
-                };
-                if folder.is_empty() {
-                    return Err(PolicyNameError::option(text, "", "the folder of a checkpoint"));
-                }
-                Ok(Self::Agent { checkpoint: folder.into(), cap })
-            }
-            ("agent", _) => Err(PolicyNameError::option(text, "", "the folder of a checkpoint")),
             _ => Err(PolicyNameError::unknown(text)),
         }
     }
 }
 
+/// `name[options]`
+fn parts(text: &str) -> Result<(&str, Option<&str>), PolicyNameError> {
+    match text.split_once('[') {
+        None => Ok((text, None)),
+        Some((name, rest)) => match rest.strip_suffix(']') {
+            Some(options) => Ok((name, Some(options))),
+            None => Err(PolicyNameError::unclosed(text)),
+        },
+    }
+}
+
+/// `FOLDER` or `FOLDER,cap=SECONDS`
+fn agent(text: &str, options: &str) -> Result<AgentName, PolicyNameError> {
+    let (folder, cap) = match options.rsplit_once(",cap=") {
+        None => (options, None),
+        Some((folder, seconds)) => {
+            let cap = seconds.parse().ok().and_then(|seconds| Seconds::new(seconds).ok());
+            let allowed = "cap=SECONDS with 0 to 1e9";
+            let cap = cap
+                .ok_or_else(|| PolicyNameError::option(text, &format!("cap={seconds}"), allowed))?;
+            (folder, Some(Cap(cap)))
+        }
+    };
+    if folder.is_empty() {
+        return Err(PolicyNameError::option(text, "", "the folder of a checkpoint"));
+    }
+    Ok(AgentName { checkpoint: folder.into(), cap })
+}
+
 impl fmt::Display for PolicyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Random { steps } if steps.get() == Self::RANDOM_STEPS => f.write_str("random"),
+            Self::Rule(rule) => rule.fmt(f),
+            Self::Agent(AgentName { checkpoint, cap: None }) => {
+                write!(f, "agent[{}]", checkpoint.display())
+            }
+            Self::Agent(AgentName { checkpoint, cap: Some(Cap(cap)) }) => {
+                write!(f, "agent[{},cap={}]", checkpoint.display(), cap.seconds())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Random { steps } if steps.get() == Rule::RANDOM_STEPS => f.write_str("random"),
             Self::Random { steps } => write!(f, "random[steps={}]", steps.get()),
             Self::Greedy { ties: Ties::Lowest } => f.write_str("greedy"),
             Self::Greedy { ties: Ties::Fastest } => f.write_str("greedy[ties=fastest]"),
             Self::Fixed { steps } => write!(f, "fixed[steps={}]", steps.get()),
             Self::Myopic => f.write_str("myopic"),
             Self::Priced { price } => write!(f, "priced[{price}]"),
-            Self::Agent { checkpoint, cap: None } => write!(f, "agent[{}]", checkpoint.display()),
-            Self::Agent { checkpoint, cap: Some(Cap(cap)) } => {
-                write!(f, "agent[{},cap={}]", checkpoint.display(), cap.seconds())
-            }
         }
+    }
+}
+
+impl From<Rule> for PolicyName {
+    fn from(rule: Rule) -> Self {
+        Self::Rule(rule)
+    }
+}
+
+impl From<AgentName> for PolicyName {
+    fn from(name: AgentName) -> Self {
+        Self::Agent(name)
     }
 }
 
