@@ -8,7 +8,7 @@ use agent::{
     ActorCritic, Checkpoint, Hyperparameters, Origin, PriceHyperparameters, PriceTraining, Recipe,
     UniversalCheckpoint,
 };
-use scheduling::PolicyName;
+use scheduling::AgentName;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,7 +36,7 @@ fn universal() -> TempDir {
 
 /// Loads the checkpoint as a policy is loaded, and expects a short message with these parts.
 fn refused(folder: &Path, parts: &[&str]) {
-    let name = PolicyName::Agent { checkpoint: folder.into(), cap: None };
+    let name = AgentName { checkpoint: folder.into(), cap: None }.into();
     let message = Recipe::load(&name).unwrap_err().to_string();
     assert!(message.len() < 1500, "{} bytes of message", message.len());
     for part in parts {
