@@ -54,6 +54,7 @@ impl Config {
         unique("server", self.servers.iter().map(|s| &s.name))?;
         unique("key", self.keys.iter().map(|k| &k.name))?;
         self.check_listener()?;
+        self.check_journal()?;
         self.check_servers()?;
         self.check_keys()?;
         self.check_defaults()?;
@@ -110,6 +111,25 @@ impl Config {
             return Err(Misfit::new("listen", problem));
         }
         Ok(())
+    }
+
+    /// The journal is a file, and its path is nothing else.
+    fn check_journal(&self) -> Result<(), Misfit> {
+        let path = self.journal.to_string_lossy();
+        let problem = if path.is_empty() {
+            "is empty"
+        } else if path.starts_with("file:") {
+            "is a URI"
+        } else if path == ":memory:" {
+            "is no file, so nothing in it would survive"
+        } else if path.ends_with('/') || self.journal.file_name().is_none() {
+            "is a folder"
+        } else {
+            return Ok(());
+        };
+        let path = scheduling::message::excerpt(&path);
+        let problem = format!("`journal`: {path:?} {problem}: allowed is the path of a file");
+        Err(Misfit::new("journal", problem))
     }
 
     /// A digest says whose request it is, so each belongs to one key.

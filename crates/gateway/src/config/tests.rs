@@ -53,6 +53,11 @@ fn wrong_files_are_refused_with_line_key_and_remedy() {
     check(&with("[[key]]\nname = \"n\"\nsha256 = \"12\"\n"), 7, &["sha256", "64"]);
     check(&with("[objective]\ntardiness_weight = -2.0\n"), 6, &["tardiness_weight", "-2"]);
     check("[[server]\n", 1, &["server"]);
+    for journal in ["", ":memory:", "file:atelier.db", "file:///x.db?mode=memory", "folder/", ".."]
+    {
+        let text = format!("seed = 1\njournal = {journal:?}\n{SERVER}");
+        check(&text, 2, &["`journal`", journal, "the path of a file"]);
+    }
 }
 
 #[test]

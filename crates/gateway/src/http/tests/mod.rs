@@ -4,12 +4,15 @@ mod abuse;
 mod chaos;
 mod connections;
 mod document;
+mod duplicates;
+mod endings;
 mod faults;
 mod limits;
 mod openai;
 mod operation;
 mod parsers;
 mod requests;
+mod restarts;
 mod servers;
 
 use std::collections::VecDeque;
