@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use agent::Recipe;
-use scheduling::{Instance, PolicyName, read_rows};
+use scheduling::{AgentName, Instance, read_rows};
 use simulation::{Domain, Scenario};
 
 /// Name and contents of each seed; there is at least one.
@@ -37,7 +37,7 @@ fn checkpoints_are_read_or_refused() {
         for (name, contents) in files {
             fs::write(folder.path().join(name), contents).unwrap();
         }
-        let name = PolicyName::Agent { checkpoint: folder.path().into(), cap: None };
+        let name = AgentName { checkpoint: folder.path().into(), cap: None }.into();
         let loaded = Recipe::load(&name).map(drop).map_err(|error| error.to_string());
         assert_eq!(loaded.is_ok(), seed == "paper", "{seed}: {loaded:?}");
     }
