@@ -18,11 +18,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let (metadata, weights) = rest.split_at(length);
     FOLDER.with(|folder| {
         let folder = folder.path();
-        for (name, contents) in [
-            ("metadata.json", metadata),
-            ("weights-0.safetensors", weights),
-            ("curve-0.csv", b""),
-        ] {
+        for (name, contents) in
+            [("metadata.json", metadata), ("weights-0.safetensors", weights), ("curve-0.csv", b"")]
+        {
             fs::write(folder.join(name), contents).expect("a file");
         }
         let name = AgentName { checkpoint: folder.into(), cap: None }.into();

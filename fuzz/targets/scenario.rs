@@ -14,7 +14,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         Err(error) => assert!(error.to_string().len() < 10_000, "{error}"),
     }
     match Domain::from_toml(text) {
-        Ok(domain) if domain.requests.base + domain.requests.per_server * domain.servers[1] <= 1000 => {
+        Ok(domain)
+            if domain.requests.base + domain.requests.per_server * domain.servers[1] <= 1000 =>
+        {
             domain.instance(1, Episode::Training(0));
         }
         Ok(_) => {}
