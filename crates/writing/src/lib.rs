@@ -7,6 +7,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use atomic_write_file::AtomicWriteFile;
 
@@ -36,8 +38,8 @@ enum Sink {
 }
 
 impl Output {
-    /// Opens the output, so that what is in its way is found before the work whose result it takes. A pipe
-    /// waits here for its reader.
+    /// Opens the output, so that what is in its way is found before the work whose result it takes. A named
+    /// pipe is waited for, until somebody reads it or [`READER_PATIENCE`] is over.
     ///
     /// # Errors
     /// The system's: there is no such folder, it is a folder itself, or it may not be written.
@@ -47,7 +49,7 @@ impl Output {
             Ok(found) => match standard_stream(&found) {
                 Some(stream) => Sink::Through(stream),
                 None if found.is_file() => replaced(path)?,
-                None => Sink::Through(OpenOptions::new().write(true).open(path)?),
+                None => Sink::Through(through(path, &found)?),
             },
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Sink::Replaced(AtomicWriteFile::open(behind_links(path)?)?)
@@ -121,6 +123,46 @@ fn replaced(path: &Path) -> io::Result<Sink> {
     let file = fs::canonicalize(path)?;
     drop(OpenOptions::new().write(true).open(&file)?);
     AtomicWriteFile::open(file).map(Sink::Replaced)
+}
+
+/// How long a named pipe may be without a reader.
+pub const READER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A device or a pipe. Opened as it is, a pipe that nobody reads would never be open.
+#[cfg(unix)]
+fn through(path: &Path, found: &fs::Metadata) -> io::Result<File> {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    let mut options = OpenOptions::new();
+    options.write(true);
+    if !found.file_type().is_fifo() {
+        return options.open(path);
+    }
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let end = Instant::now() + READER_PATIENCE;
+    loop {
+        match options.open(path) {
+            Ok(file) => {
+                // Only the opening was not to wait.
+                fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+                return Ok(file);
+            }
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+                return Err(error);
+            }
+            Err(_) if Instant::now() >= end => {
+                let seconds = READER_PATIENCE.as_secs();
+                let problem = format!("is a pipe, and nobody has read it for {seconds} s");
+                return Err(io::Error::new(ErrorKind::TimedOut, problem));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn through(path: &Path, _: &fs::Metadata) -> io::Result<File> {
+    OpenOptions::new().write(true).open(path)
 }
 
 /// Where a file is created: links may lead to one that is not there yet.

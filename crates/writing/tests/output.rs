@@ -29,7 +29,7 @@ fn a_file_is_replaced_when_it_is_whole_and_keeps_its_mode() {
     write(&at("f"), "old").unwrap();
     fs::set_permissions(at("f"), Permissions::from_mode(0o600)).unwrap();
     let mut output = Output::create(&at("f")).unwrap();
-    output.write_all(&[b'x'; 100_000]).unwrap();
+    output.write_all(&vec![b'x'; 100_000]).unwrap();
     output.flush().unwrap();
     assert_eq!(fs::read(at("f")).unwrap(), b"old");
     drop(output);
@@ -78,6 +78,34 @@ fn a_pipe_gets_what_is_written_and_stays_a_pipe() {
         assert_eq!(reader.join().unwrap(), "through");
         assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
     }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_not_waited_for_for_ever() {
+    let (_folder, at) = folder();
+    assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    let error = write(&at("pipe"), "to nobody").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.to_string().contains("nobody has read it for 10 s"), "{error}");
+    assert!(fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
+}
+
+/// More than a pipe holds, to a reader that is slow to begin.
+#[test]
+fn a_pipe_is_written_to_as_fast_as_it_is_read() {
+    let (_folder, at) = folder();
+    assert!(Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    let pipe = at("pipe");
+    let reader = std::thread::spawn(move || {
+        let mut file = fs::File::open(pipe).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let contents: Vec<u8> = (0..1_000_000_u32).map(|byte| byte as u8).collect();
+    write(&at("pipe"), &contents).unwrap();
+    assert!(reader.join().unwrap() == contents);
 }
 
 #[test]
