@@ -54,7 +54,8 @@ impl Recording {
 
     fn description(&self) -> serde_json::Value {
         let digest = Sha256::digest(self.instance.to_json());
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest =
+            digest.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
         json!({
             "name": self.name,
             "requests": self.instance.requests().len(),

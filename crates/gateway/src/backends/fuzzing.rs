@@ -14,11 +14,11 @@ pub fn answer(bytes: &[u8]) {
     let Some((kind, bytes)) = bytes.split_first() else { return };
     // What comes of it does not matter here: the tests beside the adapters say what must.
     let _ = match kind % 8 {
-        0 => read::<automatic1111::Generated>(bytes).and_then(|g| g.picture()).map(drop),
+        0 => read(bytes).and_then(|answer: automatic1111::Generated| answer.picture()).map(drop),
         1 => read::<automatic1111::TaskProgress>(bytes).map(|progress| {
             assert!(progress.share().is_none_or(|share| (0.0..=1.0).contains(&share)));
         }),
-        2 => read::<openai::Images>(bytes).and_then(|images| images.picture()).map(drop),
+        2 => read(bytes).and_then(|answer: openai::Images| answer.picture()).map(drop),
         3 => read::<sdcpp::Submitted>(bytes).and_then(|job| sdcpp::job_path(&job.id)).map(drop),
         4 => read::<sdcpp::JobState>(bytes).and_then(|job| job.outcome().transpose()).map(drop),
         5 => read::<comfyui::Queue>(bytes).map(drop),
