@@ -71,7 +71,11 @@ pub(crate) async fn submit_once(
         let status = submitted.inspect_err(|_| visitor.rate.give_back(1))?;
         return Ok((status, StatusCode::ACCEPTED));
     };
-    let by_key = || handle.by_key(visitor.owner.clone(), key.key.clone());
+    // What is repeated is not counted, so it takes turns as other reads do.
+    let by_key = async || {
+        let _turn = visitor.first_turn().await?;
+        Ok::<_, Problem>(handle.by_key(visitor.owner.clone(), key.key.clone()).await?)
+    };
     let mut known = by_key().await?;
     if known.is_none() {
         visitor.rate.take(1, handle.timeline.now())?;
@@ -99,6 +103,7 @@ pub(crate) async fn submit_once(
             "this Idempotency-Key was used with another body",
         ));
     }
+    let _turn = visitor.first_turn().await?;
     let status = handle.status(id).await?.ok_or_else(Problem::not_found)?;
     Ok((status, StatusCode::OK))
 }

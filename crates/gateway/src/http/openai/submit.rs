@@ -121,7 +121,9 @@ impl Requests {
             let name = format!("{}\u{1f}{place}\u{1f}{attempt}", key.key);
             let named = IdempotencyKey { key: name, fingerprint: key.fingerprint };
             let Some(id) = self.by_key(&named).await? else { return Ok((None, named)) };
+            let turn = self.visitor.first_turn().await?;
             let status = self.handle.status(id).await?.ok_or_else(Problem::not_found)?;
+            drop(turn);
             let cancelled =
                 matches!(&status.phase, Phase::Ended(end) if end.outcome == Outcome::Cancelled);
             if !cancelled {
@@ -139,6 +141,7 @@ impl Requests {
     /// The request made with this key, if it was made with the same body.
     async fn by_key(&self, key: &IdempotencyKey) -> Result<Option<RequestId>, Problem> {
         let owner = self.visitor.owner.clone();
+        let _turn = self.visitor.first_turn().await?;
         match self.handle.by_key(owner, key.key.clone()).await? {
             Some((_, fingerprint)) if fingerprint != key.fingerprint => Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
