@@ -1,5 +1,9 @@
 //! The chunks of a PNG, walked from the signature to the end without decoding anything.
 
+use std::io::{self, Read as _};
+
+use flate2::read::ZlibDecoder;
+
 use super::METADATA;
 use crate::backends::BackendError;
 
@@ -8,6 +12,8 @@ pub(super) const OVERHEAD: usize = 12;
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// Most chunks of metadata.
 const MOST: usize = 256;
+/// Most bytes that compressed metadata may unpack to: whoever looks at the picture unpacks it.
+const UNPACKED: u64 = 4 * METADATA as u64;
 
 /// Longest image data that `raw` bytes of rows compress to. What cannot be compressed is stored,
 /// with five bytes a block, or takes up to nine bits a byte if the encoder did not notice.
@@ -90,7 +96,7 @@ pub(super) fn account(bytes: &[u8], header: Header) -> Result<(), String> {
     let longest_data = longest_data(header.raw());
     let most_data_chunks = most_data_chunks(header.raw());
     let (mut data_length, mut data_chunks) = (0, 0);
-    let (mut metadata, mut chunks) = (0, 0);
+    let (mut metadata, mut chunks, mut unpacked) = (0, 0, 0);
     let mut rest = &bytes[SIGNATURE.len()..];
     let mut before = *b"    ";
     loop {
@@ -121,6 +127,7 @@ pub(super) fn account(bytes: &[u8], header: Header) -> Result<(), String> {
                 return Err(format!("chunk {} has no place there", shown(kind)));
             }
             _ => {
+                unpacked += unpack(kind, data, UNPACKED - unpacked)?;
                 metadata += data.len() + OVERHEAD;
                 chunks += 1;
                 if metadata > METADATA || chunks > MOST {
@@ -134,6 +141,34 @@ pub(super) fn account(bytes: &[u8], header: Header) -> Result<(), String> {
         }
         before = kind;
         rest = behind;
+    }
+}
+
+/// Length to which a chunk of metadata unpacks, if it is compressed.
+fn unpack(kind: [u8; 4], data: &[u8], most: u64) -> Result<u64, String> {
+    let Some(packed) = packed(kind, data) else { return Ok(0) };
+    let damaged = |e| format!("damaged PNG: chunk {} cannot be unpacked: {e}", shown(kind));
+    let mut unpacked = ZlibDecoder::new(packed).take(most + 1);
+    let length = io::copy(&mut unpacked, &mut io::sink()).map_err(damaged)?;
+    if length > most {
+        return Err(format!("chunk {} unpacks to more than is allowed, {UNPACKED}", shown(kind)));
+    }
+    Ok(length)
+}
+
+/// The compressed part of a chunk. What lacks its parts is not compressed either.
+fn packed(kind: [u8; 4], data: &[u8]) -> Option<&[u8]> {
+    let behind_zero = |data: &'_ [u8]| data.iter().position(|&byte| byte == 0).map(|at| at + 1);
+    let named = data.get(behind_zero(data)?..)?;
+    match (&kind, named) {
+        // The method of compression, of which there is one.
+        (b"zTXt" | b"iCCP", [0, packed @ ..]) => Some(packed),
+        // Language and translated keyword.
+        (b"iTXt", [1, 0, rest @ ..]) => {
+            let rest = rest.get(behind_zero(rest)?..)?;
+            rest.get(behind_zero(rest)?..)
+        }
+        _ => None,
     }
 }
 

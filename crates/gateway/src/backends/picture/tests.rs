@@ -43,6 +43,13 @@ fn data() -> Vec<u8> {
     whole[HEAD + 8..whole.len() - END - 4].to_vec()
 }
 
+/// So many zeros, compressed.
+fn packed(zeros: usize) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut encoder, &vec![0; zeros]).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// Rows that are stored, without compression, as one block.
 fn stored(rows: &[u8]) -> Vec<u8> {
     let length = u16::try_from(rows.len()).unwrap();
@@ -71,6 +78,8 @@ fn what_honest_servers_write_beside_the_picture_passes() {
     for (name, png) in [
         ("a workflow of a megabyte", with(&text(METADATA - 100))),
         ("parameters", with(&[text(10), chunk(*b"iTXt", b"prompt\0\0\0\0\0{}")].concat())),
+        ("compressed parameters", with(&chunk(*b"zTXt", &[b"k\0\0", &*packed(2 << 20)].concat()))),
+        ("a profile", with(&chunk(*b"iCCP", &[b"sRGB\0\0", &*packed(3000)].concat()))),
         ("physical size", with(&chunk(*b"pHYs", &[0, 0, 1, 0, 0, 0, 1, 0, 1]))),
         ("several chunks of data", drawn(&[first, second, b""])),
         ("rows that are not compressed", drawn(&[&stored(&[0; 16 * (1 + 3 * 24)])])),
@@ -100,8 +109,8 @@ fn whatever_else_is_in_it_is_refused() {
     *bad_text.last_mut().unwrap() ^= 1;
     let many = chunk(*b"tEXt", b"a\0b").repeat(1000);
     let private = chunk(*b"prVt", &vec![0; METADATA]);
-    // Small as they are, they would unpack to gigabytes.
-    let profile = chunk(*b"iCCP", &[b"k\0\0", &*vec![0x55; METADATA]].concat());
+    let bomb = |kind: [u8; 4], head: &[u8]| chunk(kind, &[head, &packed(8 << 20)].concat());
+    let camera = chunk(*b"eXIf", &vec![0x55; METADATA]);
     let pixels = vec![0; 2 * 3 * 24 * 16 + 64 * 1024];
     for (name, png, part) in [
         ("a byte behind its end", behind(b"x"), "1 bytes lie behind its end"),
@@ -110,9 +119,13 @@ fn whatever_else_is_in_it_is_refused() {
         ("much behind it", behind(&vec![0; 4 << 20]), "takes"),
         ("a private chunk", with(&private), "prVt"),
         ("a private chunk at the end", before_end(&private), "prVt"),
-        ("a large profile", with(&profile), "iCCP"),
+        ("large camera data", with(&camera), "eXIf"),
+        ("a text that unpacks to much", with(&bomb(*b"zTXt", b"k\0\0")), "zTXt unpacks"),
+        ("a profile that does", with(&bomb(*b"iCCP", b"k\0\0")), "iCCP unpacks"),
+        ("an iTXt that does", with(&bomb(*b"iTXt", b"k\0\x01\0en\0t\0")), "iTXt unpacks"),
+        ("a text that does not unpack", with(&chunk(*b"zTXt", b"k\0\0xx")), "cannot be unpacked"),
         ("many chunks", with(&many), "256 chunks"),
-        ("much text in two", with(&chunk(*b"zTXt", &vec![0; METADATA / 2]).repeat(2)), "zTXt"),
+        ("much text in two", with(&chunk(*b"tEXt", &vec![0; METADATA / 2]).repeat(2)), "tEXt"),
         ("much image data", drawn(&[&pixels]), "image data"),
         ("image data in crumbs", drawn(&vec![&b""[..]; 5000]), "image data"),
         ("image data in two places", torn, "torn apart"),
