@@ -157,6 +157,7 @@ mod tests {
     /// The order is that of all events sorted, also where servers have long queues.
     #[test]
     fn the_order_is_that_of_the_sorted_events() {
+        use crate::InstanceSource;
         let text = include_str!("../../../scenarios/contended.toml");
         let scenario = crate::Scenario::from_toml(text).unwrap();
         for seed in 1..4 {
