@@ -111,8 +111,11 @@ impl Default for Defaults {
 pub struct LimitsConfig {
     /// Requests that wait.
     pub waiting: u32,
-    /// Runs per request.
+    /// Runs per request that may fail.
     pub attempts: u32,
+    /// Seconds of each server that may wait in the queues, shared by the keys that have something
+    /// waiting. It bounds nothing where there are fewer than two keys.
+    pub horizon_seconds: Span,
     /// Bytes of a request body.
     pub body_bytes: u32,
     /// Bytes of a prompt, and of a negative prompt.
@@ -152,6 +155,7 @@ impl Default for LimitsConfig {
         Self {
             waiting: 256,
             attempts: 3,
+            horizon_seconds: Span(120.0),
             body_bytes: 64 * 1024,
             prompt_bytes: 8 * 1024,
             side: Side(2048),

@@ -183,6 +183,9 @@ impl Engine {
                 biased;
                 Some(event) = events.recv() => self.event(event),
                 Some(message) = messages.recv() => self.message(message),
+                () = tokio::time::sleep(self.until_wakeup()) => {
+                    self.scheduler.tick(self.timeline.now());
+                }
                 _ = tick.tick() => self.tick(),
             }
             self.carry_out();
@@ -190,6 +193,14 @@ impl Engine {
                 return;
             }
         }
+    }
+
+    /// Until the scheduler has something to do by itself.
+    fn until_wakeup(&self) -> Duration {
+        let wait = self.scheduler.next_wakeup().map(|time| time - self.timeline.now());
+        // Nothing is an hour away that the ticks would not find.
+        let seconds = wait.map_or(3600.0, |wait| wait.seconds().clamp(0.0, 3600.0));
+        Duration::from_secs_f64(seconds)
     }
 
     /// Nothing runs and nothing waits for the journal.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use scheduling::{Generator, Policy, PolicyName, Purpose, Traffic};
+use scheduling::{Generator, Policy, PolicyName, Purpose, Seconds, Traffic};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -147,6 +147,8 @@ impl Gateway {
             Limits {
                 waiting: config.limits.waiting as usize,
                 attempts: config.limits.attempts,
+                horizon: (config.keys.len() > 1)
+                    .then(|| Seconds::of(config.limits.horizon_seconds.seconds())),
                 reference_pixels: config.reference_pixels(),
             },
         );

@@ -91,6 +91,12 @@ pub(crate) const BACKLOG: Metric =
     gauge("atelier_backlog_seconds", "Time until the server is free, by server");
 pub(crate) const HEALTHY: Metric = gauge("atelier_server_healthy", "1 if the server answers");
 pub(crate) const ENABLED: Metric = gauge("atelier_server_enabled", "1 unless it is being drained");
+pub(crate) const RESTING: Metric =
+    gauge("atelier_server_resting", "1 while the server is left alone because jobs fail there");
+pub(crate) const FAILED_IN_A_ROW: Metric = gauge(
+    "atelier_server_failed_in_a_row",
+    "Requests whose runs failed there without a success in between",
+);
 pub(crate) const RATE: Metric =
     gauge("atelier_server_steps_per_second", "Speed that decisions are made with");
 pub(crate) const OVERHEAD: Metric =

@@ -77,6 +77,10 @@ pub struct ServerView {
     pub running: Option<Run>,
     /// Requests in its queue.
     pub waiting: usize,
+    /// Requests whose runs failed there without a success in between.
+    pub failed_in_a_row: u32,
+    /// How long it is still left alone because of that.
+    pub resting: Option<Seconds>,
     /// m_j
     pub backlog: Seconds,
     /// Why the last probe or run failed, until one succeeds.

@@ -18,6 +18,8 @@ impl Engine {
                 speed: state.speed,
                 max_pixels: state.spec.max_pixels,
                 running: state.occupancy.run().copied(),
+                failed_in_a_row: state.rest.failures,
+                resting: state.rest.left(now),
                 waiting: state.queue_length(),
                 backlog: self.scheduler.backlog(now, index),
                 trouble: attached.trouble.clone(),
@@ -47,6 +49,8 @@ impl Engine {
             let bit = |yes: bool| f64::from(u8::from(yes));
             m.set(metrics::HEALTHY, &labels, bit(view.health == Health::Healthy));
             m.set(metrics::ENABLED, &labels, bit(view.administration == Administration::Enabled));
+            m.set(metrics::RESTING, &labels, bit(view.resting.is_some()));
+            m.set(metrics::FAILED_IN_A_ROW, &labels, f64::from(view.failed_in_a_row));
             m.set(metrics::RATE, &labels, view.speed.rate.steps_per_second());
             m.set(metrics::OVERHEAD, &labels, view.speed.overhead.seconds());
         }

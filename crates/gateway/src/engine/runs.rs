@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::health::Turn;
 use crate::journal::Record;
 use crate::metrics;
-use crate::scheduler::{Run, RunId, Speed};
+use crate::scheduler::{Failure, FailureClass, Run, RunId, Speed};
 
 impl Engine {
     pub(super) fn finished(
@@ -35,21 +35,29 @@ impl Engine {
                 self.picture = None;
             }
             Err(BackendError::Unknown) => self.scheduler.lost(now, id),
-            Err(BackendError::Cancelled) => self.scheduler.failed(now, id, "cancelled"),
+            Err(error @ BackendError::Cancelled) => {
+                let failure = Failure { class: error.class(), reason: error.to_string() };
+                self.scheduler.failed(now, id, &failure);
+            }
             Err(error) => {
                 let name = self.servers[server].name.clone();
-                let reason = format!("server {name} {error}");
+                let failure =
+                    Failure { class: error.class(), reason: format!("server {name} {error}") };
                 tracing::warn!(run = %id, server = %name, %error, "a run failed");
                 self.metrics.add(metrics::RUN_FAILURES, &[("server", &name)], 1.0);
-                self.writer.append(Record::RunFailed { run: id, at: now, reason: reason.clone() });
-                // The server goes first, so that the request is not sent back to it.
+                // What the journal knows as failed counts against the attempts after a restart.
+                if !matches!(failure.class, FailureClass::NotNow { .. }) {
+                    let reason = failure.reason.clone();
+                    self.writer.append(Record::RunFailed { run: id, at: now, reason });
+                }
+                // Before the server is found unhealthy, which would give up this very run.
+                self.scheduler.failed(now, id, &failure);
                 if error.blames_server() {
                     self.health(now, server, Some(&error));
                     self.servers[server].doubt.notify_one();
                 } else {
                     self.servers[server].trouble = Some(error.to_string());
                 }
-                self.scheduler.failed(now, id, &reason);
             }
         }
     }

@@ -106,7 +106,8 @@ impl From<Rejection> for Problem {
             Rejection::QueueFull { retry_after, .. } => {
                 Self::new(busy, "queue_full", text).after(retry_after)
             }
-            Rejection::ShareUsedUp { retry_after, .. } => {
+            Rejection::ShareUsedUp { retry_after, .. }
+            | Rejection::PlacesUsedUp { retry_after, .. } => {
                 Self::new(busy, "share_used_up", text).after(retry_after)
             }
             Rejection::NoServer => Self::new(out, "no_server", text).after(Seconds::of(5.0)),

@@ -211,6 +211,9 @@ fn why(entry: &DecisionEntry, quality: f64, tardiness: Seconds) -> String {
         Cause::ServerSlower => "again, as its server turned out slower",
         Cause::Drained => "again, as its server is being drained",
         Cause::Retry => "again, as its run failed",
+        Cause::Abandoned => "again, as the server on which it ran stopped answering",
+        Cause::ServerResting => "again, as jobs keep failing on its server",
+        Cause::ServerFree => "again, as another server became free early",
         Cause::Restart => "again, as its run was lost in a restart",
     };
     let wait = (entry.start - entry.at).positive_part().seconds();
@@ -239,6 +242,9 @@ pub(crate) struct ServerJson {
     running: Option<String>,
     waiting: usize,
     backlog_seconds: f64,
+    failed_in_a_row: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resting_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
 }
@@ -255,6 +261,8 @@ impl ServerJson {
             running: view.running.map(|run| run.id.request.to_string()),
             waiting: view.waiting,
             backlog_seconds: view.backlog.seconds(),
+            failed_in_a_row: view.failed_in_a_row,
+            resting_seconds: view.resting.map(Seconds::seconds),
             trouble: view.trouble.filter(|_| role == Role::Operator),
         }
     }

@@ -11,14 +11,16 @@ impl Scheduler {
     /// the capacity that came back is for those who have waited.
     pub fn server_up(&mut self, now: Time, server: usize) {
         if std::mem::replace(&mut self.servers[server].health, Health::Healthy) != Health::Healthy {
+            self.forgive(server);
             self.capacity_grew(now);
         }
     }
 
-    /// A server stopped answering: what waits there is decided again. What runs there ends by its
-    /// own report.
+    /// A server stopped answering: what runs there is given up, and that and what waits there is
+    /// decided again.
     pub fn server_down(&mut self, now: Time, server: usize) {
         self.servers[server].health = Health::Unhealthy;
+        self.abandon(now, server);
         self.replace_waiting(now, &[server], Cause::ServerDown);
     }
 
@@ -28,7 +30,10 @@ impl Scheduler {
         let before = std::mem::replace(&mut self.servers[server].administration, state);
         match state {
             Administration::Draining => self.replace_waiting(now, &[server], Cause::Drained),
-            Administration::Enabled if before != state => self.capacity_grew(now),
+            Administration::Enabled if before != state => {
+                self.forgive(server);
+                self.capacity_grew(now);
+            }
             Administration::Enabled => {}
         }
     }
@@ -44,6 +49,7 @@ impl Scheduler {
             self.replace_waiting(now, &[server], Cause::ServerSlower);
         } else {
             self.refresh_services(server);
+            self.offer(now, server);
         }
     }
 

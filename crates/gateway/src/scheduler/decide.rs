@@ -3,32 +3,45 @@
 use scheduling::policies::Myopic;
 use scheduling::{Cluster, Decision, Observation, Policy, Queues, Time, Traffic};
 
-use super::event::{Cause, Decided, Effect, Order, Quote, RequestId};
+use super::event::{Cause, Decided, Effect, Order, Outcome, Quote, RequestId};
 use super::server::Waiting;
-use super::{Place, Scheduler};
+use super::setback::Setbacks;
+use super::{Acceptance, Gate, Place, Scheduler};
 
 impl Scheduler {
     /// Decides a live request that is in no queue, and queues it.
     pub(super) fn place(&mut self, now: Time, id: RequestId, cause: Cause) {
         let live = &self.live[&id];
-        let (order, ticket, avoid) = (live.order.clone(), live.ticket, live.avoid);
-        let Some(quote) = self.decide(now, &order, avoid, self.traffic) else {
-            self.unplaced.insert(ticket, id);
-            self.live.get_mut(&id).expect("it is live").place = Place::Unplaced;
+        if live.record == Acceptance::Durable && live.order.expires <= now {
+            return self.end(now, id, Outcome::Expired, None);
+        }
+        let order = live.order.clone();
+        let eligible = self.eligible(now, &order, &live.setbacks);
+        let quote = self.decide(now, &order, &eligible, self.traffic);
+        self.queue(now, id, cause, quote);
+    }
+
+    /// Puts a live request that is in no queue where it was decided to go; without a decision it
+    /// waits outside the queues.
+    pub(super) fn queue(&mut self, now: Time, id: RequestId, cause: Cause, quote: Option<Quote>) {
+        let live = self.live.get_mut(&id).expect("it is live");
+        let Some(quote) = quote else {
+            self.unplaced.insert(live.ticket, id);
+            live.place = Place::Unplaced;
             self.effects.push(Effect::Unplaced(id));
             return;
         };
         let Decision { server, steps } = quote.decision;
-        let size = self.size_of(&order);
+        live.place = Place::Queued { server, steps };
+        let size = f64::from(live.order.pixels) / f64::from(self.limits.reference_pixels);
         let state = &mut self.servers[server];
         let service = state.speed.service_time(steps, size);
         state.waiting.push_back(Waiting { id, steps, size, service });
-        self.live.get_mut(&id).expect("it is live").place = Place::Queued { server, steps };
         self.effects.push(Effect::Decided(Decided { request: id, at: now, cause, quote }));
         self.start_next(now, server);
     }
 
-    /// Asks the policy; none if no available server takes the request.
+    /// Asks the policy; none if no server is eligible.
     ///
     /// A policy sees only servers that can run this very request, with their step rates at its
     /// size, so it needs to know nothing of health or of pixels.
@@ -36,10 +49,9 @@ impl Scheduler {
         &mut self,
         now: Time,
         order: &Order,
-        avoid: Option<usize>,
+        eligible: &[usize],
         traffic: Traffic,
     ) -> Option<Quote> {
-        let eligible = self.eligible(order, avoid);
         let size = self.size_of(order);
         let cluster =
             Cluster::new(eligible.iter().map(|&j| self.servers[j].seen(size)).collect()).ok()?;
@@ -58,20 +70,72 @@ impl Scheduler {
         Some(Quote { decision: of_all(decision), execution, shadow: shadow.map(of_all) })
     }
 
-    /// Available servers that take a picture of this size; the one to be avoided only if there is
-    /// no other.
-    fn eligible(&self, order: &Order, avoid: Option<usize>) -> Vec<usize> {
+    /// Servers that may run the request now: those that have not failed it, or else those that
+    /// have and whose pause is over.
+    pub(super) fn eligible(&self, now: Time, order: &Order, setbacks: &Setbacks) -> Vec<usize> {
         let able: Vec<_> = (0..self.servers.len())
-            .filter(|&j| self.servers[j].available())
             .filter(|&j| order.pixels <= self.servers[j].spec.max_pixels)
+            .filter(|&j| self.servers[j].open_to(now, &order.owner) && setbacks.allow(now, j))
             .collect();
-        match avoid {
-            Some(avoid) if able.len() > 1 => able.into_iter().filter(|&j| j != avoid).collect(),
-            _ => able,
+        let untried: Vec<_> = able.iter().copied().filter(|&j| setbacks.on(j).is_none()).collect();
+        if untried.is_empty() { able } else { untried }
+    }
+
+    /// A server stands idle that nobody could count on: the request that has waited longest, of
+    /// those elsewhere that would finish earlier here, is decided again. It keeps its place if the
+    /// policy does not move it; then the next one is asked about.
+    ///
+    /// A server on trial gets the one that has waited least, which has no place to lose.
+    pub(super) fn offer(&mut self, now: Time, server: usize) {
+        let state = &self.servers[server];
+        if self.gate != Gate::Open || !state.available() || !state.vacant() {
+            return;
+        }
+        let mut gaining = Vec::new();
+        for other in &self.servers {
+            let mut finish = other.vacant_at(now);
+            for waiting in &other.waiting {
+                finish += waiting.service;
+                if now + state.speed.service_time(waiting.steps, waiting.size) < finish {
+                    gaining.push((self.live[&waiting.id].ticket, waiting.id));
+                }
+            }
+        }
+        gaining.sort_unstable();
+        if state.rest.until.is_some() {
+            gaining.reverse();
+        }
+        for (_, id) in gaining {
+            if self.decide_anew(now, id, server) == Some(server) {
+                return;
+            }
         }
     }
 
-    fn size_of(&self, order: &Order) -> f64 {
+    /// Decides a waiting request again as `server` became free. Returns where it goes; none if it
+    /// stays, and then nothing changes.
+    fn decide_anew(&mut self, now: Time, id: RequestId, server: usize) -> Option<usize> {
+        let live = &self.live[&id];
+        let Place::Queued { server: before, .. } = live.place else { return None };
+        let order = live.order.clone();
+        let eligible = self.eligible(now, &order, &live.setbacks);
+        if !eligible.contains(&server) {
+            return None;
+        }
+        let queue = &mut self.servers[before].waiting;
+        let position = queue.iter().position(|waiting| waiting.id == id).expect("it waits there");
+        let waiting = queue.remove(position).expect("it has a position");
+        let quote = self.decide(now, &order, &eligible, self.traffic);
+        let chosen = quote.map(|quote| quote.decision.server).filter(|&chosen| chosen != before);
+        if chosen.is_some() {
+            self.queue(now, id, Cause::ServerFree, quote);
+        } else {
+            self.servers[before].waiting.insert(position, waiting);
+        }
+        chosen
+    }
+
+    pub(super) fn size_of(&self, order: &Order) -> f64 {
         f64::from(order.pixels) / f64::from(self.limits.reference_pixels)
     }
 
@@ -83,8 +147,23 @@ impl Scheduler {
             again.extend(waiting.iter().map(|w| (self.live[&w.id].ticket, w.id)));
         }
         again.sort_unstable();
-        for (_, id) in again {
+        // None of them is in a queue until it is its turn.
+        for (ticket, id) in &again {
+            self.unplaced.insert(*ticket, *id);
+            self.live.get_mut(id).expect("what waits is live").place = Place::Unplaced;
+        }
+        for (ticket, id) in again {
+            self.unplaced.remove(&ticket);
             self.place(now, id, cause);
+        }
+    }
+
+    /// Decides again, in order of acceptance, what waits outside the queues.
+    pub(super) fn place_unplaced(&mut self, now: Time) {
+        for (ticket, id) in self.unplaced.clone() {
+            self.unplaced.remove(&ticket);
+            let failed = !self.live[&id].setbacks.is_empty();
+            self.place(now, id, if failed { Cause::Retry } else { Cause::ServerUp });
         }
     }
 

@@ -95,6 +95,12 @@ pub enum Cause {
     Drained,
     /// Its run failed.
     Retry,
+    /// It ran on a server that stopped answering, and the run was given up.
+    Abandoned,
+    /// Jobs keep failing on its server, which is left alone for a while.
+    ServerResting,
+    /// Another server became free earlier than was predicted.
+    ServerFree,
     /// Its run was lost in a restart.
     Restart,
 }
@@ -204,7 +210,7 @@ impl End {
 pub enum Effect {
     /// Write down and tell a decision.
     Decided(Decided),
-    /// Tell that no available server can take the request now.
+    /// Tell that no server can take the request now.
     Unplaced(RequestId),
     /// Dispatch a run to its server.
     Start(Run),
@@ -216,7 +222,7 @@ pub enum Effect {
     Ended(End),
 }
 
-/// Why a request is not accepted. Nothing was changed.
+/// Why a request is not accepted. No queue has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
 pub enum Rejection {
     /// The bounded queue is full.
@@ -227,9 +233,25 @@ pub enum Rejection {
         /// Until a place is expected to come free.
         retry_after: Seconds,
     },
-    /// The queue is contended and this owner holds its share of it.
-    #[error("{held} of your requests have not ended: while others wait, {share} are allowed")]
+    /// What this owner has waiting takes its share of the servers' time.
+    #[error(
+        "your waiting requests take {:.1} s of the servers' time and this one {:.1} s more: {:.1} s \
+         are allowed beside what others have waiting",
+        .held.seconds(), .service.seconds(), .allowed.seconds()
+    )]
     ShareUsedUp {
+        /// Predicted service time of all that the owner has waiting.
+        held: Seconds,
+        /// Predicted service time of this request.
+        service: Seconds,
+        /// What both together may be now.
+        allowed: Seconds,
+        /// Until enough of what waits is expected to have started.
+        retry_after: Seconds,
+    },
+    /// The queue is half full and this owner holds its share of the places.
+    #[error("{held} of your requests have not ended: as long as many wait, {share} are allowed")]
+    PlacesUsedUp {
         /// How many the owner holds.
         held: usize,
         /// How many it may hold now.

@@ -10,21 +10,26 @@ mod admission;
 mod capacity;
 mod decide;
 mod event;
+mod rest;
 mod runs;
 mod server;
+mod setback;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use scheduling::{Objective, Policy, Request, Steps, Time, Traffic};
+use scheduling::{Objective, Policy, Request, Seconds, Steps, Time, Traffic};
 
 pub use event::{
     Cause, Decided, Effect, End, Failure, FailureClass, Order, Outcome, Owner, Quote, Rejection,
     RequestId, Run, RunId,
 };
+pub use rest::Rest;
 pub use scheduling::StepBounds;
 pub use server::{Administration, Health, Occupancy, ServerSpec, ServerState, Speed};
+
+use setback::Setbacks;
 
 /// What bounds the scheduler.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +38,9 @@ pub struct Limits {
     pub waiting: usize,
     /// Runs of one request that may fail before the request does.
     pub attempts: u32,
+    /// How much of the servers' time may wait, in seconds of each server, and is shared by the
+    /// owners; no bound where there is only one.
+    pub horizon: Option<Seconds>,
     /// Picture size, in pixels, at which the step rates of the servers hold.
     pub reference_pixels: u32,
 }
@@ -41,7 +49,7 @@ pub struct Limits {
 pub struct Scheduler {
     servers: Vec<ServerState>,
     live: HashMap<RequestId, Live>,
-    /// Requests that no available server can take at the moment, in order of arrival.
+    /// Requests that no server can take at the moment, in order of arrival.
     unplaced: BTreeMap<Ticket, RequestId>,
     /// Requests of each owner that have not ended.
     held: HashMap<Owner, usize>,
@@ -53,7 +61,29 @@ pub struct Scheduler {
     tickets: u64,
     /// What the requests so far say about those to come.
     traffic: Traffic,
+    /// When requests that do not run expire.
+    expiries: BTreeMap<(Moment, Ticket), RequestId>,
+    /// When pauses and rests end.
+    alarms: BTreeSet<Moment>,
     effects: Vec<Effect>,
+}
+
+/// A time as a key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Moment(Time);
+
+impl Eq for Moment {}
+
+impl PartialOrd for Moment {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Moment {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.seconds().total_cmp(&other.0.seconds())
+    }
 }
 
 /// Order of acceptance, which is the order of all that is first come first served.
@@ -79,10 +109,10 @@ struct Live {
     place: Place,
     /// Runs started so far.
     attempts: u32,
-    /// Runs that failed.
+    /// Runs that failed and count against the attempts.
     failures: u32,
-    /// The server on which the last run failed: another one is preferred.
-    avoid: Option<usize>,
+    /// The servers that failed it.
+    setbacks: Setbacks,
 }
 
 /// Whether the journal has the request yet. Nothing runs before it does.
@@ -143,6 +173,8 @@ impl Scheduler {
             gate: Gate::Open,
             tickets: 0,
             traffic: Traffic::default(),
+            expiries: BTreeMap::new(),
+            alarms: BTreeSet::new(),
             effects: Vec::new(),
         }
     }
@@ -158,11 +190,11 @@ impl Scheduler {
     /// # Errors
     /// [`Rejection`]; nothing has changed then.
     pub fn submit(&mut self, now: Time, order: Order) -> Result<(), Rejection> {
-        self.admit(now, &order)?;
-        self.traffic.arrive(&order.request);
+        let (quote, traffic) = self.consider(now, &order)?;
+        self.traffic = traffic;
         let id = order.id;
         self.insert(order, Acceptance::Pending, 0, 0);
-        self.place(now, id, Cause::Arrival);
+        self.queue(now, id, Cause::Arrival, quote);
         Ok(())
     }
 
@@ -176,17 +208,33 @@ impl Scheduler {
     /// # Errors
     /// The same [`Rejection`].
     pub fn quote(&mut self, now: Time, order: &Order) -> Result<Quote, Rejection> {
+        self.consider(now, order)?.0.ok_or(Rejection::NoServer)
+    }
+
+    /// What would be decided for a request, and the traffic with it; no decision if all servers
+    /// that could take it rest.
+    fn consider(
+        &mut self,
+        now: Time,
+        order: &Order,
+    ) -> Result<(Option<Quote>, Traffic), Rejection> {
         self.admit(now, order)?;
         let mut traffic = self.traffic;
         traffic.arrive(&order.request);
-        self.decide(now, order, None, traffic).ok_or(Rejection::NoServer)
+        let eligible = self.eligible(now, order, &Setbacks::default());
+        let quote = self.decide(now, order, &eligible, traffic);
+        self.admit_work(now, order, quote.as_ref())?;
+        Ok((quote, traffic))
     }
 
     /// The journal has the request: it may start.
     pub fn recorded(&mut self, now: Time, id: RequestId) {
         if let Some(live) = self.live.get_mut(&id) {
             live.record = Acceptance::Durable;
-            if let Place::Queued { server, .. } = live.place {
+            let place = live.place;
+            if live.order.expires <= now {
+                self.end(now, id, Outcome::Expired, None);
+            } else if let Place::Queued { server, .. } = place {
                 self.start_next(now, server);
             }
         }
@@ -225,23 +273,39 @@ impl Scheduler {
         }
     }
 
-    /// Lets time pass: ends what has expired and decides again what waits behind a run that is
-    /// overdue.
+    /// Lets time pass: ends what has expired, decides again what waits behind a run that is overdue,
+    /// and what waited for a pause or a rest to end.
     pub fn tick(&mut self, now: Time) {
-        let mut expired: Vec<_> = (self.live.values())
-            .filter(|l| !matches!(l.place, Place::Running { .. }) && l.order.expires <= now)
-            .filter(|l| l.record == Acceptance::Durable)
-            .map(|l| (l.ticket, l.order.id))
-            .collect();
-        expired.sort_unstable();
-        for (_, id) in expired {
-            self.end(now, id, Outcome::Expired, None);
+        while let Some(entry) = self.expiries.first_entry().filter(|e| e.key().0.0 <= now) {
+            let id = entry.remove();
+            let live = &self.live[&id];
+            // What runs is asked again when its run ends, what is not recorded when it is.
+            let waits = !matches!(live.place, Place::Running { .. });
+            if waits && live.record == Acceptance::Durable {
+                self.end(now, id, Outcome::Expired, None);
+            }
         }
         for server in 0..self.servers.len() {
             if self.servers[server].overdue(now) {
                 self.replace_waiting(now, &[server], Cause::ServerSlower);
             }
         }
+        let before = self.alarms.len();
+        self.alarms.retain(|alarm| alarm.0 > now);
+        if self.alarms.len() < before {
+            self.place_unplaced(now);
+            for server in 0..self.servers.len() {
+                self.offer(now, server);
+            }
+        }
+    }
+
+    /// When [`Scheduler::tick`] has something to do next, if nothing else happens until then.
+    pub fn next_wakeup(&self) -> Option<Time> {
+        let expiry = self.expiries.first_key_value().map(|((moment, _), _)| *moment);
+        let overdue = self.servers.iter().filter_map(ServerState::overdue_at).map(Moment);
+        let alarm = self.alarms.first().copied();
+        expiry.into_iter().chain(alarm).chain(overdue).min().map(|moment| moment.0)
     }
 
     /// Whether runs may start and requests come in.
@@ -309,8 +373,9 @@ impl Scheduler {
         let ticket = self.tickets;
         self.tickets += 1;
         *self.held.entry(order.owner.clone()).or_default() += 1;
-        let place = Place::Unplaced;
-        let live = Live { ticket, record, place, attempts, failures, avoid: None, order };
+        self.expiries.insert((Moment(order.expires), ticket), order.id);
+        let (place, setbacks) = (Place::Unplaced, Setbacks::default());
+        let live = Live { ticket, record, place, attempts, failures, setbacks, order };
         let previous = self.live.insert(live.order.id, live);
         debug_assert!(previous.is_none(), "identifiers are unique");
         ticket
@@ -326,6 +391,7 @@ impl Scheduler {
     /// Takes a request out of everything. The queue behind it moves up.
     fn remove(&mut self, now: Time, id: RequestId) -> Option<Live> {
         let live = self.live.remove(&id)?;
+        self.expiries.remove(&(Moment(live.order.expires), live.ticket));
         let owner = &live.order.owner;
         if let Some(held) = self.held.get_mut(owner) {
             *held -= 1;
@@ -340,6 +406,7 @@ impl Scheduler {
             Place::Queued { server, .. } => {
                 self.servers[server].waiting.retain(|waiting| waiting.id != id);
                 self.start_next(now, server);
+                self.used_up(now, server);
             }
             Place::Running { .. } => {}
         }

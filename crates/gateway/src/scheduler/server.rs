@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use scheduling::{Seconds, Server, StepRate, Steps, Time};
 
-use super::event::{RequestId, Run};
+use super::event::{Owner, RequestId, Run};
+use super::rest::Rest;
 
 /// A server as configured.
 #[derive(Clone, Debug)]
@@ -72,10 +73,12 @@ pub enum Occupancy {
         /// From when on it counts as overdue.
         overdue: Time,
     },
-    /// Still a run, whose request has ended.
+    /// Still a run, which nobody waits for any more. Not every backend can stop one.
     Stopping {
         /// Which.
         run: Run,
+        /// When it should finish by itself.
+        expected: Time,
     },
 }
 
@@ -84,7 +87,7 @@ impl Occupancy {
     pub fn run(&self) -> Option<&Run> {
         match self {
             Self::Idle => None,
-            Self::Running { run, .. } | Self::Stopping { run } => Some(run),
+            Self::Running { run, .. } | Self::Stopping { run, .. } => Some(run),
         }
     }
 }
@@ -111,6 +114,8 @@ pub struct ServerState {
     pub administration: Administration,
     /// What it is doing.
     pub occupancy: Occupancy,
+    /// Whether jobs get done there.
+    pub rest: Rest,
     pub(super) waiting: VecDeque<Waiting>,
 }
 
@@ -122,6 +127,7 @@ impl ServerState {
             health: Health::Unhealthy,
             administration: Administration::Enabled,
             occupancy: Occupancy::Idle,
+            rest: Rest::default(),
             waiting: VecDeque::new(),
         }
     }
@@ -129,6 +135,16 @@ impl ServerState {
     /// Healthy and enabled.
     pub fn available(&self) -> bool {
         self.health == Health::Healthy && self.administration == Administration::Enabled
+    }
+
+    /// Whether it takes this owner's requests at the moment: available, and not resting for them.
+    pub(super) fn open_to(&self, now: Time, owner: &Owner) -> bool {
+        self.available() && !self.rest.keeps_away(now, owner, !self.vacant())
+    }
+
+    /// Nothing runs and nothing waits there.
+    pub(super) fn vacant(&self) -> bool {
+        self.occupancy == Occupancy::Idle && self.waiting.is_empty()
     }
 
     /// Requests in its queue, without the running one.
@@ -154,9 +170,14 @@ impl ServerState {
     /// as it is overdue: the longer it hangs, the longer it will.
     pub(super) fn vacant_at(&self, now: Time) -> Time {
         match &self.occupancy {
-            Occupancy::Running { expected, .. } if *expected >= now => *expected,
-            Occupancy::Running { expected, .. } => now + (now - *expected),
-            Occupancy::Idle | Occupancy::Stopping { .. } => now,
+            Occupancy::Running { expected, .. } | Occupancy::Stopping { expected, .. } => {
+                if *expected >= now {
+                    *expected
+                } else {
+                    now + (now - *expected)
+                }
+            }
+            Occupancy::Idle => now,
         }
     }
 
@@ -166,10 +187,10 @@ impl ServerState {
         self.occupancy = Occupancy::Running { run, expected, overdue };
     }
 
-    /// Marks the run as unwanted.
+    /// Marks the run as unwanted, if there is one that is not yet.
     pub(super) fn stop(&mut self) -> Option<Run> {
-        let run = *self.occupancy.run()?;
-        self.occupancy = Occupancy::Stopping { run };
+        let Occupancy::Running { run, expected, .. } = self.occupancy else { return None };
+        self.occupancy = Occupancy::Stopping { run, expected };
         Some(run)
     }
 
@@ -181,6 +202,14 @@ impl ServerState {
                 *expected = now + elapsed * ((1.0 - share) / share);
                 *overdue = overdue.max(*expected + Seconds::of(1.0));
             }
+        }
+    }
+
+    /// When the run counts as overdue next.
+    pub(super) fn overdue_at(&self) -> Option<Time> {
+        match self.occupancy {
+            Occupancy::Running { overdue, .. } => Some(overdue),
+            _ => None,
         }
     }
 

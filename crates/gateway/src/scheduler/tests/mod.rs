@@ -1,4 +1,6 @@
 mod properties;
+mod sharing;
+mod trouble;
 
 use scheduling::policies::{Fixed, Greedy, Myopic, Ties};
 use scheduling::{Decision, Observation, Request, Seconds, StepBounds, StepRate, TardinessPenalty};
@@ -30,7 +32,8 @@ fn spec(name: &str, rate: f64) -> ServerSpec {
     ServerSpec { name: name.into(), speed, max_pixels: 1024 * 1024 }
 }
 
-const LIMITS: Limits = Limits { waiting: 12, attempts: 2, reference_pixels: 512 * 512 };
+const LIMITS: Limits =
+    Limits { waiting: 12, attempts: 2, horizon: None, reference_pixels: 512 * 512 };
 
 fn scheduler(rates: &[f64], policy: Box<dyn Policy>, limits: Limits) -> Scheduler {
     let specs = rates.iter().enumerate().map(|(i, &rate)| spec(&format!("s{i}"), rate));
@@ -54,6 +57,10 @@ fn accept(s: &mut Scheduler, n: u64, now: f64, slack: f64) {
 
 fn run_of(s: &Scheduler, server: usize) -> RunId {
     s.servers()[server].occupancy.run().unwrap().id
+}
+
+fn counted(reason: &str) -> Failure {
+    Failure { class: FailureClass::Counted, reason: reason.into() }
 }
 
 fn ends(effects: &[Effect]) -> Vec<(RequestId, Outcome)> {
@@ -97,15 +104,20 @@ fn waiting_requests_move_when_their_server_goes_down_and_back_when_it_returns() 
     s.take_effects();
     s.server_down(at(1.0), 0);
     let moved = s.take_effects();
-    assert!(
-        matches!(&moved[..], [Effect::Decided(Decided { request, cause: Cause::ServerDown, quote, .. })]
-        if *request == id(2) && quote.decision.server == 1)
-    );
-    s.failed(at(1.0), run_of(&s, 0), "connection refused");
+    let decided: Vec<_> = (moved.iter())
+        .filter_map(|effect| match effect {
+            Effect::Decided(d) => Some((d.request, d.cause, d.quote.decision.server)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(decided, [(id(0), Cause::Abandoned, 1), (id(2), Cause::ServerDown, 1)]);
+    let run = run_of(&s, 0);
+    assert!(moved.contains(&Effect::Abort(*s.servers()[0].occupancy.run().unwrap())));
+    s.failed(at(1.0), run, &counted("cancelled"));
     assert_eq!(s.servers()[1].queue_length(), 3);
     s.server_up(at(2.0), 0);
     assert_eq!(s.servers()[1].queue_length() + s.servers()[0].queue_length(), 2);
-    assert_eq!(run_of(&s, 0).request, id(2), "in order of acceptance");
+    assert_eq!(run_of(&s, 0).request, id(0), "in order of acceptance");
 }
 
 #[test]
@@ -113,13 +125,13 @@ fn what_fails_is_tried_elsewhere_within_its_budget() {
     let mut s = up(&[10.0, 10.0], fixed(50));
     accept(&mut s, 0, 0.0, 30.0);
     let first = run_of(&s, 0);
-    s.failed(at(1.0), first, "status 500");
+    s.failed(at(1.0), first, &counted("status 500"));
     let second = run_of(&s, 1);
     assert_eq!(second.attempt, 2);
-    s.failed(at(1.0), first, "a late report of the first run changes nothing");
+    s.failed(at(1.0), first, &counted("a late report of the first run changes nothing"));
     s.completed(at(1.0), first);
     assert_eq!(s.live(), 1);
-    s.failed(at(2.0), second, "cut off");
+    s.failed(at(2.0), second, &counted("cut off"));
     let reason = "cut off".to_string();
     assert_eq!(ends(&s.take_effects()), [(id(0), Outcome::Failed { reason })]);
 }
@@ -161,26 +173,6 @@ fn progress_moves_the_predicted_finish() {
     assert_eq!(s.backlog(at(2.0), 0), Seconds::of(8.0));
     s.progressed(at(4.0), run_of(&s, 0), 0.2);
     assert_eq!(s.backlog(at(4.0), 0), Seconds::of(16.0));
-}
-
-#[test]
-fn the_queue_is_bounded_and_shared() {
-    let mut s = up(&[10.0], fixed(100));
-    let by_ann = |s: &mut Scheduler, n: u64| s.submit(at(0.0), order(2 * n, 0.0, 30.0));
-    for n in 0..6 {
-        by_ann(&mut s, n).unwrap();
-    }
-    // Half full: contended. Ann is alone, so she may go on.
-    by_ann(&mut s, 6).unwrap();
-    s.submit(at(0.0), order(1, 0.0, 30.0)).unwrap();
-    assert!(matches!(by_ann(&mut s, 7), Err(Rejection::ShareUsedUp { held: 7, share: 6, .. })));
-    for n in 1..5 {
-        s.submit(at(0.0), order(2 * n + 1, 0.0, 30.0)).unwrap();
-    }
-    assert!(matches!(
-        s.submit(at(0.0), order(99, 0.0, 30.0)),
-        Err(Rejection::QueueFull { waiting: 12, .. })
-    ));
 }
 
 #[test]

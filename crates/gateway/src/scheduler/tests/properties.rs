@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 use scheduling::policies::{Greedy, Myopic, Random, Ties};
-use scheduling::{Cluster, Generator, Purpose, Queues, Row, Seconds, Server, StepRate};
+use scheduling::{
+    Cluster, Generator, Purpose, Queues, Row, Seconds, Server, StepBounds, StepRate, Steps,
+};
 
 use super::*;
 
@@ -14,7 +16,7 @@ enum Event {
     Submit { slack: f64 },
     Record { keep: bool },
     Complete { server: usize },
-    Fail { server: usize },
+    Fail { server: usize, class: FailureClass },
     Progress { server: usize, share: f64 },
     Cancel { back: u64 },
     Up { server: usize },
@@ -27,6 +29,15 @@ enum Event {
     Tick,
 }
 
+fn class() -> impl Strategy<Value = FailureClass> {
+    prop_oneof![
+        Just(FailureClass::Refused),
+        Just(FailureClass::Counted),
+        prop::option::of((0.1..5.0).prop_map(Seconds::of))
+            .prop_map(|retry_after| FailureClass::NotNow { retry_after }),
+    ]
+}
+
 fn event() -> impl Strategy<Value = Event> {
     use Event::*;
     let server = 0..3usize;
@@ -34,7 +45,7 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (0.0..30.0).prop_map(|slack| Submit { slack }),
         6 => prop::bool::weighted(0.9).prop_map(|keep| Record { keep }),
         4 => server.clone().prop_map(|server| Complete { server }),
-        2 => server.clone().prop_map(|server| Fail { server }),
+        3 => (server.clone(), class()).prop_map(|(server, class)| Fail { server, class }),
         1 => (server.clone(), -1.0..2.0).prop_map(|(server, share)| Progress { server, share }),
         1 => (0..8u64).prop_map(|back| Cancel { back }),
         2 => server.clone().prop_map(|server| Up { server }),
@@ -55,9 +66,31 @@ struct Watch {
     recorded: HashSet<RequestId>,
     ended: HashMap<RequestId, Outcome>,
     runs: HashSet<RunId>,
+    /// Servers that refused a request, and until when others asked not to be bothered with it.
+    refused: HashSet<(RequestId, usize)>,
+    pauses: HashMap<(RequestId, usize), Time>,
+    counted: HashMap<RequestId, u32>,
 }
 
 impl Watch {
+    fn fails(&mut self, now: Time, run: &Run, class: FailureClass) {
+        let there = (run.id.request, run.server);
+        let least = Seconds::of(0.5);
+        match class {
+            FailureClass::Refused => {
+                self.refused.insert(there);
+            }
+            FailureClass::Counted => {
+                *self.counted.entry(run.id.request).or_default() += 1;
+                self.pauses.insert(there, now + least);
+            }
+            FailureClass::NotNow { retry_after } => {
+                let pause = retry_after.map_or(0.5, |after| after.seconds().max(0.5));
+                self.pauses.insert(there, now + Seconds::of(pause));
+            }
+        }
+    }
+
     fn look(&mut self, s: &mut Scheduler) {
         for effect in s.take_effects() {
             match effect {
@@ -65,7 +98,12 @@ impl Watch {
                     assert!(self.recorded.contains(&run.id.request), "starts unrecorded");
                     assert!(!self.ended.contains_key(&run.id.request), "starts after its end");
                     assert!(self.runs.insert(run.id), "starts twice");
-                    assert!(run.id.attempt <= LIMITS.attempts, "beyond its budget");
+                    let there = (run.id.request, run.server);
+                    assert!(!self.refused.contains(&there), "asked again where it was refused");
+                    let pause = self.pauses.get(&there);
+                    assert!(pause.is_none_or(|pause| *pause <= run.start), "no pause");
+                    let counted = self.counted.get(&run.id.request).copied().unwrap_or(0);
+                    assert!(counted < LIMITS.attempts, "beyond its budget");
                 }
                 Effect::Ended(end) => {
                     assert!(self.accepted.contains(&end.request));
@@ -80,6 +118,13 @@ impl Watch {
             s.servers().iter().filter(|j| matches!(j.occupancy, Occupancy::Running { .. }));
         assert_eq!(s.live(), s.waiting() + running.count(), "every request is somewhere");
         assert!(s.waiting() <= LIMITS.waiting + 3, "bounded");
+        let mut busy = HashSet::new();
+        for run in s.servers().iter().filter_map(|j| match &j.occupancy {
+            Occupancy::Running { run, .. } => Some(run.id.request),
+            _ => None,
+        }) {
+            assert!(busy.insert(run), "runs on two servers");
+        }
         for server in s.servers() {
             assert!(server.available() || server.queue_length() == 0, "waits for the dead");
         }
@@ -141,7 +186,16 @@ proptest! {
                     }
                 }
                 Event::Complete { server } => run(&s, server).into_iter().for_each(|r| s.completed(t, r)),
-                Event::Fail { server } => run(&s, server).into_iter().for_each(|r| s.failed(t, r, "x")),
+                Event::Fail { server, class } => {
+                    let occupancy = s.servers()[server].occupancy;
+                    if let Some(r) = occupancy.run() {
+                        // What an abandoned run says concerns nobody.
+                        if matches!(occupancy, Occupancy::Running { .. }) {
+                            watch.fails(t, r, class);
+                        }
+                        s.failed(t, r.id, &Failure { class, reason: "x".into() });
+                    }
+                }
                 Event::Progress { server, share } => {
                     if let Some(r) = run(&s, server) { s.progressed(t, r, share); }
                 }
@@ -170,13 +224,72 @@ proptest! {
             s.server_up(at(now), server);
         }
         watch.look(&mut s);
-        while let Some(run) = (0..3).find_map(|server| run(&s, server)) {
-            now += 1.0;
-            s.completed(at(now), run);
+        loop {
+            if let Some(run) = (0..3).find_map(|server| run(&s, server)) {
+                now += 1.0;
+                s.completed(at(now), run);
+            } else if let Some(wakeup) = s.next_wakeup() {
+                now = wakeup.seconds().max(now);
+                s.tick(at(now));
+                let next = s.next_wakeup();
+                prop_assert!(next.is_none_or(|next| next > at(now)), "wakes up in vain");
+            } else {
+                break;
+            }
             watch.look(&mut s);
         }
         prop_assert_eq!(s.live(), 0);
         prop_assert_eq!(watch.accepted.len(), watch.ended.len());
+    }
+
+    /// Work conservation: where runs take no longer than predicted, no server stands idle beside a
+    /// request that would finish earlier on it. With steps that are given, as with others the
+    /// policy may rather wait for more of them elsewhere.
+    #[test]
+    fn no_server_stands_idle_beside_what_waits(
+        events in prop::collection::vec((0..6u8, 0.0..1.0, 1.0..40.0, 0..8u64), 1..120),
+    ) {
+        let limits = Limits { waiting: 1000, ..LIMITS };
+        let mut s = scheduler(&[12.0, 8.0, 4.0], Box::new(Myopic), limits);
+        (0..3).for_each(|j| s.server_up(Time::ZERO, j));
+        let mut now = 0.0;
+        for (n, (what, share, slack, back)) in events.into_iter().enumerate() {
+            let n = n as u64;
+            let next = s.servers().iter().filter(|j| j.occupancy.run().is_some());
+            let next = next
+                .map(|j| (j.vacant_at(at(now)), j.occupancy.run().unwrap().id))
+                .min_by(|a, b| a.0.seconds().total_cmp(&b.0.seconds()));
+            // Never past the predicted finish of what runs.
+            let step: f64 = next.map_or(slack / 20.0, |(finish, _)| share * (finish.seconds() - now));
+            now += step.max(0.0);
+            match (what, next) {
+                (0..=2, _) | (_, None) => {
+                    let mut order = order(n, now, slack);
+                    let steps = Steps::saturating(5.0 * slack);
+                    order.bounds = StepBounds { min: steps, max: steps };
+                    s.submit(at(now), order).unwrap();
+                    s.recorded(at(now), id(n));
+                }
+                (3..=4, Some((_, run))) => s.completed(at(now), run),
+                _ => {
+                    s.cancel(at(now), id(n.saturating_sub(back)));
+                }
+            }
+            for idle in s.servers().iter().filter(|j| j.vacant()) {
+                for other in s.servers() {
+                    let mut finish = other.vacant_at(at(now));
+                    for waiting in &other.waiting {
+                        finish += waiting.service;
+                        let here = at(now) + idle.speed.service_time(waiting.steps, waiting.size);
+                        prop_assert!(
+                            finish.seconds() <= here.seconds() + 1e-9,
+                            "{} waits for {} until {:?}, on {} until {:?}",
+                            waiting.id, other.spec.name, finish, idle.spec.name, here
+                        );
+                    }
+                }
+            }
+        }
     }
 
     /// Parity: the same trace, with runs that take exactly as long as predicted, gives the same
