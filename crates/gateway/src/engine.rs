@@ -198,9 +198,9 @@ impl Engine {
     /// Until the scheduler has something to do by itself.
     fn until_wakeup(&self) -> Duration {
         let wait = self.scheduler.next_wakeup().map(|time| time - self.timeline.now());
-        // Nothing is an hour away that the ticks would not find.
         let seconds = wait.map_or(3600.0, |wait| wait.seconds().clamp(0.0, 3600.0));
-        Duration::from_secs_f64(seconds)
+        // A timer's tick later, so that rounding never wakes it just before.
+        Duration::from_secs_f64(seconds) + Duration::from_millis(1)
     }
 
     /// Nothing runs and nothing waits for the journal.
