@@ -18,7 +18,7 @@ async fn liar(head: String, block: Vec<u8>, times: usize) -> (String, Arc<Atomic
         while let Ok((mut stream, _)) = listener.accept().await {
             let (head, block, count) = (head.clone(), block.clone(), count.clone());
             tokio::spawn(async move {
-                let _ = stream.read(&mut [0; 64 * 1024]).await;
+                let _ = stream.read(&mut vec![0; 64 * 1024]).await;
                 let _ = stream.write_all(head.as_bytes()).await;
                 for _ in 0..times {
                     if stream.write_all(&block).await.is_err() {
