@@ -133,3 +133,70 @@ fn a_wrong_configuration_is_refused_with_file_line_and_key_and_nothing_is_starte
         assert_eq!(std::fs::read_dir(work.path()).unwrap().count(), 1, "{told}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn whatever_becomes_of_the_log_requests_are_served_and_the_process_stops() {
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let nobody_is_there = || Stdio::from(std::io::pipe().unwrap().1);
+    for kind in ["a reader that has gone", "a full disk", "a reader that does not read"] {
+        let work = tempfile::tempdir().unwrap();
+        std::fs::write(work.path().join("atelier.toml"), PAINTER).unwrap();
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let (_reader, mut unread) = std::io::pipe().unwrap();
+        let stderr = match kind {
+            "a reader that has gone" => nobody_is_there(),
+            "a full disk" => full(),
+            _ => {
+                // As much as fits in: whoever writes more waits.
+                unread.write_all(&[b'x'; 65_536]).unwrap();
+                Stdio::from(unread)
+            }
+        };
+        let mut child =
+            command(work.path(), &["--listen", &listen]).stderr(stderr).spawn().unwrap();
+        let start = std::time::Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err()
+            || !ask(port, "GET /readyz", "").starts_with("HTTP/1.1 200")
+        {
+            assert!(start.elapsed().as_secs() < 60, "{kind}: it does not start");
+        }
+        let done = ask(port, "POST /v1/requests", "{\"prompt\": \"x\", \"max_steps\": 1}");
+        assert!(done.contains("\"state\":\"completed\""), "{kind}: {done}");
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        let stopping = std::time::Instant::now();
+        let code = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status.code();
+            }
+            if stopping.elapsed().as_secs() > 60 {
+                child.kill().unwrap();
+                panic!("{kind}: it does not stop");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        };
+        assert_eq!(code, Some(0), "{kind}");
+    }
+}
+
+#[test]
+fn a_second_process_on_the_journal_is_refused_in_one_line() {
+    let work = tempfile::tempdir().unwrap();
+    std::fs::write(work.path().join("atelier.toml"), PAINTER).unwrap();
+    let arguments = ["--listen", "127.0.0.1:0"];
+    let mut first = command(work.path(), &arguments).spawn().unwrap();
+    until_serving(&mut first);
+    let second = command(work.path(), &arguments).output().unwrap();
+    let told = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{told}");
+    assert_eq!(told.lines().count(), 1, "it never was at any address: {told}");
+    assert!(told.contains(&format!("in use by process {}", first.id())), "{told}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The system has given the lock back, however the first ended.
+    let mut third = command(work.path(), &arguments).spawn().unwrap();
+    until_serving(&mut third);
+    third.kill().unwrap();
+    third.wait().unwrap();
+}

@@ -139,7 +139,7 @@ impl Gateway {
         let archive: Arc<dyn Archive> = Arc::new(archive);
         let reads = Reads::new(&archive, sqlite.guard().verdict()).map_err(StartError::Thread)?;
         let origin = sqlite.origin();
-        let timeline = Timeline::resume(archive.last()?, archive.clock()?, world.wall);
+        let timeline = Timeline::resume(archive.last()?, archive.clocks()?, world.wall);
         let mut scheduler = Scheduler::new(
             config.servers.iter().map(spec).collect(),
             config.objective(),

@@ -6,14 +6,15 @@ use jiff::Timestamp;
 use scheduling::{Seconds, Time};
 use tokio::time::Instant;
 
-use crate::journal::Clock;
+use crate::journal::{Clock, Clocks, Moment};
 
 /// The gateway's time: seconds since its origin, which is the first start on its journal.
 ///
 /// Within one process it follows the monotonic clock alone, so it never stands still or goes back
 /// when somebody sets the wall clock. Across restarts it goes on from the journal's last record by
-/// what the wall clock has moved since, which is believed within bounds: it never goes back, and a
-/// clock that was wrong at one start makes it leap [`Timeline::BELIEVED`] at most. Wall-clock times
+/// what the wall clock has moved since, which is believed within bounds: it never goes back, a clock
+/// that is too far ahead makes it leap [`Timeline::BELIEVED`] at most, and one that was too far behind
+/// for a while is recognised by the date that was there before. Wall-clock times
 /// are translated in both directions through the wall clock of the moment: a due time given as a
 /// date means what the clock shows when it is read.
 ///
@@ -46,26 +47,28 @@ impl Timeline {
     /// be remembered by the default limits.
     pub const BELIEVED: Seconds = Seconds::of(2_592_000.0);
 
-    /// Goes on from a journal whose last record is at `last`, and in which a moment was written down
-    /// by all clocks.
-    pub fn resume(last: Time, clock: Clock, wall: WallClock) -> Self {
-        let last = last.max(clock.time);
-        let wall_at_last = clock.wall + (last - clock.time).seconds();
-        let stood = (wall.0)() - wall_at_last;
-        // A comparison with what is not a number is false.
-        let stood = if stood > 0.0 { stood.min(Self::BELIEVED.seconds()) } else { 0.0 };
+    /// Goes on from a journal whose last record is at `last`, and in which the clocks were written
+    /// down.
+    pub fn resume(last: Time, clocks: Clocks, wall: WallClock) -> Self {
+        let Clocks { latest, furthest, lived } = clocks;
+        let last = last.max(latest.time);
+        let now = (wall.0)();
+        // By either, if the wall clock has not been set since; what is not a number is no time.
+        let since = |moment: Moment| now - (moment.wall + (last - moment.time).seconds());
+        let stood = [latest, furthest].map(since).into_iter().filter(|stood| *stood > 0.0);
+        let stood = stood.reduce(f64::min).map_or(0.0, |stood| stood.min(Self::BELIEVED.seconds()));
         Self {
             anchor: Instant::now(),
             at_anchor: within(last.seconds() + stood),
-            lived_at_anchor: clock.lived,
+            lived_at_anchor: lived,
             wall,
         }
     }
 
     /// One that begins at the present.
     pub fn start(wall: WallClock) -> Self {
-        let clock = Clock { time: Time::ZERO, wall: (wall.0)(), lived: Seconds::ZERO };
-        Self::resume(Time::ZERO, clock, wall)
+        let latest = Moment { time: Time::ZERO, wall: (wall.0)() };
+        Self::resume(Time::ZERO, Clocks { latest, furthest: latest, lived: Seconds::ZERO }, wall)
     }
 
     /// The present.
@@ -82,7 +85,7 @@ impl Timeline {
     pub fn clock(&self) -> Clock {
         let wall = (self.wall.0)();
         let wall = if wall.is_finite() { wall } else { 0.0 };
-        Clock { time: self.now(), wall, lived: self.lived() }
+        Clock { moment: Moment { time: self.now(), wall }, lived: self.lived() }
     }
 
     fn elapsed(&self) -> Seconds {
@@ -126,14 +129,19 @@ mod tests {
         Time::new(seconds).unwrap()
     }
 
-    fn clock(time: f64, wall: f64, lived: f64) -> Clock {
-        Clock { time: at(time), wall, lived: Seconds::of(lived) }
+    fn moment(time: f64, wall: f64) -> Moment {
+        Moment { time: at(time), wall }
+    }
+
+    fn clocks(time: f64, wall: f64, lived: f64) -> Clocks {
+        let latest = moment(time, wall);
+        Clocks { latest, furthest: latest, lived: Seconds::of(lived) }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_time_line_ignores_a_clock_that_jumps() {
         WALL.set(1_000_000.0);
-        let timeline = Timeline::resume(Time::ZERO, clock(0.0, 1_000_000.0, 30.0), WALL_CLOCK);
+        let timeline = Timeline::resume(Time::ZERO, clocks(0.0, 1_000_000.0, 30.0), WALL_CLOCK);
         let mut before = timeline.now();
         for jump in [0.0, 1e9, -5e6, 3600.0, -3600.0, f64::NAN] {
             WALL.set(1_000_000.0 + jump);
@@ -142,13 +150,14 @@ mod tests {
             before = timeline.now();
         }
         assert_eq!(timeline.lived(), Seconds::of(31.5));
-        assert_eq!(timeline.clock(), clock(1.5, 0.0, 31.5), "what is not a number is not kept");
+        let clock = Clock { moment: moment(1.5, 0.0), lived: Seconds::of(31.5) };
+        assert_eq!(timeline.clock(), clock, "what is not a number is not kept");
     }
 
     #[tokio::test(start_paused = true)]
     async fn dates_follow_the_clock_of_the_moment() {
         WALL.set(500.0);
-        let timeline = Timeline::resume(Time::ZERO, clock(0.0, 400.0, 0.0), WALL_CLOCK);
+        let timeline = Timeline::resume(Time::ZERO, clocks(0.0, 400.0, 0.0), WALL_CLOCK);
         assert_eq!(timeline.now().seconds(), 100.0);
         WALL.set(9_000.0);
         let date = timeline.date(timeline.now() + Seconds::of(12.5));
@@ -173,25 +182,33 @@ mod tests {
             (f64::NAN, 7.0, 15.0),
         ] {
             WALL.set(wall);
-            let timeline = Timeline::resume(at(last), clock(15.0, 1_015.0, 4.0), WALL_CLOCK);
+            let timeline = Timeline::resume(at(last), clocks(15.0, 1_015.0, 4.0), WALL_CLOCK);
             assert_eq!(timeline.now(), at(expected), "wall clock {wall}, last record {last}");
             assert_eq!(timeline.lived(), Seconds::of(4.0), "whatever the wall clock shows");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_clock_that_is_wrong_at_one_start_costs_one_leap() {
-        WALL.set(5_000.0);
-        let mut now = Timeline::resume(Time::ZERO, clock(0.0, 5_000.0, 0.0), WALL_CLOCK);
-        for (wall, leap) in [(1e9, Timeline::BELIEVED.seconds()), (5_100.0, 0.0), (5_130.0, 20.0)] {
-            let before = now.now();
-            let written = now.clock();
-            WALL.set(wall);
-            now = Timeline::resume(before, written, WALL_CLOCK);
-            assert_eq!(now.now() - before, Seconds::of(leap), "wall clock {wall}");
-            tokio::time::advance(Duration::from_secs(10)).await;
-            WALL.set(wall + 10.0);
+    async fn a_clock_that_is_wrong_at_one_start_costs_one_leap_at_most() {
+        // What the wall clock shows at each start, 10 s after the one before, and how far time moves.
+        let ahead =
+            [(1e9 + 4e8, Timeline::BELIEVED.seconds()), (1e9 + 100.0, 0.0), (1e9 + 130.0, 20.0)];
+        let behind = [(1e3, 0.0), (1e9 + 40.0, 30.0), (1e9 + 75.0, 25.0)];
+        for starts in [ahead, behind] {
+            WALL.set(1e9);
+            let mut timeline = Timeline::start(WALL_CLOCK);
+            let mut furthest = timeline.clock().moment;
+            for (wall, moved) in starts {
+                let Clock { moment: latest, lived } = timeline.clock();
+                furthest = if latest.wall >= furthest.wall { latest } else { furthest };
+                WALL.set(wall);
+                let clocks = Clocks { latest, furthest, lived };
+                timeline = Timeline::resume(latest.time, clocks, WALL_CLOCK);
+                assert_eq!(timeline.now() - latest.time, Seconds::of(moved), "wall clock {wall}");
+                tokio::time::advance(Duration::from_secs(10)).await;
+                WALL.set(wall + 10.0);
+            }
+            assert_eq!(timeline.lived(), Seconds::of(30.0), "whatever the wall clock shows");
         }
-        assert_eq!(now.lived(), Seconds::of(30.0));
     }
 }

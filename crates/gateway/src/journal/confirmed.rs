@@ -11,8 +11,8 @@ use bytes::Bytes;
 use scheduling::{Request, Time};
 
 use super::{
-    Accepted, Archive, Clock, CompletedRun, Entry, Filter, JournalError, Kept, Page, StoredPicture,
-    Unfinished,
+    Accepted, Archive, Clocks, CompletedRun, Entry, Filter, JournalError, Kept, Page,
+    StoredPicture, Unfinished,
 };
 use crate::scheduler::RequestId;
 
@@ -131,7 +131,7 @@ impl<A: Archive> Archive for Confirmed<A> {
         self.archive.last()
     }
 
-    fn clock(&self) -> Result<Clock, JournalError> {
-        self.archive.clock()
+    fn clocks(&self) -> Result<Clocks, JournalError> {
+        self.archive.clocks()
     }
 }

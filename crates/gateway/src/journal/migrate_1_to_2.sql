@@ -26,5 +26,7 @@ INSERT OR REPLACE INTO gateway
     coalesce((SELECT max(at) FROM ends), 0));
 -- Version 1 took its time from the wall clock.
 INSERT OR REPLACE INTO gateway SELECT 'clock_time', value FROM gateway WHERE key = 'time';
+INSERT OR REPLACE INTO gateway SELECT 'furthest_time', value FROM gateway WHERE key = 'time';
 INSERT OR REPLACE INTO gateway SELECT 'lived', value FROM gateway WHERE key = 'time';
 INSERT OR REPLACE INTO gateway SELECT 'clock_wall', sum(value) FROM gateway WHERE key IN ('origin', 'time');
+INSERT OR REPLACE INTO gateway SELECT 'furthest_wall', value FROM gateway WHERE key = 'clock_wall';

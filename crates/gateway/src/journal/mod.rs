@@ -25,8 +25,8 @@ pub use guard::{Damage, Guard, Verdict};
 pub use reader::Reader;
 pub(crate) use reads::{Lane, Reads};
 pub use record::{
-    Accepted, Clock, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept,
-    OpenRun, Page, Picture, Record, Shadow, Spec, StoredPicture, Unfinished,
+    Accepted, Clock, Clocks, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey,
+    Kept, Moment, OpenRun, Page, Picture, Record, Shadow, Spec, StoredPicture, Unfinished,
 };
 pub(crate) use sqlite::word;
 pub use sqlite::{Checkpointer, Sqlite};
@@ -120,9 +120,9 @@ pub trait Archive: Send + Sync + 'static {
     /// [`JournalError`] if the store cannot be read.
     fn last(&self) -> Result<Time, JournalError>;
 
-    /// The latest moment that was written down by all clocks.
+    /// What was written down of the clocks.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    fn clock(&self) -> Result<Clock, JournalError>;
+    fn clocks(&self) -> Result<Clocks, JournalError>;
 }

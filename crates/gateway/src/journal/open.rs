@@ -57,13 +57,16 @@ fn open(path: &Path, now: f64) -> Result<(Connection, f64), JournalError> {
     match version {
         None => {
             transaction.execute_batch(include_str!("schema.sql"))?;
-            for (key, value) in [
+            let values = [
                 ("origin", now),
                 ("time", 0.0),
                 ("clock_time", 0.0),
                 ("clock_wall", now),
+                ("furthest_time", 0.0),
+                ("furthest_wall", now),
                 ("lived", 0.0),
-            ] {
+            ];
+            for (key, value) in values {
                 transaction.execute("INSERT INTO gateway VALUES (?1, ?2)", params![key, value])?;
             }
         }

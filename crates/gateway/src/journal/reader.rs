@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::open::connect;
 use super::record::{
-    Accepted, Clock, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept,
-    OpenRun, Page, Shadow, Spec, StoredPicture, Unfinished,
+    Accepted, Clocks, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept,
+    Moment, OpenRun, Page, Shadow, Spec, StoredPicture, Unfinished,
 };
 use super::sqlite::word;
 use super::{Archive, JournalError, file};
@@ -306,18 +306,21 @@ impl Archive for Reader {
         Time::new(last).map_err(|e| JournalError(e.to_string()))
     }
 
-    fn clock(&self) -> Result<Clock, JournalError> {
+    fn clocks(&self) -> Result<Clocks, JournalError> {
         let c = self.connection();
         let value = |key: &str| -> rusqlite::Result<f64> {
             c.prepare_cached("SELECT value FROM gateway WHERE key = ?1")?
                 .query_row([key], |r| r.get(0))
         };
-        let time = Time::new(value("clock_time")?).map_err(|e| JournalError(e.to_string()))?;
+        let refuse = |e: scheduling::OutOfRange| JournalError(e.to_string());
+        let moment = |name: &str| -> Result<Moment, JournalError> {
+            let time = Time::new(value(&format!("{name}_time"))?).map_err(refuse)?;
+            Ok(Moment { time, wall: value(&format!("{name}_wall"))? })
+        };
         // What ended since was older by then.
         let ended: Option<f64> = c.query_row("SELECT max(lived) FROM ends", [], |r| r.get(0))?;
-        let lived = Seconds::new(value("lived")?.max(ended.unwrap_or(0.0)));
-        let lived = lived.map_err(|e| JournalError(e.to_string()))?;
-        Ok(Clock { time, wall: value("clock_wall")?, lived })
+        let lived = Seconds::new(value("lived")?.max(ended.unwrap_or(0.0))).map_err(refuse)?;
+        Ok(Clocks { latest: moment("clock")?, furthest: moment("furthest")?, lived })
     }
 }
 

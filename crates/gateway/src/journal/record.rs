@@ -53,14 +53,32 @@ pub struct Picture {
     pub kept_until: Seconds,
 }
 
-/// One moment by all the gateway's clocks, to go on from after a restart.
+/// One moment by two clocks.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Clock {
+pub struct Moment {
     /// The gateway's time.
     pub time: Time,
     /// The wall clock, in Unix seconds.
     pub wall: f64,
+}
+
+/// The present by all the gateway's clocks, to be written down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clock {
+    /// By the gateway's time and the wall clock.
+    pub moment: Moment,
     /// How long gateways have run on the journal. What is old is deleted by it.
+    pub lived: Seconds,
+}
+
+/// What was written down of the clocks, to go on from after a restart.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clocks {
+    /// The latest moment.
+    pub latest: Moment,
+    /// The moment at which the wall clock showed the latest date ever.
+    pub furthest: Moment,
+    /// How long gateways have run on the journal.
     pub lived: Seconds,
 }
 
@@ -146,7 +164,7 @@ impl Record {
             Self::Started { run, .. } => Some(run.start),
             Self::RunFailed { at, .. } => Some(*at),
             Self::Ended { end, .. } => Some(end.at),
-            Self::Clock(clock) => Some(clock.time),
+            Self::Clock(clock) => Some(clock.moment.time),
             Self::Withdrawn(_)
             | Self::Ticket { .. }
             | Self::Untimed { .. }

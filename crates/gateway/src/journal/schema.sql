@@ -2,8 +2,9 @@
 -- seconds that gateways have run on this journal: what is old is deleted by it, so that a clock that
 -- is wrong deletes nothing.
 --
--- `gateway` holds: `origin`; `time`, that of the latest record; `clock_time` and `clock_wall`, which
--- were the same moment by both clocks; and `lived` at that moment.
+-- `gateway` holds: `origin`; `time`, that of the latest record; `clock_time` and `clock_wall`, the latest
+-- moment that was written down by both clocks; `furthest_time` and `furthest_wall`, that at which the
+-- wall clock showed the latest date ever; and `lived`.
 CREATE TABLE gateway (
   key TEXT PRIMARY KEY,
   value REAL NOT NULL

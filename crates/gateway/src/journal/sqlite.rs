@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::guard::{Damage, Guard};
 use super::open::connect;
-use super::record::{Accepted, Record};
+use super::record::{Accepted, Clock, Record};
 use super::{Fate, Journal, JournalError};
 use crate::scheduler::{Outcome, RequestId};
 
@@ -166,20 +166,27 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 ])?;
             }
         }
-        Record::Clock(clock) => {
-            let values = [
-                ("clock_time", clock.time.seconds()),
-                ("clock_wall", clock.wall),
-                ("lived", clock.lived.seconds()),
-            ];
-            for (key, value) in values {
-                t.prepare_cached("UPDATE gateway SET value = ?2 WHERE key = ?1")?
-                    .execute(params![key, value])?;
-            }
-        }
+        Record::Clock(clock) => write_clock(t, clock)?,
         Record::Forget { lived, age } => forget(t, *lived, *age)?,
     }
     Ok(Fate::Written)
+}
+
+fn write_clock(t: &Transaction<'_>, clock: &Clock) -> Result<(), JournalError> {
+    let Clock { moment, lived } = clock;
+    let mut write = t.prepare_cached("UPDATE gateway SET value = ?2 WHERE key = ?1")?;
+    let (time, wall) = (moment.time.seconds(), moment.wall);
+    for (key, value) in [("clock_time", time), ("clock_wall", wall), ("lived", lived.seconds())] {
+        write.execute(params![key, value])?;
+    }
+    let furthest: f64 = t
+        .prepare_cached("SELECT value FROM gateway WHERE key = 'furthest_wall'")?
+        .query_row([], |r| r.get(0))?;
+    if wall >= furthest {
+        write.execute(params!["furthest_time", time])?;
+        write.execute(params!["furthest_wall", wall])?;
+    }
+    Ok(())
 }
 
 /// Deletes pictures whose time is over, and requests without one that ended so long ago.

@@ -27,7 +27,7 @@ fn filled() -> Store {
 fn read_all(reader: &Reader) -> Result<(), JournalError> {
     let unfinished = reader.unfinished()?;
     reader.last()?;
-    reader.clock()?;
+    reader.clocks()?;
     reader.arrivals(50)?;
     reader.traffic()?;
     reader.completed_runs("s0", 48)?;

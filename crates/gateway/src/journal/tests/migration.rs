@@ -37,8 +37,9 @@ fn a_journal_of_version_1_goes_on_with_all_that_is_in_it() {
         assert_eq!(reader.unfinished().unwrap().len(), 2);
         assert_eq!(reader.last().unwrap(), at(77.5), "a failed run is the latest record");
         // By its clocks it stands where the latest record is.
-        let clock = Clock { time: at(77.5), wall: 1077.5, lived: Seconds::of(77.5) };
-        assert_eq!(reader.clock().unwrap(), clock);
+        let latest = Moment { time: at(77.5), wall: 1077.5 };
+        let clocks = Clocks { latest, furthest: latest, lived: Seconds::of(77.5) };
+        assert_eq!(reader.clocks().unwrap(), clocks);
         // The picture is kept until 90, the request for 20 after its end at 40.
         let mut forget = |lived| {
             let (lived, age) = (Seconds::of(lived), Seconds::of(20.0));

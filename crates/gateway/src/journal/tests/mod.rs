@@ -226,3 +226,17 @@ fn what_ended_long_ago_is_forgotten_and_nothing_else() {
     assert_eq!(reader.completed_runs("s0", 9).unwrap(), []);
     assert_eq!(journal.append(&old(1)).unwrap()[0], Fate::Written);
 }
+
+#[test]
+fn the_furthest_date_of_the_wall_clock_is_kept() {
+    let Store { mut journal, reader, folder: _folder } = store();
+    for (time, wall, furthest) in [(1.0, 2000.0, 1.0), (2.0, 50.0, 1.0), (3.0, 2001.0, 3.0)] {
+        let moment = Moment { time: at(time), wall };
+        let lived = Seconds::of(10.0 * time);
+        journal.append(&[Record::Clock(Clock { moment, lived })]).unwrap();
+        let clocks = reader.clocks().unwrap();
+        assert_eq!((clocks.latest, clocks.lived), (moment, lived));
+        assert_eq!(clocks.furthest.time, at(furthest));
+        assert_eq!(reader.last().unwrap(), at(time));
+    }
+}
