@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::bounds::StepBounds;
 use crate::policy::{Decision, Observation};
 use crate::units::{Seconds, Steps};
 
@@ -18,9 +19,22 @@ use crate::units::{Seconds, Steps};
 /// so far is skipped whole.
 pub fn best_decision(
     observation: &Observation<'_>,
+    cost: impl FnMut(usize, Seconds) -> f64,
+) -> (Decision, f64) {
+    if observation.bounds == StepBounds::ALL {
+        // Almost always: constant ranges make it a tenth faster.
+        best_among(observation, 0..Steps::COUNT, cost)
+    } else {
+        best_among(observation, observation.bounds.indices(), cost)
+    }
+}
+
+#[inline(always)]
+fn best_among(
+    observation: &Observation<'_>,
+    accepted: Range<usize>,
     mut cost: impl FnMut(usize, Seconds) -> f64,
 ) -> (Decision, f64) {
-    let accepted = observation.bounds.indices();
     let mut search = Search {
         observation,
         decision: Decision { server: 0, steps: observation.bounds.min },
@@ -54,8 +68,13 @@ const FINE: usize = 8;
 
 /// Cuts a range into ranges of `length`; the last may be shorter.
 fn ranges(whole: Range<usize>, length: usize) -> impl Iterator<Item = Range<usize>> {
-    let end = whole.end;
-    whole.step_by(length).map(move |first| first..end.min(first + length))
+    let mut first = whole.start;
+    // Not `step_by`, whose division is felt here.
+    std::iter::from_fn(move || {
+        let range = first..whole.end.min(first + length);
+        first = range.end;
+        (!range.is_empty()).then_some(range)
+    })
 }
 
 struct Search<'a> {
@@ -127,8 +146,8 @@ impl Search<'_> {
 mod tests {
     use super::*;
     use crate::{
-        Cluster, Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, Server,
-        StepBounds, StepRate, TardinessPenalty, Time, Traffic,
+        Cluster, Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, Server, StepRate,
+        TardinessPenalty, Time, Traffic,
     };
     use proptest::prelude::*;
 
