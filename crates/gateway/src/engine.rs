@@ -363,8 +363,8 @@ impl Engine {
     fn report(&mut self, now: Time, report: Report) {
         match report {
             Report::Accepted(id) => self.acknowledge(now, id),
-            Report::KeyTaken(id) => self.refuse(now, id, Refusal::KeyTaken(None)),
-            Report::Refused(id, why) => self.refuse(now, id, Refusal::Journal(why)),
+            Report::KeyTaken(id) => self.refuse(now, id, &Refusal::KeyTaken(None)),
+            Report::Refused(id, why) => self.refuse(now, id, &Refusal::Journal(why)),
             Report::Ended(id) => {
                 if let Some(tracked) = self.untrack(id) {
                     let end = tracked.ending.expect("what is reported was handed in");
@@ -408,7 +408,7 @@ impl Engine {
     }
 
     /// The journal has not taken the request: all who submitted it hear the same.
-    fn refuse(&mut self, now: Time, id: RequestId, refusal: Refusal) {
+    fn refuse(&mut self, now: Time, id: RequestId, refusal: &Refusal) {
         self.scheduler.withdraw(now, id);
         let Some(tracked) = self.untrack(id) else { return };
         if let Acceptance::Pending { reply, repeated } = tracked.acceptance {

@@ -171,37 +171,9 @@ impl Gateway {
         let closing = CancellationToken::new();
         let keep = keep_journal(checkpointer, closing.clone(), report);
         let keeper = parts.spawn("the journal's keeper", keep);
-        let mut attached = Vec::new();
-        for (index, (server, backend)) in config.servers.iter().zip(connected).enumerate() {
-            let estimator = server.learn_speed.then(|| SpeedEstimator::new(spec(server).speed));
-            let (worker, inbox) = mpsc::unbounded_channel();
-            let notify = {
-                let events = events.clone();
-                move |notice| {
-                    // An engine that is gone needs no news.
-                    let _ = events.send(Event::Notice(notice));
-                }
-            };
-            let name = server.name.get_ref();
-            let work = worker::work(index, backend.clone(), inbox, notify.clone()).map(Ok);
-            parts.spawn(format!("the worker of server {name}"), work);
-            let health = &config.health;
-            let (interval, limit) =
-                (health.interval_seconds.duration(), health.timeout_seconds.duration());
-            let (rhythm, doubt) = (Rhythm::new(interval), Arc::new(Notify::new()));
-            let probe =
-                worker::keep_probing(index, backend, rhythm, limit, doubt.clone(), notify).map(Ok);
-            parts.spawn(format!("the prober of server {name}"), probe);
-            attached.push(Attached {
-                name: server.name.get_ref().as_str().into(),
-                worker,
-                health: HealthCounter::new(health.failures, health.successes),
-                doubt,
-                estimator,
-                trials: Trials::new(&config),
-                trouble: None,
-            });
-        }
+        let attached = (connected.into_iter().enumerate())
+            .map(|(index, backend)| attach(&config, index, backend, &events, &mut parts))
+            .collect();
         let metrics = Arc::new(Metrics::of(world.dropped));
         let mut engine = Engine::new(
             &config,
@@ -295,6 +267,41 @@ async fn keep_journal(
     }
     checkpointer.finish().await;
     Ok(())
+}
+
+/// Starts the worker and the prober of a server.
+fn attach(
+    config: &Config,
+    index: usize,
+    backend: Arc<dyn Backend>,
+    events: &mpsc::UnboundedSender<Event>,
+    parts: &mut Parts,
+) -> Attached {
+    let (server, health) = (&config.servers[index], &config.health);
+    let name = server.name.get_ref();
+    let (worker, inbox) = mpsc::unbounded_channel();
+    let notify = {
+        let events = events.clone();
+        move |notice| {
+            // An engine that is gone needs no news.
+            let _ = events.send(Event::Notice(notice));
+        }
+    };
+    let work = worker::work(index, backend.clone(), inbox, notify.clone()).map(Ok);
+    parts.spawn(format!("the worker of server {name}"), work);
+    let (interval, limit) = (health.interval_seconds.duration(), health.timeout_seconds.duration());
+    let (rhythm, doubt) = (Rhythm::new(interval), Arc::new(Notify::new()));
+    let probe = worker::keep_probing(index, backend, rhythm, limit, doubt.clone(), notify).map(Ok);
+    parts.spawn(format!("the prober of server {name}"), probe);
+    Attached {
+        name: name.as_str().into(),
+        worker,
+        health: HealthCounter::new(health.failures, health.successes),
+        doubt,
+        estimator: server.learn_speed.then(|| SpeedEstimator::new(spec(server).speed)),
+        trials: Trials::new(config),
+        trouble: None,
+    }
 }
 
 fn spec(server: &ServerConfig) -> ServerSpec {

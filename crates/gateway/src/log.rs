@@ -148,7 +148,9 @@ mod tests {
         }
     }
 
-    fn log() -> (Log, mpsc::Sender<io::Result<()>>, Arc<Mutex<Vec<u8>>>) {
+    type Written = Arc<Mutex<Vec<u8>>>;
+
+    fn log() -> (Log, mpsc::Sender<io::Result<()>>, Written) {
         let (allow, allowed) = mpsc::channel();
         let (written, allowed) = (Arc::default(), Arc::new(Mutex::new(allowed)));
         let output = Output { written, allowed };
@@ -187,7 +189,9 @@ mod tests {
             allow.send(result).unwrap();
         }
         drop(allow);
-        ["a", "b", "c"].iter().for_each(|line| log.say(line));
+        for line in ["a", "b", "c"] {
+            log.say(line);
+        }
         log.flush(Duration::from_mins(1));
         assert_eq!(text(&written), "a\nc\n1 lines of the log could not be written in time\n");
         assert_eq!(log.dropped().count(), 1);

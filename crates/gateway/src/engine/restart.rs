@@ -33,7 +33,9 @@ impl Engine {
 
     /// Takes note of the arrivals before the start, the oldest first.
     pub(crate) fn recall(&mut self, arrivals: &[Request]) {
-        arrivals.iter().for_each(|request| self.scheduler.recall(request));
+        for request in arrivals {
+            self.scheduler.recall(request);
+        }
     }
 
     /// Learns from runs before the start.

@@ -74,7 +74,9 @@ pub(super) fn prepare(path: &Path) -> Result<(), JournalError> {
         )));
     }
     private().open(path).map_err(|e| refuse(format!("cannot be opened: {e}")))?;
-    ["", "-wal", "-shm"].iter().for_each(|ending| tighten(&beside(path, ending)));
+    for ending in ["", "-wal", "-shm"] {
+        tighten(&beside(path, ending));
+    }
     Ok(())
 }
 
@@ -97,10 +99,12 @@ pub(super) fn tighten(path: &Path) {
         use std::os::unix::fs::PermissionsExt as _;
         let Ok(metadata) = path.metadata() else { return };
         let mut permissions = metadata.permissions();
-        if permissions.mode() & 0o077 == 0 {
+        let mode = permissions.mode();
+        let owners = mode & !0o077;
+        if mode == owners {
             return;
         }
-        permissions.set_mode(permissions.mode() & 0o700);
+        permissions.set_mode(owners & 0o777);
         if let Err(error) = std::fs::set_permissions(path, permissions) {
             tracing::warn!(file = %path.display(), %error, "others can read the journal");
         }

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::guard::{Damage, Guard};
 use super::open::connect;
-use super::record::{Accepted, Clock, Record};
+use super::record::{Accepted, Clock, Picture, Record};
 use super::{Fate, Journal, JournalError};
-use crate::scheduler::{Outcome, RequestId};
+use crate::scheduler::{End, Outcome, RequestId};
 
 /// The writing side.
 pub struct Sqlite {
@@ -126,50 +126,59 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
             .execute(params![id(&run.request), run.attempt, at.seconds(), reason])?;
         }
         Record::Ended { end, server, picture, lived } => {
-            let (outcome, reason) = match &end.outcome {
-                Outcome::Completed => ("completed", None),
-                Outcome::Failed { reason } => ("failed", Some(reason)),
-                Outcome::Cancelled => ("cancelled", None),
-                Outcome::Expired => ("expired", None),
-            };
-            let new = t
-                .prepare_cached(
-                    "INSERT OR IGNORE INTO ends SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-                     ?10, ?11, ?12 FROM requests WHERE id = ?1",
-                )?
-                .execute(params![
-                    id(&end.request),
-                    end.at.seconds(),
-                    outcome,
-                    reason,
-                    server,
-                    end.run.map(|r| r.steps.get()),
-                    end.run.map(|r| r.start.seconds()),
-                    end.attempts,
-                    end.tardiness.seconds(),
-                    end.quality,
-                    end.reward,
-                    lived.seconds(),
-                ])?;
-            if new == 1 {
-                t.prepare_cached("UPDATE requests SET ended = ?2 WHERE id = ?1")?
-                    .execute(params![id(&end.request), outcome])?;
-            }
-            if let (1, Some(picture)) = (new, picture) {
-                t.prepare_cached(
-                    "INSERT INTO pictures SELECT position, ?2, ?3 FROM requests WHERE id = ?1",
-                )?
-                .execute(params![
-                    id(&end.request),
-                    picture.kept_until.seconds(),
-                    &picture.png[..]
-                ])?;
-            }
+            write_end(t, end, server.as_deref(), picture.as_ref(), *lived)?;
         }
         Record::Clock(clock) => write_clock(t, clock)?,
         Record::Forget { lived, age } => forget(t, *lived, *age)?,
     }
     Ok(Fate::Written)
+}
+
+/// Writes an end, unless there is one already, and its picture.
+fn write_end(
+    t: &Transaction<'_>,
+    end: &End,
+    server: Option<&str>,
+    picture: Option<&Picture>,
+    lived: Seconds,
+) -> Result<(), JournalError> {
+    let id = end.request.0.into_bytes();
+    let (outcome, reason) = match &end.outcome {
+        Outcome::Completed => ("completed", None),
+        Outcome::Failed { reason } => ("failed", Some(reason)),
+        Outcome::Cancelled => ("cancelled", None),
+        Outcome::Expired => ("expired", None),
+    };
+    let new = t
+        .prepare_cached(
+            "INSERT OR IGNORE INTO ends SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+             ?10, ?11, ?12 FROM requests WHERE id = ?1",
+        )?
+        .execute(params![
+            id,
+            end.at.seconds(),
+            outcome,
+            reason,
+            server,
+            end.run.map(|r| r.steps.get()),
+            end.run.map(|r| r.start.seconds()),
+            end.attempts,
+            end.tardiness.seconds(),
+            end.quality,
+            end.reward,
+            lived.seconds(),
+        ])?;
+    if new == 1 {
+        t.prepare_cached("UPDATE requests SET ended = ?2 WHERE id = ?1")?
+            .execute(params![id, outcome])?;
+    }
+    if let (1, Some(picture)) = (new, picture) {
+        t.prepare_cached(
+            "INSERT INTO pictures SELECT position, ?2, ?3 FROM requests WHERE id = ?1",
+        )?
+        .execute(params![id, picture.kept_until.seconds(), &picture.png[..]])?;
+    }
+    Ok(())
 }
 
 fn write_clock(t: &Transaction<'_>, clock: &Clock) -> Result<(), JournalError> {

@@ -375,7 +375,7 @@ impl Scheduler {
         *self.held.entry(order.owner.clone()).or_default() += 1;
         self.expiries.insert((Moment(order.expires), ticket), order.id);
         let (place, setbacks) = (Place::Unplaced, Setbacks::default());
-        let live = Live { ticket, record, place, attempts, failures, setbacks, order };
+        let live = Live { order, ticket, record, place, attempts, failures, setbacks };
         let previous = self.live.insert(live.order.id, live);
         debug_assert!(previous.is_none(), "identifiers are unique");
         ticket

@@ -94,7 +94,7 @@ async fn nothing_that_was_answered_as_accepted_is_missing() {
             let kinds = [Commit::Done, Commit::Slow, Commit::Refused, Commit::Doubtful];
             let commits = (0..g.below(5)).map(|_| kinds[g.below(4)]);
             script.lock().unwrap().extend(commits.collect::<Vec<_>>());
-            let sent: Vec<_> = (0..1 + g.below(6))
+            let sent: Vec<_> = (0..=g.below(6))
                 .map(|_| {
                     let key = [None, Some("k1"), Some("k2"), Some("k3")][g.below(4)];
                     (key, ["x", "y"][g.below(2)])

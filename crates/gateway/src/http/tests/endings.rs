@@ -96,7 +96,7 @@ async fn a_journal_that_is_gone_is_noticed_and_nothing_is_acknowledged_any_more(
         let metrics = String::from_utf8(t.get("/metrics").await.body.to_vec()).unwrap();
         assert!(metrics.contains("atelier_journal_failing 1"), "{metrics}");
         // It still stops when it is told to, and does not wait for what cannot be written.
-        let stop = t.gateway.stop(Duration::from_mins(60));
+        let stop = t.gateway.stop(Duration::from_hours(1));
         tokio::time::timeout(Duration::from_mins(1), stop).await.unwrap();
     }
 }
