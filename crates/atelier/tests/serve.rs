@@ -150,7 +150,7 @@ fn whatever_becomes_of_the_log_requests_are_served_and_the_process_stops() {
             "a full disk" => full(),
             _ => {
                 // As much as fits in: whoever writes more waits.
-                unread.write_all(&[b'x'; 65_536]).unwrap();
+                unread.write_all(&vec![b'x'; 65_536]).unwrap();
                 Stdio::from(unread)
             }
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use scheduling::{Generator, Policy, PolicyName, Purpose, Seconds, Traffic};
+use scheduling::{Generator, Policy, PolicyName, Purpose, Request, Seconds, Traffic};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -17,8 +17,8 @@ use crate::engine::{Attached, Engine, Event, Message, Trials};
 use crate::handle::Handle;
 use crate::health::{HealthCounter, Rhythm};
 use crate::journal::{
-    Archive, Checkpointer, Confirmed, Damage, Journal, JournalError, Reader, Reads, Report, Sqlite,
-    Unconfirmed, Writer,
+    Archive, Checkpointer, CompletedRun, Confirmed, Damage, Journal, JournalError, Reader, Reads,
+    Report, Sqlite, Unconfirmed, Unfinished, Writer,
 };
 use crate::log::Dropped;
 use crate::metrics::Metrics;
@@ -112,8 +112,6 @@ pub struct Gateway {
 impl Gateway {
     /// Most messages that wait for the engine.
     const INBOX: usize = 4096;
-    /// Requests that say what traffic to expect, at the start: ten times what the means remember.
-    const ARRIVALS: u32 = 10 * Traffic::WINDOW as u32;
     /// How long the journal may take to close.
     const CLOSING: Duration = Duration::from_secs(5);
 
@@ -140,18 +138,9 @@ impl Gateway {
         let reads = Reads::new(&archive, sqlite.guard().verdict()).map_err(StartError::Thread)?;
         let origin = sqlite.origin();
         let timeline = Timeline::resume(archive.last()?, archive.clocks()?, world.wall);
-        let mut scheduler = Scheduler::new(
-            config.servers.iter().map(spec).collect(),
-            config.objective(),
-            policy,
-            Limits {
-                waiting: config.limits.waiting as usize,
-                attempts: config.limits.attempts,
-                horizon: (config.keys.len() > 1)
-                    .then(|| Seconds::of(config.limits.horizon_seconds.seconds())),
-                reference_pixels: config.reference_pixels(),
-            },
-        );
+        let past = Past::read(&*archive, &config)?;
+        let servers = config.servers.iter().map(spec).collect();
+        let mut scheduler = Scheduler::new(servers, config.objective(), policy, limits(&config));
         scheduler.set_shadow(shadow);
         let (events, event_inbox) = mpsc::unbounded_channel();
         let report = {
@@ -183,18 +172,14 @@ impl Gateway {
             writer,
             metrics.clone(),
         );
-        for (index, server) in config.servers.iter().enumerate() {
-            engine.relearn(
-                index,
-                archive.completed_runs(server.name.get_ref(), SpeedEstimator::WINDOW)?,
-            );
+        for (index, runs) in past.runs.into_iter().enumerate() {
+            engine.relearn(index, runs);
         }
-        engine.recall(&archive.arrivals(Self::ARRIVALS)?);
-        let unfinished = archive.unfinished()?;
-        if !unfinished.is_empty() {
-            tracing::info!(requests = unfinished.len(), "going on with what had not ended");
+        engine.recall(&past.arrivals);
+        if !past.unfinished.is_empty() {
+            tracing::info!(requests = past.unfinished.len(), "going on with what had not ended");
         }
-        engine.restore(unfinished);
+        engine.restore(past.unfinished);
         let (messages, message_inbox) = mpsc::channel(Self::INBOX);
         let engine = parts.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
         let config = Arc::new(config);
@@ -218,9 +203,12 @@ impl Gateway {
     pub async fn stop(self, grace: Duration) {
         let Self { handle, parts, engine, writer, keeper, closing } = self;
         let (reply, _closed) = oneshot::channel();
-        let _ = handle.messages.send(Message::Close { reply }).await;
         let abort = engine.abort_handle();
-        if tokio::time::timeout(grace, engine).await.is_err() {
+        let close = async {
+            let _ = handle.messages.send(Message::Close { reply }).await;
+            engine.await
+        };
+        if tokio::time::timeout(grace, close).await.is_err() {
             tracing::warn!("some runs did not finish in time: they run again after the next start");
             abort.abort();
         }
@@ -301,6 +289,43 @@ fn attach(
         estimator: server.learn_speed.then(|| SpeedEstimator::new(spec(server).speed)),
         trials: Trials::new(config),
         trouble: None,
+    }
+}
+
+/// What the journal knows from before the start.
+struct Past {
+    /// The latest runs of each server.
+    runs: Vec<Vec<CompletedRun>>,
+    /// The latest requests accepted.
+    arrivals: Vec<Request>,
+    /// What had not ended.
+    unfinished: Vec<Unfinished>,
+}
+
+impl Past {
+    /// Requests that say what traffic to expect: ten times what the means remember.
+    const ARRIVALS: u32 = 10 * Traffic::WINDOW as u32;
+
+    fn read(archive: &dyn Archive, config: &Config) -> Result<Self, JournalError> {
+        let runs = config
+            .servers
+            .iter()
+            .map(|server| archive.completed_runs(server.name.get_ref(), SpeedEstimator::WINDOW));
+        Ok(Self {
+            runs: runs.collect::<Result<_, _>>()?,
+            arrivals: archive.arrivals(Self::ARRIVALS)?,
+            unfinished: archive.unfinished()?,
+        })
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let horizon = config.limits.horizon_seconds.seconds();
+    Limits {
+        waiting: config.limits.waiting as usize,
+        attempts: config.limits.attempts,
+        horizon: (config.keys.len() > 1).then(|| Seconds::of(horizon)),
+        reference_pixels: config.reference_pixels(),
     }
 }
 
