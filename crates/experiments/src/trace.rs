@@ -109,27 +109,28 @@ mod tests {
     use scheduling::Rule;
     use simulation::{Episode, InstanceSource, Scenario, simulate};
 
-    fn schedule(requests: usize) -> (Instance, Vec<Row>) {
+    fn schedule(rule: &Rule, requests: usize) -> (Instance, Vec<Row>) {
         let scenario = Scenario::from_toml(include_str!("../../../scenarios/contended.toml"))
             .and_then(|scenario| scenario.with(|settings| settings.requests = requests))
             .unwrap();
         let instance = scenario.instance(1, Episode::Evaluation(0));
         let generator = scheduling::Generator::new(1, scheduling::Purpose::Policy, 0);
-        let rows = simulate(&instance, &mut *Rule::Myopic.policy(generator));
+        let rows = simulate(&instance, &mut *rule.policy(generator));
         (instance, rows)
     }
 
-    fn trace(instance: &Instance, rows: &[Row]) -> String {
+    fn trace(instance: &Instance, rows: &[Row], policy: &str) -> String {
         let mut out = Vec::new();
-        write_trace(instance, rows, "myopic", &mut out).unwrap();
+        write_trace(instance, rows, policy, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     /// `tests/golden-trace.json` opens in Perfetto.
     #[test]
     fn the_bytes_are_those_of_the_golden_file() {
-        let (instance, rows) = schedule(12);
-        assert!(trace(&instance, &rows) == include_str!("../tests/golden-trace.json"));
+        let (instance, rows) = schedule(&"greedy".parse().unwrap(), 12);
+        let trace = trace(&instance, &rows, "greedy");
+        assert!(trace == include_str!("../tests/golden-trace.json"));
     }
 
     /// Memory does not grow with the schedule: what is written is written event by event.
@@ -145,7 +146,7 @@ mod tests {
                 Ok(())
             }
         }
-        let (instance, rows) = schedule(2000);
+        let (instance, rows) = schedule(&Rule::Myopic, 2000);
         let mut out = Largest(0);
         write_trace(&instance, &rows, "myopic", &mut out).unwrap();
         assert!(out.0 < 1000, "{}", out.0);
@@ -153,8 +154,8 @@ mod tests {
 
     #[test]
     fn slices_lie_on_their_servers_and_counters_end_at_zero() {
-        let (instance, rows) = schedule(200);
-        let json: Value = serde_json::from_str(&trace(&instance, &rows)).unwrap();
+        let (instance, rows) = schedule(&Rule::Myopic, 200);
+        let json: Value = serde_json::from_str(&trace(&instance, &rows, "myopic")).unwrap();
         let events = json["traceEvents"].as_array().unwrap();
         let of = |kind: &'static str| events.iter().filter(move |event| event["ph"] == kind);
         assert_eq!(of("X").count(), 200);

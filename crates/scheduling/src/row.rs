@@ -65,6 +65,21 @@ impl Row {
     }
 }
 
+/// The header of rows in CSV.
+const COLUMNS: [&str; 11] = [
+    "request",
+    "server",
+    "steps",
+    "arrival",
+    "start",
+    "finish",
+    "due",
+    "tardiness",
+    "penalty",
+    "quality",
+    "reward",
+];
+
 /// Rows as CSV with a header, numbers in the shortest form that reads back exactly.
 pub fn write_rows(rows: &[Row]) -> String {
     rows_in_parts(rows).collect()
@@ -89,6 +104,14 @@ pub fn rows_in_parts(rows: &[Row]) -> impl Iterator<Item = String> {
 /// [`RowError`] with the line, on a missing or unknown column or a cell that is not a number.
 pub fn read_rows(text: &str) -> Result<Vec<Row>, RowError> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| RowError(bounded(&error.to_string())))?;
+    // Where no row follows, nothing else would look at it.
+    if let Some(missing) = COLUMNS.iter().find(|column| !header.iter().any(|h| h == **column)) {
+        let allowed = COLUMNS.join(",");
+        return Err(RowError(format!(
+            "line 1: the column {missing} is missing: allowed is {allowed}"
+        )));
+    }
     reader
         .deserialize()
         .map(|row| row.map_err(|error| RowError(bounded(&error.to_string()))))
@@ -154,6 +177,9 @@ mod tests {
         let header =
             "request,server,steps,arrival,start,finish,due,tardiness,penalty,quality,reward";
         for (text, part) in [
+            (String::new(), "request is missing"),
+            ("{}\n".into(), "line 1: the column request is missing"),
+            (header.replace("steps,", ""), "steps is missing"),
             (format!("{header}\n0,0,x,0,0,0,0,0,0,0,0\n"), "line: 2"),
             (format!("{header}\n0,0,1,0,0,0\n"), "line: 2"),
             (format!("{header}\n0,0,{},0,0,0,0,0,0,0,0\n", "x".repeat(9000)), "line: 2"),

@@ -151,27 +151,28 @@ mod tests {
     use scheduling::Rule;
     use simulation::{Episode, InstanceSource, Scenario, simulate};
 
-    fn chart(requests: usize, window: Option<Window>) -> (String, usize) {
+    fn chart(name: &str, requests: usize, window: Option<Window>) -> (String, usize) {
         let scenario = Scenario::from_toml(include_str!("../../../../scenarios/contended.toml"))
             .and_then(|scenario| scenario.with(|settings| settings.requests = requests))
             .unwrap();
         let instance = scenario.instance(1, Episode::Evaluation(0));
         let generator = scheduling::Generator::new(1, scheduling::Purpose::Policy, 0);
-        let rows = simulate(&instance, &mut *Rule::Myopic.policy(generator));
+        let rule: Rule = name.parse().unwrap();
+        let rows = simulate(&instance, &mut *rule.policy(generator));
         let inside = rows.iter().filter(|row| row.finish > 100.0 && row.start < 150.0).count();
         let mut svg = Vec::new();
-        write_gantt(&instance, &rows, "myopic", window, &mut svg).unwrap();
+        write_gantt(&instance, &rows, name, window, &mut svg).unwrap();
         (String::from_utf8(svg).unwrap(), inside)
     }
 
     #[test]
     fn the_bytes_are_those_of_the_golden_file() {
-        assert!(chart(12, None).0 == include_str!("../../tests/golden-gantt.svg"));
+        assert!(chart("greedy", 12, None).0 == include_str!("../../tests/golden-gantt.svg"));
     }
 
     #[test]
     fn every_request_has_a_bar() {
-        let (svg, _) = chart(300, None);
+        let (svg, _) = chart("myopic", 300, None);
         for request in 0..300 {
             assert!(svg.contains(&format!("<title>request {request}:")), "{request}");
         }
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_window_shows_what_runs_within_it() {
-        let (svg, inside) = chart(300, Some(Window { from: 100.0, to: Some(150.0) }));
+        let (svg, inside) = chart("myopic", 300, Some(Window { from: 100.0, to: Some(150.0) }));
         assert!(svg.contains(&format!("myopic: {inside} requests")), "{inside}");
         assert!(!svg.contains("<title>request 0:"));
     }
