@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use experiments::ScheduleError;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -59,6 +61,15 @@ fn message(error: &anyhow::Error) -> String {
             (_, false) => format!("{said}: {cause}"),
         }
     })
+}
+
+impl From<ScheduleError> for Failure {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::Policy(error) => Self::Refused(error.into()),
+            ScheduleError::Violations { .. } => Self::Failed(error.into()),
+        }
+    }
 }
 
 impl From<anyhow::Error> for Failure {

@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::{Hindsight, evaluate, tune};
+use experiments::{Clairvoyance, evaluate, tune};
 use scheduling::{AgentName, PolicyName, Rule, Seconds};
 use simulation::{Drawn, Scenario, difference};
 
@@ -73,7 +73,7 @@ fn row(
     instances: u64,
 ) -> Result<String, Box<dyn std::error::Error>> {
     let shorter = scenario.with(|settings| settings.requests = settings.requests.min(1000))?;
-    let price = tune(&shorter, TUNING_INSTANCES, SEED, || ()).price;
+    let price = tune(&shorter, TUNING_INSTANCES, SEED, || ())?.price;
     let mut names: Vec<PolicyName> =
         ["greedy", "myopic", "greedy[ties=fastest]", "fixed[steps=30]", "fixed[steps=100]"]
             .map(|name| name.parse().expect("valid names"))
@@ -81,7 +81,7 @@ fn row(
     names.insert(2, Rule::Priced { price }.into());
     names.push(AgentName { checkpoint: checkpoint.into(), cap: None }.into());
     let recipes: Vec<_> = names.iter().map(Recipe::load).collect::<Result<_, _>>()?;
-    let evaluation = evaluate(scenario, &recipes, instances, SEED, Hindsight::None, || ())?;
+    let evaluation = evaluate(scenario, &recipes, instances, SEED, Clairvoyance::None, || ())?;
     let (universal, others) = evaluation.policies.split_last().expect("there are policies");
     let lead = |other: usize| {
         let reward = difference(&universal.instances, &others[other].instances, SEED).reward;

@@ -1,18 +1,14 @@
 //! What policies are worth, on instances that all of them share.
 
-use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
-
-use agent::{PolicyError, Recipe};
-use hindsight::{Budget, Outcome};
+use agent::Recipe;
 use rayon::prelude::*;
 use scheduling::policies::Greedy;
-use scheduling::verify::Order;
-use scheduling::{Generator, Instance, Purpose};
+use scheduling::{Generator, Purpose};
 use serde::Serialize;
-use simulation::{
-    Episode, Estimate, InstanceSource, Metrics, Summary, estimate, simulate, summarise,
-};
+use simulation::{Episode, Estimate, InstanceSource, Metrics, Summary, estimate, summarise};
+
+use crate::schedule::{ClairvoyantSearch, ScheduleError, clairvoyant, schedule, schedule_of};
+use crate::statistics::share_of_possible;
 
 /// The result of [`evaluate`], in the form of `evaluate --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,7 +39,7 @@ pub struct PolicyResult {
     /// Means over the instances with 95 % confidence intervals.
     #[serde(flatten)]
     pub summary: Summary,
-    /// Against what was possible, if that was asked for.
+    /// Against what the clairvoyant reaches, if that was asked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub against: Option<AgainstClairvoyant>,
     /// The figures of each instance.
@@ -58,12 +54,12 @@ pub struct Clairvoyant {
     /// Proven: no schedule earns more.
     pub upper_bound: Estimate,
     /// Both, for each instance.
-    pub instances: Vec<Possible>,
+    pub instances: Vec<ClairvoyantReward>,
 }
 
 /// What was possible on one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Possible {
+pub struct ClairvoyantReward {
     /// Mean reward per request of the best schedule that was found.
     pub reward: f64,
     /// No schedule earns more.
@@ -79,9 +75,9 @@ pub struct AgainstClairvoyant {
     pub share_of_possible: Estimate,
 }
 
-/// Whether to look for what was possible, and how hard.
+/// Whether to look for the clairvoyant schedule, and how hard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hindsight {
+pub enum Clairvoyance {
     /// Not at all.
     None,
     /// With so many rounds of search per instance, and twice as many steps for the bound.
@@ -95,7 +91,7 @@ pub enum Hindsight {
 /// `after_instance` is called from those threads, once for every instance.
 ///
 /// # Errors
-/// [`PolicyError`] if an agent does not fit a cluster.
+/// [`ScheduleError`] if an agent does not fit a cluster.
 ///
 /// # Panics
 /// If `instances` is 0.
@@ -104,25 +100,26 @@ pub fn evaluate(
     policies: &[Recipe],
     instances: u64,
     seed: u64,
-    hindsight: Hindsight,
+    clairvoyance: Clairvoyance,
     after_instance: impl Fn() + Sync,
-) -> Result<Evaluation, PolicyError> {
+) -> Result<Evaluation, ScheduleError> {
     let instances = source.evaluation_instances().unwrap_or(instances);
     let by_instance = (0..instances)
         .into_par_iter()
         .map(|index| {
-            let results = run_all(source, policies, seed, Episode::Evaluation(index), hindsight)?;
+            let results =
+                run_all(source, policies, seed, Episode::Evaluation(index), clairvoyance)?;
             after_instance();
             Ok(results)
         })
-        .collect::<Result<Vec<_>, PolicyError>>()?;
-    let references: Option<Vec<_>> = by_instance.iter().map(|results| results.reference).collect();
+        .collect::<Result<Vec<_>, ScheduleError>>()?;
+    let scales: Option<Vec<_>> = by_instance.iter().map(|results| results.scale).collect();
     let policies = policies.iter().enumerate().map(|(number, recipe)| {
         let instances: Vec<_> = by_instance.iter().map(|results| results.figures[number]).collect();
         PolicyResult {
             policy: recipe.name().to_string(),
             summary: summarise(&instances, seed),
-            against: references.as_ref().map(|references| against(&instances, references, seed)),
+            against: scales.as_ref().map(|scales| against(&instances, scales, seed)),
             instances,
         }
     });
@@ -133,7 +130,7 @@ pub fn evaluate(
         requests: by_instance.iter().map(|results| results.requests).collect(),
         seed,
         policies: policies.collect(),
-        clairvoyant: references.as_ref().map(|references| clairvoyant(references, seed)),
+        clairvoyant: scales.as_ref().map(|scales| over_instances(scales, seed)),
     })
 }
 
@@ -142,14 +139,14 @@ struct Results {
     requests: usize,
     /// One entry per policy.
     figures: Vec<Metrics>,
-    reference: Option<Reference>,
+    scale: Option<Scale>,
 }
 
-/// What a policy is held against on one instance.
+/// The two ends that policies are measured between on one instance.
 #[derive(Clone, Copy)]
-struct Reference {
+struct Scale {
     greedy: f64,
-    possible: Possible,
+    clairvoyant: ClairvoyantReward,
 }
 
 /// Every policy on one instance.
@@ -158,63 +155,48 @@ fn run_all(
     policies: &[Recipe],
     seed: u64,
     episode: Episode,
-    hindsight: Hindsight,
-) -> Result<Results, PolicyError> {
+    clairvoyance: Clairvoyance,
+) -> Result<Results, ScheduleError> {
     let instance = source.instance(seed, episode);
     let run = |recipe: &Recipe| {
         let generator = Generator::new(seed, Purpose::Policy, episode.stream());
-        let mut policy = recipe.policy(instance.cluster(), generator)?;
-        Ok(Metrics::of(&simulate(&instance, &mut *policy)))
+        Ok(Metrics::of(&schedule(recipe, &instance, generator)?))
     };
-    let figures = policies.iter().map(run).collect::<Result<_, PolicyError>>()?;
-    let reference = match hindsight {
-        Hindsight::None => None,
-        Hindsight::Rounds(rounds) => Some(Reference {
-            greedy: Metrics::of(&simulate(&instance, &mut Greedy::default())).reward,
-            possible: {
-                let outcome = possible(&instance, seed, 2 * rounds, rounds);
-                let reward = outcome.value.expect("work that nobody stops ends with a schedule");
-                Possible { reward, upper_bound: outcome.bound }
-            },
-        }),
+    let figures = policies.iter().map(run).collect::<Result<_, ScheduleError>>()?;
+    let scale = match clairvoyance {
+        Clairvoyance::None => None,
+        Clairvoyance::Rounds(rounds) => {
+            let greedy = schedule_of(&mut Greedy::default(), &"greedy", &instance)?;
+            let search = ClairvoyantSearch { descent_steps: 2 * rounds, rounds };
+            let (found, upper_bound) = clairvoyant(&instance, seed, search)?;
+            Some(Scale {
+                greedy: Metrics::of(&greedy).reward,
+                clairvoyant: ClairvoyantReward { reward: found.reward, upper_bound },
+            })
+        }
     };
-    Ok(Results { requests: instance.requests().len(), figures, reference })
+    Ok(Results { requests: instance.requests().len(), figures, scale })
 }
 
-/// What was possible on an instance, with a schedule that serves first come first served. Instances
-/// are what runs in parallel, so each has one thread.
-pub(crate) fn possible(
-    instance: &Instance,
-    seed: u64,
-    descent_steps: usize,
-    search_rounds: usize,
-) -> Outcome {
-    let budget =
-        Budget { descent_steps, search_rounds, time: None, seed, threads: Some(NonZeroUsize::MIN) };
-    let order = Order::FirstComeFirstServed;
-    hindsight::bound(instance, order, &budget, |_| ControlFlow::Continue(()))
-}
-
-fn clairvoyant(references: &[Reference], seed: u64) -> Clairvoyant {
-    let over = |value: fn(&Reference) -> f64| {
-        estimate(&references.iter().map(value).collect::<Vec<_>>(), seed)
-    };
+fn over_instances(scales: &[Scale], seed: u64) -> Clairvoyant {
+    let over =
+        |value: fn(&Scale) -> f64| estimate(&scales.iter().map(value).collect::<Vec<_>>(), seed);
     Clairvoyant {
-        reward: over(|reference| reference.possible.reward),
-        upper_bound: over(|reference| reference.possible.upper_bound),
-        instances: references.iter().map(|reference| reference.possible).collect(),
+        reward: over(|scale| scale.clairvoyant.reward),
+        upper_bound: over(|scale| scale.clairvoyant.upper_bound),
+        instances: scales.iter().map(|scale| scale.clairvoyant).collect(),
     }
 }
 
-fn against(policy: &[Metrics], references: &[Reference], seed: u64) -> AgainstClairvoyant {
-    let over = |value: fn(f64, &Reference) -> f64| {
-        let pairs = policy.iter().zip(references);
-        estimate(&pairs.map(|(p, r)| value(p.reward, r)).collect::<Vec<_>>(), seed)
+fn against(policy: &[Metrics], scales: &[Scale], seed: u64) -> AgainstClairvoyant {
+    let over = |value: fn(f64, &Scale) -> f64| {
+        let pairs = policy.iter().zip(scales);
+        estimate(&pairs.map(|(p, scale)| value(p.reward, scale)).collect::<Vec<_>>(), seed)
     };
     AgainstClairvoyant {
-        regret: over(|reward, reference| reference.possible.reward - reward),
-        share_of_possible: over(|reward, Reference { greedy, possible }| {
-            (reward - greedy) / (possible.reward - greedy)
+        regret: over(|reward, scale| scale.clairvoyant.reward - reward),
+        share_of_possible: over(|reward, Scale { greedy, clairvoyant }| {
+            share_of_possible(reward, *greedy, clairvoyant.reward)
         }),
     }
 }
@@ -232,7 +214,9 @@ mod tests {
             .map(|name| Recipe::load(&name.parse().unwrap()).unwrap())
             .into();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| evaluate(&scenario, &recipes, 6, 3, Hindsight::Rounds(3), || ()).unwrap())
+        pool.install(|| {
+            evaluate(&scenario, &recipes, 6, 3, Clairvoyance::Rounds(3), || ()).unwrap()
+        })
     }
 
     #[test]

@@ -5,12 +5,14 @@
 
 mod built_in;
 mod claims;
+mod collect;
 mod evaluation;
 mod figures;
 mod plan;
 mod report;
 mod results;
 mod run;
+mod schedule;
 mod statistics;
 mod study;
 mod table;
@@ -19,13 +21,15 @@ mod trace;
 mod tune;
 
 pub use evaluation::{
-    AgainstClairvoyant, Clairvoyant, Evaluation, Hindsight, PolicyResult, Possible, evaluate,
+    AgainstClairvoyant, Clairvoyance, Clairvoyant, ClairvoyantReward, Evaluation, PolicyResult,
+    evaluate,
 };
 pub use figures::gantt::{Window, write_gantt};
 pub use plan::{Measure, Plan, Source, Training, Unit};
 pub use report::report;
 pub use results::{Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv};
 pub use run::{Outcome, RunError, run};
+pub use schedule::{ScheduleError, judged, schedule_of};
 pub use study::{
     Effort, FigureKind, Learned, Panel, PanelFile, Quick, Study, StudyError, StudyFile, Sweep,
     TrainedIn,

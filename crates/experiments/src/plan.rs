@@ -11,7 +11,8 @@ use serde_json::json;
 use simulation::{EpisodeSource, Scenario};
 
 use crate::results::{Cache, Key};
-use crate::study::{Clairvoyance, FigureKind, Learned, Method, Study, TrainedIn};
+use crate::schedule::CLAIRVOYANT;
+use crate::study::{ClairvoyantFile, FigureKind, Learned, Method, Study, TrainedIn};
 
 /// Everything that a set of studies needs, in the order of their files.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +92,7 @@ pub enum Source {
     /// Index of a tuning of the plan.
     Tuned(usize),
     /// The best schedule that so many rounds of search find with full knowledge of the arrivals.
-    Hindsight(usize),
+    Clairvoyant(usize),
 }
 
 /// What is kept of a simulation.
@@ -127,7 +128,9 @@ impl Plan {
             for (x, scenario) in &panel.points {
                 let mut unit = |policy: String, seed, source, identity: &serde_json::Value| {
                     let instances = match (&source, study.file.clairvoyant) {
-                        (Source::Hindsight(_), Some(Clairvoyance { instances, .. })) => instances,
+                        (Source::Clairvoyant(_), Some(ClairvoyantFile { instances, .. })) => {
+                            instances
+                        }
                         _ => study.file.instances,
                     };
                     let unit = Unit {
@@ -145,9 +148,9 @@ impl Plan {
                     };
                     self.units.push(unit);
                 };
-                if let Some(Clairvoyance { rounds, .. }) = study.file.clairvoyant {
+                if let Some(ClairvoyantFile { rounds, .. }) = study.file.clairvoyant {
                     let identity = json!({ "clairvoyant": rounds });
-                    unit(CLAIRVOYANT.into(), None, Source::Hindsight(rounds), &identity);
+                    unit(CLAIRVOYANT.into(), None, Source::Clairvoyant(rounds), &identity);
                 }
                 for (recipe, identity) in &given {
                     // Fails now and not after an hour if the checkpoint does not fit the cluster.
@@ -213,9 +216,6 @@ const AGENT_WORK: u64 = 3;
 /// How much longer a request takes in a round of search than under a rule.
 const SEARCH_WORK: u64 = 100;
 
-/// What the schedule that knows all arrivals is called.
-pub(crate) const CLAIRVOYANT: &str = "clairvoyant";
-
 /// The name of a policy without the way to its checkpoint, for which figures have no room.
 fn shown(name: &PolicyName) -> String {
     let mut name = name.clone();
@@ -237,7 +237,7 @@ impl Unit {
             },
             Source::Tuned(_) => 1,
             Source::Trained(_) => AGENT_WORK,
-            Source::Hindsight(rounds) => SEARCH_WORK * *rounds as u64,
+            Source::Clairvoyant(rounds) => SEARCH_WORK * *rounds as u64,
         };
         weight * self.instances * self.scenario.settings().requests as u64
     }

@@ -8,8 +8,8 @@ use simulation::Metrics;
 use crate::claims::{Claim, Evidence, Verdict, beyond, claims, plain};
 use crate::figures::svg::{Svg, escape};
 use crate::figures::{SHEET, distribution, gain, instances, label, learning_curve, sweep};
-use crate::plan::CLAIRVOYANT;
 use crate::results::{CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, read_csv, write};
+use crate::schedule::CLAIRVOYANT;
 use crate::statistics::{Figure, Finding, Series, series};
 use crate::study::{Effort, FigureKind, Study};
 

@@ -6,19 +6,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use agent::{ActorCritic, Checkpoint, CheckpointError, Origin, PolicyError, Recipe};
-use scheduling::verify::{Order, Violation, verify};
 use scheduling::{AgentName, Generator, Instance, PolicyName, Purpose, Row, Rule};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Metrics, simulate};
+use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Metrics};
 use thiserror::Error;
 
-use crate::evaluation::possible;
+use crate::collect::{instance_row, request_row, write_rows};
 use crate::plan::{Measure, Plan, Source, TRAINING_WORK, Training, Tuning, Unit};
-use crate::results::{
-    Cache, CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, to_csv, write,
-};
-use crate::study::FigureKind;
+use crate::results::{Cache, ResultsError, VERSION};
+use crate::schedule::{ClairvoyantSearch, ScheduleError, clairvoyant, schedule};
 use crate::tune::tune;
 
 /// Runs what is missing and writes the rows of every study into `out/rows`.
@@ -43,7 +40,7 @@ pub fn run(
     let tunings = plan.tunings.iter().filter(|tuning| !world.cache.has(&tuning.key));
     let given = missing().filter_map(|unit| match &unit.source {
         Source::Given(recipe) => Some(Job::Evaluate(unit, recipe.clone())),
-        Source::Hindsight(rounds) => Some(Job::Search(unit, *rounds)),
+        Source::Clairvoyant(rounds) => Some(Job::Search(unit, *rounds)),
         Source::Trained(_) | Source::Tuned(_) => None,
     });
     world.work(&trainings.chain(tunings.map(Job::Tune)).chain(given).collect::<Vec<_>>())?;
@@ -52,7 +49,7 @@ pub fn run(
     }
     let trained = missing().filter_map(|unit| {
         let name = match &unit.source {
-            Source::Given(_) | Source::Hindsight(_) => return None,
+            Source::Given(_) | Source::Clairvoyant(_) => return None,
             Source::Trained(index) => {
                 let checkpoint = out.join(&plan.trainings[*index].folder);
                 PolicyName::from(AgentName { checkpoint, cap: None })
@@ -93,14 +90,9 @@ pub enum RunError {
     /// A checkpoint cannot be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A schedule breaks the rules: a bug of ours.
-    #[error("the schedule of {policy} breaks the rules; please report this: {violation}")]
-    Violation {
-        /// Name of the policy.
-        policy: String,
-        /// The first of what is wrong.
-        violation: Violation,
-    },
+    /// A schedule cannot be made, or breaks the rules.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
 }
 
 /// Something that one thread does from beginning to end.
@@ -137,10 +129,16 @@ impl World<'_> {
                 let done = alone.install(|| match job {
                     Job::Train(training) => self.train(training),
                     Job::Tune(tuning) => self.tune(tuning),
-                    Job::Evaluate(unit, recipe) => {
-                        self.judge(unit, |instance| schedule(unit, recipe, instance))
-                    }
-                    Job::Search(unit, rounds) => self.search(unit, *rounds),
+                    Job::Evaluate(unit, recipe) => self.evaluate(unit, |instance, episode| {
+                        let stream = episode.stream();
+                        let generator = Generator::new(unit.seed, Purpose::Policy, stream);
+                        schedule(recipe, instance, generator)
+                    }),
+                    Job::Search(unit, rounds) => self.evaluate(unit, |instance, _| {
+                        // Only the schedule is wanted: the bound behind it need not be close.
+                        let search = ClairvoyantSearch { descent_steps: *rounds, rounds: *rounds };
+                        Ok(clairvoyant(instance, unit.seed, search)?.0.rows)
+                    }),
                 });
                 if let (Err(error), Ok(mut failure)) = (done, failure.lock()) {
                     failure.get_or_insert(error);
@@ -192,27 +190,22 @@ impl World<'_> {
 
     fn tune(&self, tuning: &Tuning) -> Result<(), RunError> {
         let Tuning { scenario, instances, seed, .. } = tuning;
-        let tuned = tune(scenario, *instances, *seed, || ());
+        let tuned = tune(scenario, *instances, *seed, || ())?;
         self.cache.put(&tuning.key, &[TunedRow { price: tuned.price.to_string() }])?;
         (self.worked)(tuning.work());
         Ok(())
     }
 
-    fn search(&self, unit: &Unit, rounds: usize) -> Result<(), RunError> {
-        self.judge(unit, |number| {
-            let instance = unit.scenario.instance(unit.seed, Episode::Evaluation(number));
-            // Only the schedule is wanted: the bound behind it need not be close.
-            let rows = possible(&instance, unit.seed, rounds, rounds).rows;
-            judged(unit, &instance, rows)
-        })
-    }
-
     /// Keeps what comes of the schedule of each instance.
-    fn judge(
+    fn evaluate(
         &self,
         unit: &Unit,
-        schedule: impl Fn(u64) -> Result<Vec<Row>, RunError>,
+        schedule: impl Fn(&Instance, Episode) -> Result<Vec<Row>, ScheduleError>,
     ) -> Result<(), RunError> {
+        let schedule = |number| {
+            let episode = Episode::Evaluation(number);
+            schedule(&unit.scenario.instance(unit.seed, episode), episode)
+        };
         match unit.measure {
             Measure::Instances => {
                 let row = |instance: u64| {
@@ -241,123 +234,6 @@ struct TunedRow {
 
 /// Episodes between two checkpoints: a few seconds are lost when the power fails.
 const CHECKPOINT_EPISODES: u64 = 500;
-
-/// The schedule of a policy.
-fn schedule(unit: &Unit, recipe: &Recipe, instance: u64) -> Result<Vec<Row>, RunError> {
-    let episode = Episode::Evaluation(instance);
-    let instance = unit.scenario.instance(unit.seed, episode);
-    let generator = Generator::new(unit.seed, Purpose::Policy, episode.stream());
-    let rows = simulate(&instance, &mut *recipe.policy(instance.cluster(), generator)?);
-    judged(unit, &instance, rows)
-}
-
-/// A schedule that the independent verifier accepts.
-fn judged(unit: &Unit, instance: &Instance, rows: Vec<Row>) -> Result<Vec<Row>, RunError> {
-    verify(instance, &rows, Order::FirstComeFirstServed).map_err(|mut violations| {
-        RunError::Violation { policy: unit.policy.clone(), violation: violations.swap_remove(0) }
-    })?;
-    Ok(rows)
-}
-
-/// Collects the results of every study into one file for each.
-fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), RunError> {
-    for (index, study) in plan.studies.iter().enumerate() {
-        let units = || plan.units.iter().filter(move |unit| unit.study == index);
-        let file = |what: &str| out.join("rows").join(format!("{}{what}.csv", study.name));
-        if study.file.figure == FigureKind::Distribution {
-            let rows: Vec<RequestRow> = units()
-                .flat_map(|unit| {
-                    let rows = cache.get::<RequestRow>(&unit.key).unwrap_or_default();
-                    rows.into_iter().map(|row| RequestRow {
-                        panel: unit.panel.clone(),
-                        policy: unit.policy.clone(),
-                        training_seed: unit.training_seed,
-                        ..row
-                    })
-                })
-                .collect();
-            write(&file(""), to_csv(&rows))?;
-        } else {
-            let rows: Vec<InstanceRow> = units()
-                .flat_map(|unit| {
-                    let rows = cache.get::<InstanceRow>(&unit.key).unwrap_or_default();
-                    // The same result may stand in several studies, under their own names.
-                    rows.into_iter().map(|row| InstanceRow {
-                        panel: unit.panel.clone(),
-                        x: unit.x,
-                        policy: unit.policy.clone(),
-                        training_seed: unit.training_seed,
-                        ..row
-                    })
-                })
-                .collect();
-            write(&file(""), to_csv(&rows))?;
-        }
-        if study.file.figure == FigureKind::LearningCurve {
-            let rows: Vec<CurveRow> =
-                units().flat_map(|unit| curve_rows(plan, unit, out)).collect();
-            write(&file("-curves"), to_csv(&rows))?;
-        }
-    }
-    Ok(())
-}
-
-fn curve_rows(plan: &Plan, unit: &Unit, out: &Path) -> Vec<CurveRow> {
-    let Source::Trained(index) = unit.source else { return Vec::new() };
-    let training = &plan.trainings[index];
-    let points = training.checkpoint(out).map(|checkpoint| checkpoint.curve).unwrap_or_default();
-    let row = |point: &agent::CurvePoint| CurveRow {
-        version: VERSION.into(),
-        generator: Generator::VERSION.into(),
-        scenario: training.scenario.settings().name.clone(),
-        panel: unit.panel.clone(),
-        policy: unit.policy.clone(),
-        training_seed: training.seed,
-        episode: point.episode,
-        reward: point.reward,
-    };
-    points.iter().map(row).collect()
-}
-
-fn instance_row(unit: &Unit, instance: u64, metrics: &Metrics) -> InstanceRow {
-    InstanceRow {
-        version: VERSION.into(),
-        generator: Generator::VERSION.into(),
-        scenario: unit.scenario.settings().name.clone(),
-        seed: unit.seed,
-        panel: unit.panel.clone(),
-        x: unit.x,
-        policy: unit.policy.clone(),
-        training_seed: unit.training_seed,
-        instance,
-        reward: metrics.reward,
-        quality: metrics.quality,
-        tardiness: metrics.tardiness,
-        penalty: metrics.penalty,
-        late_fraction: metrics.late_fraction,
-        tardiness_p99: metrics.tardiness_p99,
-        tardiness_worst: metrics.tardiness_worst,
-    }
-}
-
-fn request_row(unit: &Unit, instance: u64, row: &Row) -> RequestRow {
-    RequestRow {
-        version: VERSION.into(),
-        generator: Generator::VERSION.into(),
-        scenario: unit.scenario.settings().name.clone(),
-        seed: unit.seed,
-        panel: unit.panel.clone(),
-        policy: unit.policy.clone(),
-        training_seed: unit.training_seed,
-        instance,
-        request: row.request,
-        server: row.server,
-        steps: row.steps,
-        tardiness: row.tardiness,
-        quality: row.quality,
-        reward: row.reward,
-    }
-}
 
 #[cfg(test)]
 mod tests {

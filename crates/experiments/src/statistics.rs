@@ -70,12 +70,11 @@ impl Series {
         seed: u64,
     ) -> Finding {
         let reward: Figure = |m| m.reward;
-        let (greedy, possible) =
+        let (greedy, clairvoyant) =
             (greedy.mean_over_seeds(reward), clairvoyant.mean_over_seeds(reward));
         let shares = self.seeds.iter().map(|ours| {
-            let references = greedy.iter().zip(&possible);
-            let pairs = ours.iter().zip(references);
-            pairs.map(|(ours, (g, p))| (ours.reward - g) / (p - g)).collect()
+            let pairs = ours.iter().zip(greedy.iter().zip(&clairvoyant));
+            pairs.map(|(ours, (g, c))| share_of_possible(ours.reward, *g, *c)).collect()
         });
         finding(&shares.collect::<Vec<_>>(), seed)
     }
@@ -89,6 +88,11 @@ impl Series {
             })
             .collect()
     }
+}
+
+/// How far a reward is on the way from greedy to the clairvoyant, on the same instance.
+pub(crate) fn share_of_possible(reward: f64, greedy: f64, clairvoyant: f64) -> f64 {
+    (reward - greedy) / (clairvoyant - greedy)
 }
 
 /// From values by training seed and instance.

@@ -33,7 +33,7 @@ pub struct StudyFile {
     pub learned: Vec<Learned>,
     /// What was possible, for the first few instances of each point; not looked for unless told.
     #[serde(default)]
-    pub clairvoyant: Option<Clairvoyance>,
+    pub clairvoyant: Option<ClairvoyantFile>,
     /// One or more settings, each drawn in panels of its own.
     pub panels: Vec<PanelFile>,
     /// What is different under `--quick`.
@@ -60,10 +60,10 @@ pub enum FigureKind {
     Gain,
 }
 
-/// How hard to look for what was possible.
+/// How hard to look for the clairvoyant schedule, and on how many instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Clairvoyance {
+pub struct ClairvoyantFile {
     /// Instances 0, 1, … of each point, so many.
     pub instances: u64,
     /// Rounds of search on each.
@@ -169,7 +169,7 @@ pub struct Quick {
     /// In place of those of every tuning.
     pub tuning_instances: Option<u64>,
     /// In place of the study's.
-    pub clairvoyant: Option<Clairvoyance>,
+    pub clairvoyant: Option<ClairvoyantFile>,
 }
 
 /// How much of a study is run.
@@ -286,7 +286,7 @@ fn check(file: &StudyFile) -> Result<(), String> {
     if !(1..=100_000).contains(&file.instances) {
         return Err(format!("instances is {}: allowed is 1 to 100000", file.instances));
     }
-    if let Some(Clairvoyance { instances, .. }) = file.clairvoyant
+    if let Some(ClairvoyantFile { instances, .. }) = file.clairvoyant
         && !(1..=file.instances).contains(&instances)
     {
         return Err(format!(

@@ -1,9 +1,11 @@
 //! Fitting the price of server time.
 
 use rayon::prelude::*;
-use scheduling::Instance;
 use scheduling::policies::{Price, Priced};
-use simulation::{Episode, InstanceSource, Metrics, simulate};
+use scheduling::{Instance, Rule};
+use simulation::{Episode, InstanceSource, Metrics};
+
+use crate::schedule::{ScheduleError, schedule_of};
 
 /// Prices tried in all, give or take a few: a grid, then the search.
 pub const TRIALS: u64 = GRID as u64 + SEARCH;
@@ -28,12 +30,15 @@ pub struct Tuned {
 /// All prices meet the same instances. A coarse grid gives the start and Nelder and Mead's simplex
 /// the rest. Instances run on all threads; the result does not depend on their number.
 /// `after_trial` is called after each trial, some [`TRIALS`] times.
+///
+/// # Errors
+/// [`ScheduleError`] if a schedule breaks the rules: a bug of ours.
 pub fn tune(
     source: &dyn InstanceSource,
     instances: u64,
     seed: u64,
     mut after_trial: impl FnMut(),
-) -> Tuned {
+) -> Result<Tuned, ScheduleError> {
     let instances: Vec<_> = (0..instances)
         .into_par_iter()
         .map(|number| source.instance(seed, Episode::Training(number)))
@@ -45,10 +50,12 @@ pub fn tune(
     let grid = BASES.iter().flat_map(|&base| {
         SLOPES.iter().flat_map(move |&slope| POWERS.map(|power| [base, slope, power]))
     });
-    let mut tried: Vec<_> = grid.map(|point| (reward(&point), point)).collect();
+    let mut tried = grid
+        .map(|point| Ok((reward(&point)?, point)))
+        .collect::<Result<Vec<_>, ScheduleError>>()?;
     tried.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (reward, point) = maximise(&mut reward, tried[0].1);
-    Tuned { price: price(&point), reward }
+    let (reward, point) = maximise(&mut reward, tried[0].1)?;
+    Ok(Tuned { price: price(&point), reward })
 }
 
 type Point = [f64; 3];
@@ -61,20 +68,26 @@ fn price([base, slope, power]: &Point) -> Price {
     Price::new(base, slope, rounded(power.clamp(0.0, 8.0))).expect("clamped into the ranges")
 }
 
-fn mean_reward(price: Price, instances: &[Instance]) -> f64 {
-    let rewards: Vec<_> = instances
+fn mean_reward(price: Price, instances: &[Instance]) -> Result<f64, ScheduleError> {
+    let rewards = instances
         .par_iter()
-        .map(|instance| Metrics::of(&simulate(instance, &mut Priced { price })).reward)
-        .collect();
-    rewards.iter().sum::<f64>() / rewards.len() as f64
+        .map(|instance| {
+            let rows = schedule_of(&mut Priced { price }, &Rule::Priced { price }, instance)?;
+            Ok(Metrics::of(&rows).reward)
+        })
+        .collect::<Result<Vec<f64>, ScheduleError>>()?;
+    Ok(rewards.iter().sum::<f64>() / rewards.len() as f64)
 }
 
 /// Nelder and Mead's simplex (1965) with the usual coefficients, for [`SEARCH`] trials.
-fn maximise(reward: &mut impl FnMut(&Point) -> f64, start: Point) -> (f64, Point) {
+fn maximise(
+    reward: &mut impl FnMut(&Point) -> Result<f64, ScheduleError>,
+    start: Point,
+) -> Result<(f64, Point), ScheduleError> {
     let mut trials = 0;
     let mut evaluate = |point: Point| {
         trials += 1;
-        (reward(&point), point, trials)
+        Ok::<_, ScheduleError>((reward(&point)?, point, trials))
     };
     let mut simplex: Vec<_> = (0..=start.len())
         .map(|corner| {
@@ -82,10 +95,10 @@ fn maximise(reward: &mut impl FnMut(&Point) -> f64, start: Point) -> (f64, Point
             if corner > 0 {
                 point[corner - 1] += [0.3, 0.05, 0.3][corner - 1];
             }
-            let (value, point, _) = evaluate(point);
-            (value, point)
+            let (value, point, _) = evaluate(point)?;
+            Ok((value, point))
         })
-        .collect();
+        .collect::<Result<_, ScheduleError>>()?;
     loop {
         simplex.sort_by(|a, b| b.0.total_cmp(&a.0));
         let (best, worst) = (simplex[0], simplex[3]);
@@ -94,16 +107,16 @@ fn maximise(reward: &mut impl FnMut(&Point) -> f64, start: Point) -> (f64, Point
         let towards = |factor: f64| -> Point {
             std::array::from_fn(|i| centre[i] + factor * (centre[i] - worst.1[i]))
         };
-        let (reflected, point, trials) = evaluate(towards(1.0));
+        let (reflected, point, trials) = evaluate(towards(1.0))?;
         if trials >= SEARCH {
-            return best;
+            return Ok(best);
         }
         let (second, point, _) = if reflected > best.0 {
-            evaluate(towards(2.0))
+            evaluate(towards(2.0))?
         } else if reflected > simplex[2].0 {
             (reflected, point, trials)
         } else {
-            evaluate(towards(if reflected > worst.0 { 0.5 } else { -0.5 }))
+            evaluate(towards(if reflected > worst.0 { 0.5 } else { -0.5 }))?
         };
         if second > reflected.max(worst.0) || reflected > simplex[2].0 {
             simplex[3] =
@@ -112,7 +125,7 @@ fn maximise(reward: &mut impl FnMut(&Point) -> f64, start: Point) -> (f64, Point
         }
         for corner in &mut simplex[1..] {
             let (value, point, _) =
-                evaluate(std::array::from_fn(|i| f64::midpoint(corner.1[i], best.1[i])));
+                evaluate(std::array::from_fn(|i| f64::midpoint(corner.1[i], best.1[i])))?;
             *corner = (value, point);
         }
     }

@@ -36,12 +36,13 @@ fn main() {
                 ControlFlow::Continue(())
             });
             let (whole, busy) = (began.elapsed().as_secs_f64(), paper::cpu_seconds() - busy);
-            verify(&instance, &outcome.rows, order).expect("a schedule of ours obeys the rules");
+            let schedule = outcome.schedule().expect("nobody stopped it");
+            verify(&instance, &schedule.rows, order).expect("a schedule of ours obeys the rules");
             println!(
                 "{requests:8} {servers:8} {descended:10.2} {:9.2} {busy:7.2} {:8.4} {:9.4} {:6.3}",
                 whole - descended,
-                outcome.bound,
-                outcome.value.unwrap_or(f64::NAN),
+                outcome.bound(),
+                schedule.reward,
                 100.0 * outcome.gap().unwrap_or(f64::NAN),
             );
         }

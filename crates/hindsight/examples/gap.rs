@@ -35,11 +35,12 @@ fn main() {
             }
             ControlFlow::Continue(())
         });
-        verify(&instance, &outcome.rows, order).expect("a schedule of ours obeys the rules");
+        let schedule = outcome.schedule().expect("nobody stopped it");
+        verify(&instance, &schedule.rows, order).expect("a schedule of ours obeys the rules");
         println!(
             "{interval},{:.4},{:.4},{:.4},{:.1},{:.1}",
-            outcome.bound,
-            outcome.value.unwrap_or(f64::NAN),
+            outcome.bound(),
+            schedule.reward,
             100.0 * outcome.gap().unwrap_or(f64::NAN),
             began.elapsed().as_secs_f64(),
             paper::cpu_seconds() - busy,

@@ -10,7 +10,7 @@ mod paper;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use hindsight::{Timeline, exact};
+use hindsight::{Outcome, Timeline, exact};
 use scheduling::Seconds;
 use scheduling::verify::{Order, verify};
 
@@ -32,11 +32,17 @@ fn main() {
             match exact(&instance, order, timeline, || ControlFlow::Continue(())) {
                 Err(refusal) => eprintln!("{refusal}"),
                 Ok(solution) => {
-                    verify(&instance, &solution.rows, order).expect("ours obey the rules");
+                    let outcome = &solution.outcome;
+                    let schedule = outcome.schedule().expect("exact starts from a schedule");
+                    verify(&instance, &schedule.rows, order).expect("ours obey the rules");
                     println!(
-                        "{seed},{order:?},{:?},{:.5},{},{:.1},{:.1}",
-                        solution.status,
-                        solution.value,
+                        "{seed},{order:?},{},{:.5},{},{:.1},{:.1}",
+                        if matches!(outcome, Outcome::Optimal { .. }) {
+                            "optimal"
+                        } else {
+                            "feasible"
+                        },
+                        schedule.reward,
                         solution.labels,
                         began.elapsed().as_secs_f64(),
                         paper::cpu_seconds() - busy,

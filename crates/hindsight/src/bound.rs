@@ -5,14 +5,15 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use scheduling::verify::Order;
-use scheduling::{Instance, Row, Seconds};
+use scheduling::{Instance, Seconds};
 
 use crate::dual::{Dual, descend};
-use crate::exact::{MOST_SERVERS, Timeline, solve};
-use crate::outcome::Status;
+use crate::exact::{MOST_SERVERS, solve};
+use crate::outcome::Outcome;
 use crate::problem::Problem;
 use crate::schedule::{Schedule, insert_by_price};
 use crate::search::improve;
+use crate::timeline::Timeline;
 
 /// How much work to spend.
 ///
@@ -52,26 +53,6 @@ pub struct Progress {
     pub best: Option<f64>,
 }
 
-/// A bound, and the best schedule that was found. All values are means per request.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// Whether the schedule is proven.
-    pub status: Status,
-    /// No schedule of the order that was asked for earns more.
-    pub bound: f64,
-    /// Reward of `rows`; `None` if the work was stopped before there was a schedule.
-    pub value: Option<f64>,
-    /// A schedule that serves first come first served, by request.
-    pub rows: Vec<Row>,
-}
-
-impl Outcome {
-    /// How much of the bound the schedule misses: (bound − value) / |bound|.
-    pub fn gap(&self) -> Option<f64> {
-        self.value.map(|value| (self.bound - value) / self.bound.abs().max(f64::MIN_POSITIVE))
-    }
-}
-
 /// Share of the work that the descent is, for [`Progress::fraction`].
 const DESCENT_SHARE: f64 = 0.5;
 /// Up to this many requests the bound is closed by the exact method where that is quick.
@@ -97,8 +78,9 @@ const CLOSED_LABELS: usize = 600_000;
 /// let budget = hindsight::Budget { search_rounds: 2, ..Default::default() };
 /// let order = Order::FirstComeFirstServed;
 /// let outcome = hindsight::bound(&instance, order, &budget, |_| ControlFlow::Continue(()));
-/// assert_eq!(verify(&instance, &outcome.rows, order), Ok(()));
-/// assert!(outcome.value.unwrap() <= outcome.bound);
+/// let schedule = outcome.schedule().expect("nobody stopped it");
+/// assert_eq!(verify(&instance, &schedule.rows, order), Ok(()));
+/// assert!(schedule.reward <= outcome.bound());
 /// # Ok::<(), scheduling::InstanceError>(())
 /// ```
 pub fn bound(
@@ -129,8 +111,7 @@ fn work(
     };
     let nothing = Progress { fraction: 0.0, bound: problem.best_quality(), best: None };
     if report(&nothing).is_break() {
-        let bound = nothing.bound;
-        return Outcome { status: Status::Unknown, bound, value: None, rows: Vec::new() };
+        return Outcome::Unknown { bound: nothing.bound };
     }
     let mut stopped = false;
     let dual = descend(&problem, Timeline::Continuous, budget.descent_steps, |fraction, bound| {
@@ -171,18 +152,13 @@ fn close(
     let first = best.clone();
     let solution =
         solve(problem, order, Timeline::Continuous, dual, first, CLOSED_LABELS, &mut pulse);
-    (solution.status == Status::Optimal).then(|| {
-        let n = problem.requests() as f64;
-        let bound = solution.value + PROVEN;
-        match order {
-            Order::FirstComeFirstServed => {
-                let (value, rows) = (Some(solution.value), solution.rows);
-                Outcome { status: Status::Optimal, bound, value, rows }
-            }
-            Order::Any => {
-                let (value, rows) = (Some(best.reward / n), best.rows.clone());
-                Outcome { status: Status::Feasible { bound }, bound, value, rows }
-            }
+    let Outcome::Optimal { schedule, .. } = solution.outcome else { return None };
+    let bound = schedule.reward + PROVEN;
+    Some(match order {
+        Order::FirstComeFirstServed => Outcome::Optimal { schedule, bound },
+        Order::Any => {
+            let schedule = best.clone().per_request(problem.requests() as f64);
+            Outcome::Feasible { schedule, bound }
         }
     })
 }
@@ -192,7 +168,10 @@ const PROVEN: f64 = 1e-9;
 
 fn finish(problem: &Problem<'_>, dual: &Dual, best: Schedule) -> Outcome {
     let n = problem.requests() as f64;
-    let (bound, value) = (dual.bound / n, best.reward / n);
-    let status = if bound - value <= PROVEN { Status::Optimal } else { Status::Feasible { bound } };
-    Outcome { status, bound, value: Some(value), rows: best.rows }
+    let (bound, schedule) = (dual.bound / n, best.per_request(n));
+    if bound - schedule.reward <= PROVEN {
+        Outcome::Optimal { schedule, bound }
+    } else {
+        Outcome::Feasible { schedule, bound }
+    }
 }

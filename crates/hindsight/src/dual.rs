@@ -12,10 +12,10 @@
 use rayon::prelude::*;
 
 use crate::ceilings::Ceilings;
-use crate::exact::Timeline;
 use crate::prices::Prices;
 use crate::pricing::{Column, maxima};
 use crate::problem::Problem;
+use crate::timeline::Timeline;
 
 /// Prices, and what they prove.
 #[derive(Clone, Debug)]
@@ -332,7 +332,8 @@ mod tests {
                     let dual = descend(&problem, Timeline::Continuous, 200, |_, _| true);
                     let go_on = || ControlFlow::Continue(());
                     let best = exact(&instance, Order::Any, Timeline::Continuous, go_on).unwrap();
-                    let above = dual.bound / requests as f64 - best.value;
+                    let best = best.outcome.schedule().unwrap().reward;
+                    let above = dual.bound / requests as f64 - best;
                     assert!(
                         above >= 0.0,
                         "{requests} on {servers}, {interval} s, seed {seed}: {above}"

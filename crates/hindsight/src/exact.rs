@@ -4,52 +4,17 @@
 
 use std::ops::ControlFlow;
 
+use scheduling::Instance;
 use scheduling::verify::Order;
-use scheduling::{Instance, Row, Seconds};
 use thiserror::Error;
 
 use crate::dual::{Dual, descend, end_of_prices};
-use crate::labels::Solver;
-use crate::outcome::Status;
+use crate::labels::{Proof, Solver};
+use crate::outcome::Outcome;
 use crate::problem::Problem;
 use crate::schedule::{Schedule, insert_by_price};
 use crate::search::improve;
-
-/// When a run may start.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Timeline {
-    /// At any time from its arrival on.
-    Continuous,
-    /// At multiples of the slot only, as the paper's x_ijt has it; finish times stay continuous.
-    Slots(Seconds),
-}
-
-impl Timeline {
-    /// The earliest start that is not before `time`.
-    pub(crate) fn start(self, time: f64) -> f64 {
-        match self {
-            Self::Continuous => time,
-            Self::Slots(slot) => {
-                let slot = slot.seconds();
-                let near = (time / slot).round() * slot;
-                // A finish that rounding put a hair behind its slot still meets it.
-                if near >= time - 1e-9 * time.abs().max(1.0) {
-                    near
-                } else {
-                    (time / slot).ceil() * slot
-                }
-            }
-        }
-    }
-
-    /// The most requests that [`exact`] takes on.
-    pub const fn most_requests(self) -> usize {
-        match self {
-            Self::Continuous => 16,
-            Self::Slots(_) => 24,
-        }
-    }
-}
+use crate::timeline::Timeline;
 
 /// An instance that [`exact`] does not take on. Nothing was computed.
 #[derive(Clone, Copy, Debug, PartialEq, Error)]
@@ -97,14 +62,18 @@ pub enum TooLarge {
 /// What [`exact`] found.
 #[derive(Clone, Debug)]
 pub struct Solution {
-    /// Whether it is proven.
-    pub status: Status,
-    /// Mean reward per request of `rows`.
-    pub value: f64,
-    /// The schedule, by request.
-    pub rows: Vec<Row>,
+    /// The schedule, and whether it is proven.
+    pub outcome: Outcome,
     /// Labels that were made: a measure of the work.
     pub labels: usize,
+}
+
+/// The most requests that [`exact`] takes on.
+const fn most_requests(timeline: Timeline) -> usize {
+    match timeline {
+        Timeline::Continuous => 16,
+        Timeline::Slots(_) => 24,
+    }
 }
 
 /// Labels kept at once before giving up: about 2 GB.
@@ -122,9 +91,7 @@ const ROUNDS: usize = 30;
 ///
 /// `order` says whether each server runs its requests in order of arrival, as the paper's servers
 /// do (§II), or in any order, as eq. (4) alone allows. `pulse` is called now and then; when it
-/// breaks, the best schedule so far is returned as [`Status::Feasible`].
-///
-/// [`Status::Optimal`] means that no schedule earns more than 1e-9 per request above `value`.
+/// breaks, the best schedule so far is returned as [`Outcome::Feasible`].
 ///
 /// # Errors
 /// [`TooLarge`] before anything is computed.
@@ -134,7 +101,7 @@ pub fn exact(
     timeline: Timeline,
     mut pulse: impl FnMut() -> ControlFlow<()>,
 ) -> Result<Solution, TooLarge> {
-    let (requests, possible) = (instance.requests().len(), timeline.most_requests());
+    let (requests, possible) = (instance.requests().len(), most_requests(timeline));
     if requests > possible {
         return Err(TooLarge::Requests { requests, possible });
     }
@@ -171,10 +138,14 @@ pub(crate) fn solve(
     pulse: &mut impl FnMut() -> ControlFlow<()>,
 ) -> Solution {
     let mut solver = Solver::new(problem, order, timeline, dual, most_labels);
-    let (status, best) = solver.prove(first, dual.bound, pulse);
+    let (proof, best) = solver.prove(first, dual.bound, pulse);
     let n = problem.requests() as f64;
-    let labels = solver.made;
-    Solution { status: status.per_request(n), value: best.reward / n, rows: best.rows, labels }
+    let schedule = best.per_request(n);
+    let outcome = match proof {
+        Proof::Complete => Outcome::Optimal { bound: schedule.reward, schedule },
+        Proof::Stopped => Outcome::Feasible { bound: dual.bound / n, schedule },
+    };
+    Solution { outcome, labels: solver.made }
 }
 
 /// A good first-come-first-served schedule; on slots its starts are rounded up.

@@ -18,8 +18,10 @@ mod pricing;
 mod problem;
 mod schedule;
 mod search;
+mod timeline;
 mod value;
 
-pub use bound::{Budget, Outcome, Progress, bound};
-pub use exact::{Solution, Timeline, TooLarge, exact};
-pub use outcome::Status;
+pub use bound::{Budget, Progress, bound};
+pub use exact::{Solution, TooLarge, exact};
+pub use outcome::{Found, Outcome};
+pub use timeline::Timeline;

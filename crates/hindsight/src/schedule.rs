@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use scheduling::{Row, Steps};
 
+use crate::outcome::Found;
 use crate::prices::Prices;
 use crate::problem::Problem;
 use crate::value::{Curve, Grid};
@@ -25,6 +26,11 @@ impl Schedule {
         rows.sort_by_key(|row| row.request);
         let reward = rows.iter().map(|row| row.reward).sum();
         Self { rows, reward }
+    }
+
+    /// With its mean reward over `n` requests.
+    pub(crate) fn per_request(self, n: f64) -> Found {
+        Found { reward: self.reward / n, rows: self.rows }
     }
 
     /// The server of each request.

@@ -5,7 +5,7 @@ mod paper;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
-use hindsight::{Budget, Outcome, Status, bound};
+use hindsight::{Budget, Outcome, bound};
 use proptest::prelude::*;
 use scheduling::verify::{Order, verify};
 use scheduling::{Generator, Instance, Purpose, Queues, Row, Rule, write_rows};
@@ -18,11 +18,12 @@ fn budget(descent_steps: usize, search_rounds: usize) -> Budget {
 
 fn run(instance: &Instance, budget: &Budget) -> Outcome {
     let outcome = bound(instance, ORDER, budget, |_| ControlFlow::Continue(()));
-    assert_eq!(verify(instance, &outcome.rows, ORDER), Ok(()));
-    let sum: f64 = outcome.rows.iter().map(|row| row.reward).sum();
-    let mean = sum / outcome.rows.len() as f64;
-    assert!((mean - outcome.value.unwrap()).abs() < 1e-9);
-    assert!(mean <= outcome.bound);
+    let schedule = outcome.schedule().unwrap();
+    assert_eq!(verify(instance, &schedule.rows, ORDER), Ok(()));
+    let sum: f64 = schedule.rows.iter().map(|row| row.reward).sum();
+    let mean = sum / schedule.rows.len() as f64;
+    assert!((mean - schedule.reward).abs() < 1e-9);
+    assert!(mean <= outcome.bound());
     outcome
 }
 
@@ -50,7 +51,8 @@ fn close_at_every_load_and_above_every_rule() {
         assert!(gap <= most_gap, "seed 7, interval {interval} s: a gap of {gap}");
         for name in ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=120]", "myopic"] {
             let reward = rule(&instance, name);
-            assert!(reward <= outcome.value.unwrap(), "{name} earns {reward}: {:?}", outcome.value);
+            let best = outcome.schedule().unwrap().reward;
+            assert!(reward <= best, "{name} earns {reward}: {best}");
         }
     }
 }
@@ -64,8 +66,9 @@ fn the_number_of_threads_changes_nothing() {
         })
         .into();
     for other in &outcomes[1..] {
-        assert_eq!(outcomes[0].bound.to_bits(), other.bound.to_bits());
-        assert_eq!(write_rows(&outcomes[0].rows), write_rows(&other.rows));
+        assert_eq!(outcomes[0].bound().to_bits(), other.bound().to_bits());
+        let rows = |outcome: &Outcome| write_rows(&outcome.schedule().unwrap().rows);
+        assert_eq!(rows(&outcomes[0]), rows(other));
     }
 }
 
@@ -87,10 +90,11 @@ fn it_can_be_stopped_at_any_report() {
             if seen == last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         if last == 1 {
-            assert_eq!((outcome.status, outcome.value), (Status::Unknown, None));
+            assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
         } else {
-            assert_eq!(verify(&instance, &outcome.rows, ORDER), Ok(()));
-            assert!(outcome.value.unwrap() <= outcome.bound);
+            let schedule = outcome.schedule().unwrap();
+            assert_eq!(verify(&instance, &schedule.rows, ORDER), Ok(()));
+            assert!(schedule.reward <= outcome.bound());
         }
     }
 }
@@ -104,7 +108,7 @@ proptest! {
         let instance = paper::instance(seed, servers, requests, interval);
         let outcome = run(&instance, &budget(20, 1));
         for name in ["random", "greedy", "myopic", "fixed[steps=30]"] {
-            prop_assert!(rule(&instance, name) <= outcome.bound, "{} beats the bound", name);
+            prop_assert!(rule(&instance, name) <= outcome.bound(), "{} beats the bound", name);
         }
     }
 }

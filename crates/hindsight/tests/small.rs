@@ -5,7 +5,7 @@ mod paper;
 
 use std::ops::ControlFlow;
 
-use hindsight::{Budget, Status, Timeline, TooLarge, bound, exact};
+use hindsight::{Budget, Found, Outcome, Timeline, TooLarge, bound, exact};
 use scheduling::verify::{Order, verify};
 use scheduling::{
     Cluster, Instance, Objective, QualityCurve, Request, Seconds, Server, StepRate, Steps,
@@ -17,18 +17,19 @@ fn go_on() -> ControlFlow<()> {
 }
 
 fn optimum(instance: &Instance, order: Order, timeline: Timeline) -> f64 {
-    let solution = exact(instance, order, timeline, go_on).unwrap();
-    assert_eq!(solution.status, Status::Optimal);
-    assert_eq!(verify(instance, &solution.rows, order), Ok(()));
-    let sum: f64 = solution.rows.iter().map(|row| row.reward).sum();
-    assert!((sum / solution.rows.len() as f64 - solution.value).abs() < 1e-12);
+    let outcome = exact(instance, order, timeline, go_on).unwrap().outcome;
+    let Outcome::Optimal { schedule, bound } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(verify(instance, &schedule.rows, order), Ok(()));
+    let sum: f64 = schedule.rows.iter().map(|row| row.reward).sum();
+    assert!((sum / schedule.rows.len() as f64 - schedule.reward).abs() < 1e-12);
+    assert_eq!(bound, schedule.reward);
     if let Timeline::Slots(slot) = timeline {
-        for row in &solution.rows {
+        for row in &schedule.rows {
             let slots = row.start / slot.seconds();
             assert!((slots - slots.round()).abs() < 1e-9, "{} is no slot", row.start);
         }
     }
-    solution.value
+    schedule.reward
 }
 
 /// Requests, servers and mean interval of 36 instances from idle to overloaded.
@@ -57,11 +58,12 @@ fn feasible_optimum_and_bound_are_in_order() {
         assert!(optima[0] <= optima[1] + 1e-9, "seed {seed}: {optima:?}");
         for (k, order) in orders.into_iter().enumerate() {
             let outcome = bound(instance, order, &budget, |_| go_on());
-            assert_eq!(verify(instance, &outcome.rows, Order::FirstComeFirstServed), Ok(()));
-            let value = outcome.value.unwrap();
-            assert!(value <= optima[0] + 1e-9, "seed {seed}: {value} above {optima:?}");
-            assert!(optima[k] <= outcome.bound, "seed {seed}: {} below {optima:?}", outcome.bound);
-            excess[k] += (outcome.bound - optima[k]) / instances.len() as f64;
+            let Found { reward: value, rows } = outcome.schedule().unwrap();
+            assert_eq!(verify(instance, rows, Order::FirstComeFirstServed), Ok(()));
+            assert!(*value <= optima[0] + 1e-9, "seed {seed}: {value} above {optima:?}");
+            let bound = outcome.bound();
+            assert!(optima[k] <= bound, "seed {seed}: {bound} below {optima:?}");
+            excess[k] += (bound - optima[k]) / instances.len() as f64;
         }
     }
     println!("bound − optimum, in order of arrival and in any order: {excess:?}");
@@ -185,7 +187,8 @@ fn overheads_tables_and_late_origins() {
     let three = Instance::new(cluster, requests, objective).unwrap();
     let best = optimum(&three, Order::Any, Timeline::Continuous);
     let outcome = bound(&three, Order::Any, &Budget::default(), |_| go_on());
-    assert!(outcome.value.unwrap() <= best + 1e-9 && best <= outcome.bound);
+    let reward = outcome.schedule().unwrap().reward;
+    assert!(reward <= best + 1e-9 && best <= outcome.bound());
 }
 
 #[test]
@@ -210,11 +213,9 @@ fn an_interrupted_proof_is_no_proof() {
     let instance = paper::instance(3, 2, 10, 0.5);
     let stop = || ControlFlow::Break(());
     let solution = exact(&instance, Order::Any, Timeline::Continuous, stop).unwrap();
-    assert_eq!(verify(&instance, &solution.rows, Order::Any), Ok(()));
-    match solution.status {
-        Status::Feasible { bound } => assert!(solution.value <= bound),
-        other => assert_eq!(other, Status::Optimal),
-    }
+    let schedule = solution.outcome.schedule().unwrap();
+    assert_eq!(verify(&instance, &schedule.rows, Order::Any), Ok(()));
+    assert!(schedule.reward <= solution.outcome.bound());
 }
 
 #[test]
@@ -224,5 +225,5 @@ fn too_many_servers_are_refused_and_still_bounded() {
     assert_eq!(refusal, TooLarge::Servers { servers: 101, possible: 100 });
     let budget = Budget { descent_steps: 20, search_rounds: 1, ..Budget::default() };
     let outcome = bound(&instance, Order::Any, &budget, |_| go_on());
-    assert!(outcome.value.unwrap() <= outcome.bound);
+    assert!(outcome.schedule().unwrap().reward <= outcome.bound());
 }

@@ -3,13 +3,14 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hindsight::{Budget, Status, Timeline};
+use experiments::judged;
+use hindsight::{Budget, Outcome, Timeline};
 use scheduling::message::number;
 use scheduling::verify::Order;
 use scheduling::{Instance, Row, Seconds};
 use serde::Serialize;
 
-use crate::commands::simulate::{judge, write_rows};
+use crate::commands::simulate::write_rows;
 use crate::failure::Failure;
 use crate::files::Destination;
 use crate::output::say;
@@ -57,19 +58,37 @@ struct Report {
     rows: Vec<Row>,
 }
 
+impl Report {
+    /// The outcome, once its schedule is judged.
+    fn of(outcome: Outcome, instance: &Instance, order: Order) -> Result<Self, Failure> {
+        let status = match outcome {
+            Outcome::Optimal { .. } => "optimal",
+            Outcome::Feasible { .. } => "feasible",
+            Outcome::Unknown { .. } => "unknown",
+        };
+        let upper_bound = outcome.bound();
+        let schedule = outcome.into_schedule();
+        let best_schedule = schedule.as_ref().map(|schedule| schedule.reward);
+        let rows = match schedule {
+            Some(schedule) => judged(&"clairvoyant", instance, schedule.rows, order)?,
+            None => Vec::new(),
+        };
+        let requests = instance.requests().len();
+        Ok(Self { requests, status, upper_bound, best_schedule, rows })
+    }
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let instance = files::read_instance(&arguments.instance)?;
     let [rows, json] =
         [&arguments.rows, &arguments.json].map(|path| Destination::optional(path.as_ref()));
     let (rows, json_file) = (rows?, json?);
-    let (report, order) = if arguments.exact {
+    let (outcome, order) = if arguments.exact {
         exact(arguments, &instance)?
     } else {
         (bound(arguments, &instance)?, Order::FirstComeFirstServed)
     };
-    if !report.rows.is_empty() {
-        judge(&instance, &report.rows, order)?;
-    }
+    let report = Report::of(outcome, &instance, order)?;
     if let Some(file) = rows {
         write_rows(file, &report.rows)?;
     }
@@ -81,7 +100,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn bound(arguments: &Arguments, instance: &Instance) -> Result<Report, Failure> {
+fn bound(arguments: &Arguments, instance: &Instance) -> Result<Outcome, Failure> {
     let time = seconds("--seconds", arguments.seconds)?;
     let budget = Budget { time, seed: arguments.seed, ..Budget::default() };
     let interrupted = interruption::flag()?;
@@ -93,16 +112,10 @@ fn bound(arguments: &Arguments, instance: &Instance) -> Result<Report, Failure> 
         stop_if(interrupted.load(Ordering::Relaxed))
     });
     bar.finish_and_clear();
-    Ok(Report {
-        requests: instance.requests().len(),
-        status: name(outcome.status),
-        upper_bound: outcome.bound,
-        best_schedule: outcome.value,
-        rows: outcome.rows,
-    })
+    Ok(outcome)
 }
 
-fn exact(arguments: &Arguments, instance: &Instance) -> Result<(Report, Order), Failure> {
+fn exact(arguments: &Arguments, instance: &Instance) -> Result<(Outcome, Order), Failure> {
     let order = if arguments.any_order { Order::Any } else { Order::FirstComeFirstServed };
     let timeline = match seconds("--slot", arguments.slot)? {
         Some(slot) => Timeline::Slots(slot),
@@ -119,18 +132,7 @@ fn exact(arguments: &Arguments, instance: &Instance) -> Result<(Report, Order), 
     })
     .map_err(|error| Failure::refused(arguments.instance.display(), error))?;
     bar.finish_and_clear();
-    let upper_bound = match solution.status {
-        Status::Feasible { bound } => bound,
-        Status::Optimal | Status::Unknown => solution.value,
-    };
-    let report = Report {
-        requests: instance.requests().len(),
-        status: name(solution.status),
-        upper_bound,
-        best_schedule: Some(solution.value),
-        rows: solution.rows,
-    };
-    Ok((report, order))
+    Ok((solution.outcome, order))
 }
 
 fn stop_if(stop: bool) -> ControlFlow<()> {
@@ -147,14 +149,6 @@ fn seconds(option: &str, value: Option<f64>) -> Result<Option<Seconds>, Failure>
             Err(Failure::refused(option, format!("{} given: allowed is above 0", number(value))))
         }
         None => Ok(None),
-    }
-}
-
-fn name(status: Status) -> &'static str {
-    match status {
-        Status::Optimal => "optimal",
-        Status::Feasible { .. } => "feasible",
-        Status::Unknown => "unknown",
     }
 }
 

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::{Evaluation, Hindsight, table};
+use experiments::{Clairvoyance, Evaluation, table};
 use scheduling::PolicyName;
 use simulation::InstanceSource;
 
@@ -42,12 +42,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let source = arguments.source.read()?;
     let names = if arguments.policies.is_empty() { rules() } else { arguments.policies.clone() };
     let policies = files::load_policies(&names)?;
-    let hindsight = match arguments.clairvoyant {
-        Some(rounds) => Hindsight::Rounds(rounds.into()),
-        None => Hindsight::None,
+    let clairvoyance = match arguments.clairvoyant {
+        Some(rounds) => Clairvoyance::Rounds(rounds.into()),
+        None => Clairvoyance::None,
     };
     let json_file = Destination::optional(arguments.json.as_ref())?;
-    let evaluation = evaluate(&*source, &policies, arguments.instances, arguments.seed, hindsight)?;
+    let evaluation =
+        evaluate(&*source, &policies, arguments.instances, arguments.seed, clairvoyance)?;
     if let Some(file) = json_file {
         let json = serde_json::to_string(&evaluation).map_err(anyhow::Error::from)?;
         file.write(&(json + "\n"))?;
@@ -66,13 +67,13 @@ pub(crate) fn evaluate(
     policies: &[Recipe],
     instances: u64,
     seed: u64,
-    hindsight: Hindsight,
+    clairvoyance: Clairvoyance,
 ) -> Result<Evaluation, Failure> {
     let length = source.evaluation_instances().unwrap_or(instances);
     let bar = progress::bar("evaluating", length);
     let evaluation =
-        experiments::evaluate(source, policies, instances, seed, hindsight, || bar.inc(1))
-            .map_err(|error| Failure::Refused(error.into()))?;
+        experiments::evaluate(source, policies, instances, seed, clairvoyance, || bar.inc(1))
+            .map_err(Failure::from)?;
     bar.finish_and_clear();
     say!("{}", table(&evaluation));
     say!("{}", caption(source, &evaluation));

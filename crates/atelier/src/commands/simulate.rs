@@ -1,11 +1,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::bail;
-use experiments::{Window, write_gantt, write_trace};
-use scheduling::verify::{Order, verify};
-use scheduling::{Generator, Instance, PolicyName, Purpose, Row, rows_in_parts};
-use simulation::{Metrics, simulate};
+use experiments::{Window, schedule_of, write_gantt, write_trace};
+use scheduling::{Generator, PolicyName, Purpose, Row, rows_in_parts};
+use simulation::Metrics;
 
 use crate::failure::Failure;
 use crate::files::{self, Destination};
@@ -60,8 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let [rows_file, gantt, trace] = [&arguments.rows, &arguments.gantt, &arguments.trace]
         .map(|path| Destination::optional(path.as_ref()));
     let (rows_file, gantt, trace) = (rows_file?, gantt?, trace?);
-    let rows = simulate(&instance, &mut *policy);
-    judge(&instance, &rows, Order::FirstComeFirstServed)?;
+    let rows = schedule_of(&mut *policy, recipe.name(), &instance)?;
     if let Some(file) = rows_file {
         write_rows(file, &rows)?;
     }
@@ -79,15 +76,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// The rows as CSV.
 pub(crate) fn write_rows(file: Destination, rows: &[Row]) -> Result<(), Failure> {
     file.write_with(|out| rows_in_parts(rows).try_for_each(|part| out.write_all(part.as_bytes())))
-}
-
-/// No schedule leaves without having been checked.
-pub(crate) fn judge(instance: &Instance, rows: &[Row], order: Order) -> anyhow::Result<()> {
-    if let Err(violations) = verify(instance, rows, order) {
-        let list: Vec<_> = violations.iter().map(ToString::to_string).collect();
-        bail!("the schedule breaks the rules; please report this:\n  {}", list.join("\n  "));
-    }
-    Ok(())
 }
 
 fn print(metrics: &Metrics) {

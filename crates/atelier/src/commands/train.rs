@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin};
 use anyhow::Context;
-use experiments::{EventFile, Hindsight};
+use experiments::{Clairvoyance, EventFile};
 use indicatif::ProgressBar;
 use scheduling::AgentName;
 use scheduling::message::number;
@@ -133,7 +133,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         names.push(AgentName { checkpoint: arguments.out.clone(), cap: None }.into());
         let policies = files::load_policies(&names)?;
         let Arguments { instances, seed, .. } = *arguments;
-        evaluate::evaluate(&*source, &policies, instances, seed, Hindsight::None)?;
+        evaluate::evaluate(&*source, &policies, instances, seed, Clairvoyance::None)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-use experiments::Hindsight;
+use experiments::Clairvoyance;
 use scheduling::{PolicyName, Rule};
 
 use crate::commands::evaluate;
@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let bar = progress::bar("tuning", experiments::TRIALS);
     let tuned = experiments::tune(&*source, arguments.training_instances, arguments.seed, || {
         bar.inc(1);
-    });
+    })?;
     bar.finish_and_clear();
     let name = PolicyName::from(Rule::Priced { price: tuned.price });
     say!("{name}");
@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         names.push(name);
         let policies = files::load_policies(&names)?;
         let Arguments { instances, seed, .. } = *arguments;
-        evaluate::evaluate(&*source, &policies, instances, seed, Hindsight::None)?;
+        evaluate::evaluate(&*source, &policies, instances, seed, Clairvoyance::None)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod axes;
 mod distribution;
 mod learning_curve;
 mod scale;
+mod sheet;
 mod strips;
 mod style;
 mod sweep;
@@ -14,8 +15,8 @@ pub(crate) mod svg;
 pub(crate) use distribution::distribution;
 pub(crate) use learning_curve::learning_curve;
 pub(crate) use scale::label;
+pub(crate) use sheet::SHEET;
 pub(crate) use strips::{gain, instances};
-pub(crate) use style::SHEET;
 pub(crate) use sweep::sweep;
 
 /// Width of every figure of the report; heights follow from what is in it.

@@ -98,7 +98,7 @@ impl Svg {
         writeln!(self.body, "{element}").expect("memory does not fail");
     }
 
-    /// For a page that has [`super::style::SHEET`] itself; it scales down with the page.
+    /// For a page that has [`super::sheet::SHEET`] itself; it scales down with the page.
     pub(crate) fn inline(&self) -> String {
         format!("{}{}{END}", self.start(""), self.body)
     }
@@ -113,7 +113,7 @@ impl Svg {
     pub(crate) fn start_of_file(&self) -> String {
         let size = format!(r#" width="{}" height="{}""#, self.width, self.height);
         let start = self.start(&format!(r#" xmlns="http://www.w3.org/2000/svg"{size}"#));
-        let style = format!("<style>{}</style>\n", super::style::SHEET);
+        let style = format!("<style>{}</style>\n", super::sheet::SHEET);
         start + &style + r#"<rect class="paper" width="100%" height="100%"/>"# + "\n"
     }
 
