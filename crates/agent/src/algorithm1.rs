@@ -14,6 +14,7 @@ use crate::actor::{Actor, Update};
 use crate::adam::Adam;
 use crate::features;
 use crate::network::{Activations, Mlp, check_hidden, check_parameters, parameter_count};
+use crate::training::{Train, Training};
 
 /// The actor, the critic, and the state of their training.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +57,9 @@ pub struct Hyperparameters {
     pub reward_scale: f64,
     /// See `reward_centre`.
     pub reward_floor: f64,
-    /// Longest gradient that an update follows, for actor and critic each.
-    pub largest_gradient: f64,
+    /// Norm that the gradients of an update are clipped to, for actor and critic each.
+    #[serde(alias = "largest_gradient")]
+    pub max_grad_norm: f64,
 }
 
 impl Default for Hyperparameters {
@@ -72,7 +74,7 @@ impl Default for Hyperparameters {
             reward_centre: 50.0,
             reward_scale: 10.0,
             reward_floor: -5.0,
-            largest_gradient: 1.0,
+            max_grad_norm: 1.0,
         }
     }
 }
@@ -107,7 +109,7 @@ impl Hyperparameters {
             ("reward_centre", self.reward_centre, -1e6, 1e6),
             ("reward_scale", self.reward_scale, 1e-3, 1e6),
             ("reward_floor", self.reward_floor, -1e6, 0.0),
-            ("largest_gradient", self.largest_gradient, 0.0, 1e6),
+            ("max_grad_norm", self.max_grad_norm, 0.0, 1e6),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(format!("{name} is {}: allowed is {low} to {high}", number(value)));
@@ -130,9 +132,9 @@ pub struct CurvePoint {
     pub entropy: f64,
     /// Root of the mean square of δ_t, eq. (6), in units of the scaled reward.
     pub td_error: f64,
-    /// Length of the actor's gradient before it was cut.
+    /// Norm of the actor's gradient before it was clipped.
     pub actor_gradient: f64,
-    /// Length of the critic's gradient before it was cut.
+    /// Norm of the critic's gradient before it was clipped.
     pub critic_gradient: f64,
 }
 
@@ -164,12 +166,12 @@ impl ActorCritic {
             .map(|sizes| parameter_count(sizes))
             .sum()
     }
+}
 
-    /// Trains until all episodes are done, or until `after_update` breaks. Called again, it goes on
-    /// where it stopped, and the result is the same as if it had not.
-    pub fn train(
+impl<World: Environment> Train<World> for ActorCritic {
+    fn train(
         &mut self,
-        environment: &mut impl Environment,
+        environment: &mut World,
         mut after_update: impl FnMut(&Self, &CurvePoint) -> ControlFlow<()>,
     ) {
         let mut memory = Memory::default();
@@ -187,7 +189,9 @@ impl ActorCritic {
             }
         } // 16
     }
+}
 
+impl ActorCritic {
     /// Lines 5 to 14: one episode (in each lane) under the current policy.
     fn roll_out(&self, environment: &mut impl Environment, memory: &mut Memory) {
         let lanes = environment.lanes();
@@ -275,13 +279,13 @@ impl ActorCritic {
 
         let done = self.episodes as f64 / h.episodes as f64;
         let learning_rate = h.learning_rate * (1.0 - 0.9 * done.min(1.0));
-        let largest = h.largest_gradient;
+        let max_norm = h.max_grad_norm;
         let mut gradient = sum(memory.chunks.iter().map(|chunk| &chunk.actor_gradient));
-        let actor_gradient = cut(&mut gradient, largest);
+        let actor_gradient = clip(&mut gradient, max_norm);
         let parameters = self.actor.network_mut().parameters_mut();
         self.actor_adam.update(parameters, &gradient, learning_rate);
         let mut gradient = sum(memory.chunks.iter().map(|chunk| &chunk.critic_gradient));
-        let critic_gradient = cut(&mut gradient, largest);
+        let critic_gradient = clip(&mut gradient, max_norm);
         self.critic_adam.update(self.critic.parameters_mut(), &gradient, learning_rate);
 
         CurvePoint {
@@ -293,6 +297,27 @@ impl ActorCritic {
             actor_gradient,
             critic_gradient,
         }
+    }
+}
+
+impl Training for ActorCritic {
+    type Hyperparameters = Hyperparameters;
+    type Point = CurvePoint;
+
+    fn hyperparameters(&self) -> &Hyperparameters {
+        &self.hyperparameters
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn done(&self) -> u64 {
+        self.episodes
+    }
+
+    fn all(&self) -> u64 {
+        self.hyperparameters.episodes
     }
 }
 
@@ -338,14 +363,14 @@ fn sum<'a>(gradients: impl Iterator<Item = &'a Vec<f32>>) -> Vec<f32> {
         .unwrap_or_default()
 }
 
-/// Cuts a gradient to the given length and returns the length it had.
-fn cut(gradient: &mut [f32], largest: f64) -> f64 {
-    let length = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
-    if length > largest {
-        let factor = (largest / length) as f32;
+/// Clips a gradient to a norm and returns the norm that it had.
+fn clip(gradient: &mut [f32], max_norm: f64) -> f64 {
+    let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+    if norm > max_norm {
+        let factor = (max_norm / norm) as f32;
         for g in gradient {
             *g *= factor;
         }
     }
-    length
+    norm
 }

@@ -5,11 +5,13 @@
 //! keeps it, and the training itself, on disk.
 
 mod actor;
+mod actor_critic;
 mod adam;
 mod features;
 mod kernels;
 mod network;
 mod policy;
+mod training;
 
 pub mod algorithm1;
 pub mod checkpoint;
@@ -18,8 +20,9 @@ pub mod universal;
 pub use actor::{Actor, Update};
 pub use adam::Adam;
 pub use algorithm1::{ActorCritic, CurvePoint, Hyperparameters};
-pub use checkpoint::{Checkpoint, CheckpointError, Metadata, Origin};
+pub use checkpoint::{Checkpoint, CheckpointError, Origin, has_checkpoint};
 pub use features::FEATURE_VERSION;
 pub use network::{Activations, Mlp, parameter_count};
 pub use policy::{Agent, PolicyError, Recipe};
-pub use universal::{PriceHyperparameters, PriceTraining, UniversalAgent, UniversalCheckpoint};
+pub use training::{Ended, Saving, Train, Training, Watch, train};
+pub use universal::{PriceHyperparameters, PriceTraining, UniversalAgent};

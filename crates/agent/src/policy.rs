@@ -11,10 +11,11 @@ use scheduling::{
 use thiserror::Error;
 
 use crate::actor::Actor;
+use crate::algorithm1::ActorCritic;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::features;
 use crate::network::Activations;
-use crate::universal::{PriceNetwork, UniversalAgent, UniversalCheckpoint};
+use crate::universal::{PriceNetwork, PriceTraining, UniversalAgent};
 
 /// What a policy of some name is made from, read once and used for many instances.
 #[derive(Clone, Debug)]
@@ -53,11 +54,11 @@ impl Recipe {
                 let folder = &base.join(checkpoint);
                 let unusable =
                     |source| PolicyError::Checkpoint { policy: name.to_string(), source };
-                if UniversalCheckpoint::is_in(folder) {
-                    let checkpoint = UniversalCheckpoint::load(folder).map_err(unusable)?;
+                if Checkpoint::<PriceTraining>::is_in(folder) {
+                    let checkpoint = Checkpoint::<PriceTraining>::load(folder).map_err(unusable)?;
                     Ingredients::Prices(Arc::new(checkpoint.training.network), *cap)
                 } else {
-                    let checkpoint = Checkpoint::load(folder).map_err(unusable)?;
+                    let checkpoint = Checkpoint::<ActorCritic>::load(folder).map_err(unusable)?;
                     if cap.is_some() {
                         return Err(PolicyError::Cap { policy: name.to_string() });
                     }

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use agent::{
     ActorCritic, Checkpoint, Hyperparameters, Origin, PriceHyperparameters, PriceTraining, Recipe,
-    UniversalCheckpoint,
 };
 use scheduling::AgentName;
 use serde_json::{Value, json};
@@ -28,9 +27,7 @@ fn universal() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let hyperparameters = PriceHyperparameters { hidden: vec![4], ..Default::default() };
     let training = PriceTraining::new(5, hyperparameters);
-    UniversalCheckpoint { training, curve: Vec::new(), origin: origin() }
-        .save(folder.path())
-        .unwrap();
+    Checkpoint { training, curve: Vec::new(), origin: origin() }.save(folder.path()).unwrap();
     folder
 }
 
@@ -97,7 +94,7 @@ fn absurd_numbers_are_refused_by_name_and_range() {
     check("/hyperparameters/reward_centre", json!(-1e9), "reward_centre is");
     check("/hyperparameters/reward_scale", json!(0), "reward_scale is 0");
     check("/hyperparameters/reward_floor", json!(1), "reward_floor is 1");
-    check("/hyperparameters/largest_gradient", json!(-1), "largest_gradient is -1");
+    check("/hyperparameters/max_grad_norm", json!(-1), "max_grad_norm is -1");
     check("/episodes", json!(u64::MAX), "what is done of the training");
     let check = |pointer: &str, value: Value, part: &str| {
         let folder = universal();

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin, Recipe};
+use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin, Recipe, Train};
 use scheduling::{
     AgentName, Cluster, Decision, Environment, Generator, Purpose, Seconds, Server, StepRate,
     TardinessPenalty,
@@ -111,7 +111,7 @@ fn interrupted_and_resumed_is_the_same_as_uninterrupted() {
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = checkpoint(parts, curve_of_parts);
         checkpoint.save(folder.path()).unwrap();
-        let loaded = Checkpoint::load(folder.path()).unwrap();
+        let loaded = Checkpoint::<ActorCritic>::load(folder.path()).unwrap();
         assert_eq!(loaded, checkpoint);
 
         let mut parts = loaded.training;
@@ -135,7 +135,7 @@ fn the_number_of_threads_changes_nothing() {
     assert!(run(1) == run(2));
 }
 
-fn checkpoint(training: ActorCritic, curve: Vec<CurvePoint>) -> Checkpoint {
+fn checkpoint(training: ActorCritic, curve: Vec<CurvePoint>) -> Checkpoint<ActorCritic> {
     let origin = Origin {
         version: "0".into(),
         command: "test".into(),
@@ -171,7 +171,7 @@ fn damaged_checkpoints_are_refused() {
         let text = std::fs::read(&path).unwrap().into_iter().map(char::from).collect();
         let bytes: Vec<u8> = damage(text).chars().map(|c| c as u8).collect();
         std::fs::write(&path, bytes).unwrap();
-        let message = Checkpoint::load(folder.path()).unwrap_err().to_string();
+        let message = Checkpoint::<ActorCritic>::load(folder.path()).unwrap_err().to_string();
         assert!(message.contains(blamed) && message.contains(part), "{message}");
     };
     let check = |file: &str, damage: &dyn Fn(String) -> String, part: &str| {

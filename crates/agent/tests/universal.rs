@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agent::universal::{PriceNetwork, RoundPoint};
 use agent::{
-    Origin, PriceHyperparameters, PriceTraining, Recipe, UniversalAgent, UniversalCheckpoint,
+    Checkpoint, Origin, PriceHyperparameters, PriceTraining, Recipe, Train, UniversalAgent,
 };
 use proptest::prelude::*;
 use scheduling::policies::Myopic;
@@ -161,17 +161,17 @@ fn hyperparameters(rounds: u64) -> PriceHyperparameters {
 /// Trains on until `stop` rounds are done.
 fn train(training: &mut PriceTraining, stop: u64) -> Vec<RoundPoint> {
     let mut curve = Vec::new();
-    training.train(instance, |training, point| {
+    training.train(&mut instance, |training, point| {
         curve.push(*point);
         if training.rounds >= stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     curve
 }
 
-fn checkpoint(training: PriceTraining, curve: Vec<RoundPoint>) -> UniversalCheckpoint {
+fn checkpoint(training: PriceTraining, curve: Vec<RoundPoint>) -> Checkpoint<PriceTraining> {
     let scenario = serde_json::json!({"name": "toy"});
     let origin = Origin { version: "0".into(), command: "test".into(), scenario };
-    UniversalCheckpoint { training, curve, origin }
+    Checkpoint { training, curve, origin }
 }
 
 fn mean_reward(network: &PriceNetwork) -> f64 {
@@ -220,7 +220,7 @@ fn interrupted_and_resumed_is_the_same_as_uninterrupted() {
     let folder = tempfile::tempdir().unwrap();
     let saved = checkpoint(parts, curve_of_parts);
     saved.save(folder.path()).unwrap();
-    let loaded = UniversalCheckpoint::load(folder.path()).unwrap();
+    let loaded = Checkpoint::<PriceTraining>::load(folder.path()).unwrap();
     assert_eq!(loaded, saved);
 
     let mut parts = loaded.training;
@@ -271,7 +271,7 @@ fn damaged_checkpoints_are_refused() {
         assert!(text.contains(from), "{text}");
         let bytes: Vec<u8> = text.replace(from, to).chars().map(|c| c as u8).collect();
         std::fs::write(&path, bytes).unwrap();
-        let message = UniversalCheckpoint::load(folder.path()).unwrap_err().to_string();
+        let message = Checkpoint::<PriceTraining>::load(folder.path()).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
     };
     check("metadata.json", "\"universal\"", "\"paper\"", "allowed here is \"universal\"");
@@ -303,6 +303,6 @@ fn an_older_checkpoint_is_refused_for_its_format_and_not_for_its_fields() {
     let older = text.replace("\"format\": 4", "\"format\": 3").replace("alternatives", "phantoms");
     assert_ne!(older, text);
     std::fs::write(&path, older).unwrap();
-    let message = UniversalCheckpoint::load(folder.path()).unwrap_err().to_string();
+    let message = Checkpoint::<PriceTraining>::load(folder.path()).unwrap_err().to_string();
     assert!(message.contains("format is 3: this version reads 4"), "{message}");
 }

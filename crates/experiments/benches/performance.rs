@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use agent::{ActorCritic, Hyperparameters, Recipe};
+use agent::{ActorCritic, Hyperparameters, Recipe, Train};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pulp::{Arch, Simd, WithSimd};
 use scheduling::{Generator, Purpose};

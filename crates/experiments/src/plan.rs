@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use agent::{Checkpoint, Hyperparameters, PolicyError, Recipe};
+use agent::{ActorCritic, Checkpoint, Hyperparameters, PolicyError, Recipe};
 use scheduling::{AgentName, Cap, PolicyName};
 use serde_json::json;
 use simulation::{EpisodeSource, Scenario};
@@ -251,9 +251,9 @@ impl Tuning {
 
 impl Training {
     /// The checkpoint in the report's folder, finished or not, if it is this training's.
-    pub(crate) fn checkpoint(&self, out: &Path) -> Option<Checkpoint> {
+    pub(crate) fn checkpoint(&self, out: &Path) -> Option<Checkpoint<ActorCritic>> {
         let folder = out.join(&self.folder);
-        let checkpoint = Checkpoint::exists(&folder).then(|| Checkpoint::load(&folder).ok())??;
+        let checkpoint = Checkpoint::<ActorCritic>::load(&folder).ok()?;
         // The folder's name holds but a hash of the key.
         (checkpoint.origin.version == crate::results::VERSION
             && checkpoint.training.seed == self.seed

@@ -1,14 +1,15 @@
 //! Running a plan: on all threads, from wherever an earlier run stopped.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use agent::{ActorCritic, Checkpoint, CheckpointError, Origin, PolicyError, Recipe};
+use agent::{
+    ActorCritic, Checkpoint, CheckpointError, CurvePoint, Origin, PolicyError, Recipe, Saving,
+    Watch,
+};
 use scheduling::{AgentName, Generator, Instance, PolicyName, Purpose, Row, Rule};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Metrics};
 use thiserror::Error;
 
@@ -158,33 +159,24 @@ impl World<'_> {
 
     fn train(&self, plan: &Training) -> Result<(), RunError> {
         let (scenario, folder) = (&plan.scenario, self.out.join(&plan.folder));
-        let fresh = || Checkpoint {
-            training: ActorCritic::new(scenario.servers(), plan.seed, plan.hyperparameters.clone()),
-            curve: Vec::new(),
-            origin: Origin {
+        let fresh = || {
+            let origin = Origin {
                 version: VERSION.into(),
                 command: "atelier reproduce".into(),
-                scenario: json!(scenario.settings()),
-            },
+                scenario: scenario.description(),
+            };
+            let hyperparameters = plan.hyperparameters.clone();
+            let training = ActorCritic::new(scenario.servers(), plan.seed, hyperparameters);
+            Checkpoint::fresh(training, origin)
         };
         let mut checkpoint = plan.checkpoint(self.out).unwrap_or_else(fresh);
-        let work = TRAINING_WORK * scenario.settings().requests as u64;
-        let mut environment =
-            BatchedEnvironment::new(scenario, plan.seed, plan.hyperparameters.lanes);
-        while checkpoint.training.episodes < plan.hyperparameters.episodes && !self.stopped() {
-            let curve = &mut checkpoint.curve;
-            checkpoint.training.train(&mut environment, |training, point| {
-                curve.push(*point);
-                (self.worked)(work * training.hyperparameters.lanes as u64);
-                let due = training.episodes % CHECKPOINT_EPISODES == 0;
-                if due || self.stopped() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            });
-            checkpoint.save(&folder)?;
-        }
+        let lanes = plan.hyperparameters.lanes;
+        let mut environment = BatchedEnvironment::new(scenario, plan.seed, lanes);
+        let saving =
+            Saving { folder: &folder, every: CHECKPOINT_EPISODES, interrupted: self.interrupted };
+        let work = TRAINING_WORK * (scenario.requests() * lanes) as u64;
+        let mut watch = Worked { work, worked: self.worked };
+        agent::train(&mut checkpoint, &mut environment, saving, &mut watch)?;
         Ok(())
     }
 
@@ -222,6 +214,18 @@ impl World<'_> {
         }
         (self.worked)(unit.work());
         Ok(())
+    }
+}
+
+/// Tells how much of the work each update was.
+struct Worked<'a> {
+    work: u64,
+    worked: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Watch<ActorCritic> for Worked<'_> {
+    fn updated(&mut self, _: &ActorCritic, _: &[CurvePoint]) {
+        (self.worked)(self.work);
     }
 }
 

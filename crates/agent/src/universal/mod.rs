@@ -18,7 +18,6 @@ mod samples;
 mod training;
 
 pub use chance::Chance;
-pub use checkpoint::UniversalCheckpoint;
 pub use policy::UniversalAgent;
 pub use prices::PriceNetwork;
 pub use training::{PriceHyperparameters, PriceTraining, RoundPoint};

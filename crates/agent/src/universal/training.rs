@@ -15,6 +15,7 @@ use super::samples::Samples;
 use crate::adam::Adam;
 use crate::kernels;
 use crate::network::{Activations, check_hidden, check_parameters};
+use crate::training::{Train, Training};
 
 /// The network and the state of its training.
 ///
@@ -146,17 +147,17 @@ impl PriceTraining {
         let chance = Chance::new(&mut generator);
         Self { hyperparameters, seed, learner: network.clone(), network, adam, chance, rounds: 0 }
     }
+}
 
-    /// Trains until all rounds are done, or until `after_round` breaks. `instance` draws training
-    /// instance 0, 1, … Called again, it goes on where it stopped, and the result is the same as if
-    /// it had not; nor does it depend on the number of threads.
-    pub fn train(
+/// The world is a function that draws training instance 0, 1, …
+impl<World: Fn(u64) -> Instance + Sync> Train<World> for PriceTraining {
+    fn train(
         &mut self,
-        instance: impl Fn(u64) -> Instance + Sync,
+        instance: &mut World,
         mut after_round: impl FnMut(&Self, &RoundPoint) -> ControlFlow<()>,
     ) {
         while self.rounds < self.hyperparameters.rounds {
-            let (samples, reward) = self.measure(&instance);
+            let (samples, reward) = self.measure(instance);
             let squares = self.squared_errors(&samples);
             let error = squares.iter().map(|&square| f64::from(square)).sum::<f64>();
             let error = (error / samples.len().max(1) as f64).sqrt();
@@ -168,7 +169,30 @@ impl PriceTraining {
             }
         }
     }
+}
 
+impl Training for PriceTraining {
+    type Hyperparameters = PriceHyperparameters;
+    type Point = RoundPoint;
+
+    fn hyperparameters(&self) -> &PriceHyperparameters {
+        &self.hyperparameters
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn done(&self) -> u64 {
+        self.rounds
+    }
+
+    fn all(&self) -> u64 {
+        self.hyperparameters.rounds
+    }
+}
+
+impl PriceTraining {
     /// Policy evaluation: alternatives on the round's instances, and the mean reward there.
     fn measure(&self, instance: &(impl Fn(u64) -> Instance + Sync)) -> (Samples, f64) {
         let hyperparameters = &self.hyperparameters;

@@ -7,5 +7,4 @@ pub(crate) mod reproduce;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod train;
-pub(crate) mod train_universal;
 pub(crate) mod tune;

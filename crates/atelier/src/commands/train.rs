@@ -1,18 +1,24 @@
-use std::ops::{ControlFlow, RangeInclusive};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
-use agent::{ActorCritic, Checkpoint, CurvePoint, Hyperparameters, Origin};
+use agent::{
+    ActorCritic, Checkpoint, Ended, Hyperparameters, Origin, PriceHyperparameters, PriceTraining,
+    Saving, Train, Training, Watch,
+};
 use anyhow::Context;
-use experiments::{Clairvoyance, EventFile};
-use indicatif::ProgressBar;
+use experiments::Clairvoyance;
 use scheduling::AgentName;
 use scheduling::message::number;
-use simulation::{BatchedEnvironment, EpisodeSource, InstanceSource};
+use simulation::{BatchedEnvironment, Episode, InstanceSource};
 
-use crate::commands::{evaluate, train_universal};
+use crate::commands::evaluate;
 use crate::failure::Failure;
-use crate::{files, interruption, progress};
+use crate::{files, interruption};
+
+mod watch;
+
+use watch::{Board, Rounds};
 
 /// Train the paper's actor-critic on a scenario and compare it with the rules, or the universal agent
 /// on a whole domain of scenarios.
@@ -86,87 +92,85 @@ struct Choices {
     reward_floor: Option<f64>,
 }
 
-/// Episodes between two checkpoints.
+/// Episodes of the actor-critic between two checkpoints.
 const CHECKPOINT_EPISODES: u64 = 250;
+/// Rounds of the universal agent between two checkpoints.
+const CHECKPOINT_ROUNDS: u64 = 20;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.agent == Learner::Universal {
-        if arguments.choices != Choices::default() {
-            let problem = "the hyperparameters below it are the actor-critic's: allowed here is \
-                           --rounds";
-            return Err(Failure::refused("--agent universal", problem));
-        }
-        let order = train_universal::Order {
-            source: &arguments.source,
-            seed: arguments.seed,
-            out: &arguments.out,
-            resume: arguments.resume,
-            rounds: arguments.rounds,
-            command: command(),
-        };
-        return train_universal::run(order, interruption::flag()?);
+    match arguments.agent {
+        Learner::ActorCritic => actor_critic(arguments),
+        Learner::Universal => universal(arguments),
     }
+}
+
+fn actor_critic(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.rounds.is_some() {
         return Err(Failure::refused("--rounds", "allowed with --agent universal only"));
     }
+    let Arguments { instances, seed, ref out, .. } = *arguments;
     let source = arguments.source.read()?;
     let episodes = source.episodes().map_err(|error| Failure::Refused(error.into()))?;
     let hyperparameters = arguments.choices.hyperparameters()?;
     hyperparameters
         .check(episodes.servers())
         .map_err(|problem| Failure::refused("hyperparameters", problem))?;
-    let mut checkpoint = start(arguments, &*source, episodes.servers(), hyperparameters)?;
-    files::create_folder(&arguments.out)?;
-    let interrupted = interruption::flag()?;
-    train(&mut checkpoint, episodes, &arguments.out, interrupted)?;
-    if interrupted.load(Ordering::Relaxed) {
-        eprintln!(
-            "interrupted after {} of {} episodes; {} can be used as it is, and --resume goes on",
-            checkpoint.training.episodes,
-            checkpoint.training.hyperparameters.episodes,
-            arguments.out.display(),
-        );
-        return Err(Failure::Interrupted);
-    }
-    if arguments.instances > 0 {
+    let lanes = hyperparameters.lanes;
+    let training = ActorCritic::new(episodes.servers(), seed, hyperparameters);
+    let checkpoint = start(arguments, &*source, training)?;
+    let mut environment = BatchedEnvironment::new(episodes, seed, lanes);
+    let mut watch = Board::new(out, &checkpoint.training, lanes * episodes.requests());
+    train(arguments, checkpoint, &mut environment, CHECKPOINT_EPISODES, &mut watch)?;
+    if instances > 0 {
         let mut names = evaluate::rules();
-        names.push(AgentName { checkpoint: arguments.out.clone(), cap: None }.into());
+        names.push(AgentName { checkpoint: out.clone(), cap: None }.into());
         let policies = files::load_policies(&names)?;
-        let Arguments { instances, seed, .. } = *arguments;
         evaluate::evaluate(&*source, &policies, instances, seed, Clairvoyance::None)?;
     }
     Ok(())
 }
 
-/// A fresh training, or the one in the folder if it is the same.
-fn start(
+fn universal(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.choices != Choices::default() {
+        let problem =
+            "the hyperparameters below it are the actor-critic's: allowed here is --rounds";
+        return Err(Failure::refused("--agent universal", problem));
+    }
+    let Arguments { seed, rounds, .. } = *arguments;
+    let source = arguments.source.read_domain()?;
+    let default = PriceHyperparameters::default();
+    let hyperparameters =
+        PriceHyperparameters { rounds: rounds.unwrap_or(default.rounds), ..default };
+    let checkpoint = start(arguments, &*source, PriceTraining::new(seed, hyperparameters))?;
+    let mut instance = |number| source.instance(seed, Episode::Training(number));
+    let mut watch = Rounds::new(&checkpoint.training);
+    train(arguments, checkpoint, &mut instance, CHECKPOINT_ROUNDS, &mut watch)
+}
+
+/// The training as asked for, or the one in the folder if it is the same.
+fn start<T: Training>(
     arguments: &Arguments,
     source: &dyn InstanceSource,
-    servers: usize,
-    hyperparameters: Hyperparameters,
-) -> Result<Checkpoint, Failure> {
+    asked: T,
+) -> Result<Checkpoint<T>, Failure> {
     let folder = &arguments.out;
-    let settings = source.description();
+    let scenario = source.description();
     if !arguments.resume {
-        if Checkpoint::exists(folder) {
+        if agent::has_checkpoint(folder) {
             let problem = "holds a checkpoint already: --resume goes on with it, another --out \
                            starts anew";
             return Err(Failure::refused(folder.display(), problem));
         }
-        let origin = Origin {
-            version: env!("CARGO_PKG_VERSION").into(),
-            command: command(),
-            scenario: settings,
-        };
-        let training = ActorCritic::new(servers, arguments.seed, hyperparameters);
-        return Ok(Checkpoint { training, curve: Vec::new(), origin });
+        let version = env!("CARGO_PKG_VERSION").into();
+        return Ok(Checkpoint::fresh(asked, Origin { version, command: command(), scenario }));
     }
-    let checkpoint = Checkpoint::load(folder).map_err(|error| Failure::Refused(error.into()))?;
+    let checkpoint =
+        Checkpoint::<T>::load(folder).map_err(|error| Failure::Refused(error.into()))?;
     let training = &checkpoint.training;
     for (what, same) in [
-        ("another scenario", checkpoint.origin.scenario == settings),
-        ("another seed", training.seed == arguments.seed),
-        ("other hyperparameters", training.hyperparameters == hyperparameters),
+        ("another scenario", checkpoint.origin.scenario == scenario),
+        ("another seed", training.seed() == asked.seed()),
+        ("other hyperparameters", training.hyperparameters() == asked.hyperparameters()),
     ] {
         if !same {
             let problem =
@@ -177,82 +181,33 @@ fn start(
     Ok(checkpoint)
 }
 
-/// Trains to the end or to the interruption, saving now and then.
-fn train(
-    checkpoint: &mut Checkpoint,
-    source: &dyn EpisodeSource,
-    folder: &Path,
-    interrupted: &AtomicBool,
+/// Trains to the end, or says how to go on.
+fn train<World, T: Train<World>>(
+    arguments: &Arguments,
+    mut checkpoint: Checkpoint<T>,
+    world: &mut World,
+    every: u64,
+    watch: &mut impl Watch<T>,
 ) -> Result<(), Failure> {
-    let Hyperparameters { episodes, lanes, .. } = checkpoint.training.hyperparameters;
-    let bar = progress::bar("training", episodes).with_position(checkpoint.training.episodes);
-    bar.reset_eta();
-    let mut environment = BatchedEnvironment::new(source, checkpoint.training.seed, lanes);
-    let decisions = (lanes * source.requests()) as f64;
-    let mut board = Board::new(folder, checkpoint.training.episodes);
-    while checkpoint.training.episodes < episodes {
-        let curve = &mut checkpoint.curve;
-        let start = std::time::Instant::now();
-        let (mut updates, before) = (0.0, checkpoint.training.episodes);
-        checkpoint.training.train(&mut environment, |training, point| {
-            curve.push(*point);
-            board.points.push((seconds_since_1970(), *point));
-            updates += 1.0;
-            report(&bar, curve, updates * decisions / start.elapsed().as_secs_f64());
-            let due = training.episodes / CHECKPOINT_EPISODES > before / CHECKPOINT_EPISODES;
-            if due || interrupted.load(Ordering::Relaxed) {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        });
-        checkpoint.save(folder).context("cannot save the checkpoint")?;
-        board.flush().context("cannot write the TensorBoard events")?;
-        if interrupted.load(Ordering::Relaxed) {
-            bar.abandon();
-            return Ok(());
-        }
-    }
-    bar.finish();
-    Ok(())
-}
-
-/// The `TensorBoard` events of a training, which appear with every checkpoint.
-struct Board<'a> {
-    folder: &'a Path,
-    first_step: u64,
-    file: Option<EventFile>,
-    /// What the next checkpoint will bring, with the time of each.
-    points: Vec<(f64, CurvePoint)>,
-}
-
-impl<'a> Board<'a> {
-    fn new(folder: &'a Path, episodes: u64) -> Self {
-        Self { folder, first_step: episodes + 1, file: None, points: Vec::new() }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        let Some((first, _)) = self.points.first() else { return Ok(()) };
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(EventFile::create(self.folder, self.first_step, *first)?),
+    let folder = &arguments.out;
+    files::create_folder(folder)?;
+    let interrupted = interruption::flag()?;
+    let saving = Saving { folder, every, interrupted };
+    let ended =
+        agent::train(&mut checkpoint, world, saving, watch).context("cannot save the training")?;
+    if ended == Ended::Interrupted || interrupted.load(Ordering::Relaxed) {
+        let (done, all) = (checkpoint.training.done(), checkpoint.training.all());
+        let unit = match arguments.agent {
+            Learner::ActorCritic => "episodes",
+            Learner::Universal => "rounds",
         };
-        file.append(&self.points)?;
-        self.points.clear();
-        Ok(())
+        eprintln!(
+            "interrupted after {done} of {all} {unit}; {} can be used as it is, and --resume goes on",
+            folder.display(),
+        );
+        return Err(Failure::Interrupted);
     }
-}
-
-fn seconds_since_1970() -> f64 {
-    let now = std::time::SystemTime::now();
-    now.duration_since(std::time::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
-
-/// Shows the reward of the last 50 updates and the speed.
-fn report(bar: &ProgressBar, curve: &[CurvePoint], decisions_per_second: f64) {
-    let last = &curve[curve.len().saturating_sub(50)..];
-    let reward = last.iter().map(|point| point.reward).sum::<f64>() / last.len() as f64;
-    bar.set_position(curve[curve.len() - 1].episode);
-    bar.set_message(format!("reward {reward:.2}  {:.0} k decisions/s", decisions_per_second / 1e3));
+    Ok(())
 }
 
 /// The command as it was typed, but for what only says that it goes on.
