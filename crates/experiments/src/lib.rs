@@ -25,9 +25,9 @@ pub use evaluation::{
     evaluate,
 };
 pub use figures::gantt::{Window, write_gantt};
-pub use plan::{Measure, Plan, Source, Training, Unit};
+pub use plan::Plan;
 pub use report::report;
-pub use results::{Cache, CurveRow, InstanceRow, Key, RequestRow, ResultsError, VERSION, read_csv};
+pub use results::ResultsError;
 pub use run::{Outcome, RunError, run};
 pub use schedule::{ScheduleError, judged, schedule_of};
 pub use study::{

@@ -20,71 +20,71 @@ pub struct Plan {
     /// The studies themselves.
     pub studies: Vec<Study>,
     /// All trainings; studies share those that are alike.
-    pub trainings: Vec<Training>,
+    pub(crate) trainings: Vec<Training>,
     /// All fittings of a price, likewise.
-    pub tunings: Vec<Tuning>,
+    pub(crate) tunings: Vec<Tuning>,
     /// All evaluations; those of equal keys are run once.
-    pub units: Vec<Unit>,
+    pub(crate) units: Vec<Unit>,
 }
 
 /// One training of one agent.
 #[derive(Clone, Debug)]
-pub struct Training {
+pub(crate) struct Training {
     /// What it is trained in.
-    pub scenario: Scenario,
+    pub(crate) scenario: Scenario,
     /// Seed of instances, weights and exploration.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// The episodes among them.
-    pub hyperparameters: Hyperparameters,
+    pub(crate) hyperparameters: Hyperparameters,
     /// Decides whether a checkpoint is this training's.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Folder of its checkpoint within the report's.
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 /// One fitting of the price of server time.
 #[derive(Clone, Debug)]
-pub struct Tuning {
+pub(crate) struct Tuning {
     /// What it is fitted to.
-    pub scenario: Scenario,
+    pub(crate) scenario: Scenario,
     /// Seed of the instances.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// How many instances.
-    pub instances: u64,
+    pub(crate) instances: u64,
     /// Decides whether a price is this tuning's.
-    pub key: Key,
+    pub(crate) key: Key,
 }
 
 /// One policy at one point of one study.
 #[derive(Clone, Debug)]
-pub struct Unit {
+pub(crate) struct Unit {
     /// Index of the study.
-    pub study: usize,
+    pub(crate) study: usize,
     /// Name of the panel.
-    pub panel: String,
+    pub(crate) panel: String,
     /// Value of what is swept.
-    pub x: Option<f64>,
+    pub(crate) x: Option<f64>,
     /// The scenario of this point.
-    pub scenario: Scenario,
+    pub(crate) scenario: Scenario,
     /// What figures call the policy.
-    pub policy: String,
+    pub(crate) policy: String,
     /// Seed of its training, if it has one.
-    pub training_seed: Option<u64>,
+    pub(crate) training_seed: Option<u64>,
     /// Where the policy comes from.
-    pub source: Source,
+    pub(crate) source: Source,
     /// Evaluation instances.
-    pub instances: u64,
+    pub(crate) instances: u64,
     /// Seed of the instances.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// What is kept.
-    pub measure: Measure,
+    pub(crate) measure: Measure,
     /// Decides whether a result is this unit's.
-    pub key: Key,
+    pub(crate) key: Key,
 }
 
 /// Where a policy comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub(crate) enum Source {
     /// A rule, or a checkpoint that somebody else made.
     Given(Recipe),
     /// Index of a training of the plan.
@@ -97,7 +97,7 @@ pub enum Source {
 
 /// What is kept of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Measure {
+pub(crate) enum Measure {
     /// One row per instance.
     Instances,
     /// One row per request.
@@ -203,7 +203,7 @@ impl Plan {
     }
 
     /// The units without those whose result another one gives as well.
-    pub fn distinct_units(&self) -> impl Iterator<Item = &Unit> {
+    pub(crate) fn distinct_units(&self) -> impl Iterator<Item = &Unit> {
         let mut seen = HashSet::new();
         self.units.iter().filter(move |unit| seen.insert(&unit.key))
     }

@@ -11,49 +11,43 @@ use simulation::Metrics;
 use thiserror::Error;
 
 /// The version that rows name: of atelier, and of all code that results depend on.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("ATELIER_SOURCES"));
+pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("ATELIER_SOURCES"));
 
 /// What one policy reached on one instance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct InstanceRow {
+pub(crate) struct InstanceRow {
     /// [`VERSION`]
-    pub version: String,
+    pub(crate) version: String,
     /// The random generator that the seeds belong to.
-    pub generator: String,
+    pub(crate) generator: String,
     /// Name of the scenario file's scenario.
-    pub scenario: String,
+    pub(crate) scenario: String,
     /// Seed of the instances.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Name of the panel.
-    pub panel: String,
+    pub(crate) panel: String,
     /// Value of what is swept; empty without a sweep.
-    pub x: Option<f64>,
+    pub(crate) x: Option<f64>,
     /// Name of the policy.
-    pub policy: String,
+    pub(crate) policy: String,
     /// Empty for what is not trained.
-    pub training_seed: Option<u64>,
+    pub(crate) training_seed: Option<u64>,
     /// Index of the evaluation instance under the seed.
-    pub instance: u64,
+    pub(crate) instance: u64,
     /// [`Metrics`], as are all that follow.
-    pub reward: f64,
-    #[allow(missing_docs)]
-    pub quality: f64,
-    #[allow(missing_docs)]
-    pub tardiness: f64,
-    #[allow(missing_docs)]
-    pub penalty: f64,
-    #[allow(missing_docs)]
-    pub late_fraction: f64,
-    #[allow(missing_docs)]
-    pub tardiness_p99: f64,
-    #[allow(missing_docs)]
-    pub tardiness_worst: f64,
+    pub(crate) reward: f64,
+    pub(crate) quality: f64,
+    pub(crate) tardiness: f64,
+    pub(crate) penalty: f64,
+    pub(crate) late_fraction: f64,
+    pub(crate) tardiness_p99: f64,
+    pub(crate) tardiness_worst: f64,
 }
 
 impl InstanceRow {
     /// The figures of the row.
-    pub fn metrics(&self) -> Metrics {
+    pub(crate) fn metrics(&self) -> Metrics {
         Metrics {
             reward: self.reward,
             quality: self.quality,
@@ -69,57 +63,42 @@ impl InstanceRow {
 /// What one policy did with one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RequestRow {
+pub(crate) struct RequestRow {
     /// As in [`InstanceRow`], down to `instance`.
-    pub version: String,
-    #[allow(missing_docs)]
-    pub generator: String,
-    #[allow(missing_docs)]
-    pub scenario: String,
-    #[allow(missing_docs)]
-    pub seed: u64,
-    #[allow(missing_docs)]
-    pub panel: String,
-    #[allow(missing_docs)]
-    pub policy: String,
-    #[allow(missing_docs)]
-    pub training_seed: Option<u64>,
-    #[allow(missing_docs)]
-    pub instance: u64,
+    pub(crate) version: String,
+    pub(crate) generator: String,
+    pub(crate) scenario: String,
+    pub(crate) seed: u64,
+    pub(crate) panel: String,
+    pub(crate) policy: String,
+    pub(crate) training_seed: Option<u64>,
+    pub(crate) instance: u64,
     /// [`scheduling::Row`], as are all that follow.
-    pub request: usize,
-    #[allow(missing_docs)]
-    pub server: usize,
-    #[allow(missing_docs)]
-    pub steps: u32,
-    #[allow(missing_docs)]
-    pub tardiness: f64,
-    #[allow(missing_docs)]
-    pub quality: f64,
-    #[allow(missing_docs)]
-    pub reward: f64,
+    pub(crate) request: usize,
+    pub(crate) server: usize,
+    pub(crate) steps: u32,
+    pub(crate) tardiness: f64,
+    pub(crate) quality: f64,
+    pub(crate) reward: f64,
 }
 
 /// What a training saw in one update.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct CurveRow {
+pub(crate) struct CurveRow {
     /// As in [`InstanceRow`], down to `panel`.
-    pub version: String,
-    #[allow(missing_docs)]
-    pub generator: String,
-    #[allow(missing_docs)]
-    pub scenario: String,
-    #[allow(missing_docs)]
-    pub panel: String,
+    pub(crate) version: String,
+    pub(crate) generator: String,
+    pub(crate) scenario: String,
+    pub(crate) panel: String,
     /// Name of the policy.
-    pub policy: String,
+    pub(crate) policy: String,
     /// Seed of training instances, weights and exploration.
-    pub training_seed: u64,
+    pub(crate) training_seed: u64,
     /// Episodes done.
-    pub episode: u64,
+    pub(crate) episode: u64,
     /// Mean per request under the exploring policy.
-    pub reward: f64,
+    pub(crate) reward: f64,
 }
 
 /// Rows as CSV with a header, numbers in the shortest form that reads back exactly.
@@ -136,7 +115,7 @@ pub(crate) fn to_csv<R: Serialize>(rows: &[R]) -> String {
 ///
 /// # Errors
 /// [`ResultsError::Content`] with the line.
-pub fn read_csv<R: DeserializeOwned>(file: &Path) -> Result<Vec<R>, ResultsError> {
+pub(crate) fn read_csv<R: DeserializeOwned>(file: &Path) -> Result<Vec<R>, ResultsError> {
     let text = fs::read_to_string(file).map_err(|error| ResultsError::io(file, error))?;
     csv::Reader::from_reader(text.as_bytes()).deserialize().collect::<Result<_, _>>().map_err(
         |error| {
@@ -162,16 +141,16 @@ pub(crate) fn write(file: &Path, contents: impl AsRef<[u8]>) -> Result<(), Resul
 
 /// All that determines a result, as text; equal keys mean equal results.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(String);
+pub(crate) struct Key(String);
 
 impl Key {
     /// A key from its parts, together with the version of the code.
-    pub fn new(parts: &serde_json::Value) -> Self {
+    pub(crate) fn new(parts: &serde_json::Value) -> Self {
         Self(serde_json::json!([VERSION, scheduling::Generator::VERSION, parts]).to_string())
     }
 
     /// FNV-1a with 64 bits, in hexadecimal: short enough for the name of a file.
-    pub fn hash(&self) -> String {
+    pub(crate) fn hash(&self) -> String {
         let hash = self.0.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
         });
@@ -179,7 +158,7 @@ impl Key {
     }
 
     /// The key itself.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.0
     }
 }
@@ -187,23 +166,23 @@ impl Key {
 /// Results by key, one file each. The first line of a file is its key, so that neither a collision
 /// of hashes nor a file from elsewhere is taken for a result.
 #[derive(Clone, Debug)]
-pub struct Cache(PathBuf);
+pub(crate) struct Cache(PathBuf);
 
 impl Cache {
     /// The cache in a folder, which need not exist yet.
-    pub fn new(folder: PathBuf) -> Self {
+    pub(crate) fn new(folder: PathBuf) -> Self {
         Self(folder)
     }
 
     /// The result of a key, if it is there and whole.
-    pub fn get<R: DeserializeOwned>(&self, key: &Key) -> Option<Vec<R>> {
+    pub(crate) fn get<R: DeserializeOwned>(&self, key: &Key) -> Option<Vec<R>> {
         let text = fs::read_to_string(self.file(key)).ok()?;
         let rows = text.strip_prefix(key.text())?.strip_prefix('\n')?;
         csv::Reader::from_reader(rows.as_bytes()).deserialize().collect::<Result<_, _>>().ok()
     }
 
     /// Whether there is a file for the key.
-    pub fn has(&self, key: &Key) -> bool {
+    pub(crate) fn has(&self, key: &Key) -> bool {
         self.file(key).exists()
     }
 
@@ -211,7 +190,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`ResultsError::Io`]
-    pub fn put<R: Serialize>(&self, key: &Key, rows: &[R]) -> Result<(), ResultsError> {
+    pub(crate) fn put<R: Serialize>(&self, key: &Key, rows: &[R]) -> Result<(), ResultsError> {
         write(&self.file(key), format!("{}\n{}", key.text(), to_csv(rows)))
     }
 

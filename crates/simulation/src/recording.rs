@@ -42,16 +42,6 @@ impl Recording {
         Self { name: name.into(), instance, requests }
     }
 
-    /// What results are filed under.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What was recorded.
-    pub fn instance(&self) -> &Instance {
-        &self.instance
-    }
-
     fn description(&self) -> serde_json::Value {
         let digest = Sha256::digest(self.instance.to_json());
         let digest =
@@ -86,11 +76,6 @@ impl Recordings {
         Self(recordings)
     }
 
-    /// The recordings in order.
-    pub fn as_slice(&self) -> &[Recording] {
-        &self.0
-    }
-
     /// The recording whose turn it is. After the last one comes the first again.
     fn of(&self, episode: Episode) -> &Recording {
         let (Episode::Training(number) | Episode::Evaluation(number)) = episode;
@@ -100,7 +85,7 @@ impl Recordings {
 
 impl InstanceSource for Recordings {
     fn name(&self) -> String {
-        self.0.iter().map(Recording::name).collect::<Vec<_>>().join(", ")
+        self.0.iter().map(|recording| &*recording.name).collect::<Vec<_>>().join(", ")
     }
 
     fn instance(&self, seed: u64, episode: Episode) -> Instance {

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use agent::universal::RoundPoint;
 use agent::{ActorCritic, CheckpointError, CurvePoint, PriceTraining, Training, Watch};
 use experiments::EventFile;
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressFinish};
 
 use crate::progress;
 
@@ -91,22 +91,10 @@ impl Watch<PriceTraining> for Rounds {
     }
 }
 
-impl Drop for Board<'_> {
-    /// Leaves the bar where it is.
-    fn drop(&mut self) {
-        self.bar.abandon();
-    }
-}
-
-impl Drop for Rounds {
-    /// Leaves the bar where it is.
-    fn drop(&mut self) {
-        self.bar.abandon();
-    }
-}
-
 fn bar(training: &impl Training) -> ProgressBar {
-    let bar = progress::bar("training", training.all()).with_position(training.done());
+    let bar = progress::bar("training", training.all())
+        .with_position(training.done())
+        .with_finish(ProgressFinish::Abandon);
     bar.reset_eta();
     bar
 }
