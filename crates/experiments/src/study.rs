@@ -11,10 +11,8 @@ use thiserror::Error;
 
 mod file;
 
-pub(crate) use file::Method;
-pub use file::{
-    ClairvoyantFile, FigureKind, Learned, PanelFile, Quick, StudyFile, Sweep, TrainedIn,
-};
+pub(crate) use file::{ClairvoyantFile, Method};
+pub use file::{FigureKind, Learned, PanelFile, Quick, StudyFile, Sweep, TrainedIn};
 
 /// How much of a study is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
