@@ -68,7 +68,10 @@ pub trait Stored: Sized {
     /// Updates done, as the optimisers count them.
     fn updates(&self) -> u64;
 
-    /// What is wrong with a state from elsewhere, if anything. Nothing was allocated.
+    /// Checks a state from elsewhere, before anything is allocated for it.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what is allowed.
     fn check(state: &Self::State, updates: u64) -> Result<(), String>;
 
     /// How many numbers the weights' file holds.
@@ -81,6 +84,9 @@ pub trait Stored: Sized {
     fn tensors(&self) -> Vec<(String, Tensor)>;
 
     /// The training of a checked state with these numbers.
+    ///
+    /// # Errors
+    /// What is missing, or has another shape than the state says.
     fn from_tensors(
         state: Self::State,
         seed: u64,

@@ -106,11 +106,11 @@ pub enum ScheduleError {
 /// The first violations, a line each.
 fn list(violations: &[Violation]) -> String {
     const SHOWN: usize = 10;
-    let mut list: String = violations.iter().take(SHOWN).map(|v| format!("\n  {v}")).collect();
+    let mut list: Vec<_> = violations.iter().take(SHOWN).map(ToString::to_string).collect();
     if violations.len() > SHOWN {
-        list += &format!("\n  and {} more", violations.len() - SHOWN);
+        list.push(format!("and {} more", violations.len() - SHOWN));
     }
-    list
+    format!("\n  {}", list.join("\n  "))
 }
 
 #[cfg(test)]
