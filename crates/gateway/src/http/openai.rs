@@ -224,25 +224,20 @@ pub(super) fn to_native(
     let header = |name: &'static str| {
         headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_string())
     };
-    let due = match (generation.due_in_seconds, header("x-atelier-due-in-seconds")) {
-        (Some(seconds), _) => Some(seconds),
-        (None, Some(text)) => Some(text.parse().map_err(|_| {
-            let text = excerpt(&text);
-            Problem::field("x-atelier-due-in-seconds", format!("{text:?} is not a number"))
-        })?),
-        (None, None) => None,
-    };
-    let penalty = match (generation.penalty, header("x-atelier-penalty")) {
-        (Some(penalty), _) => Some(penalty),
-        (None, Some(text)) => {
-            let word = Value::String(text);
-            Some(
-                serde_json::from_value(word)
-                    .map_err(|e| Problem::field("x-atelier-penalty", plain(&e.to_string())))?,
-            )
-        }
-        (None, None) => None,
-    };
+    // Checked even where the body says more: what is wrong is never passed over.
+    let due = header("x-atelier-due-in-seconds").map(|text| {
+        text.parse().map_err(|_| {
+            let detail = format!("{:?} is not a number", excerpt(&text));
+            Problem::field("x-atelier-due-in-seconds", detail)
+        })
+    });
+    let due = due.transpose()?;
+    let penalty = header("x-atelier-penalty").map(|text| {
+        serde_json::from_value(Value::String(text))
+            .map_err(|e| Problem::field("x-atelier-penalty", plain(&e.to_string())))
+    });
+    let penalty = penalty.transpose()?;
+    let (due, penalty) = (generation.due_in_seconds.or(due), generation.penalty.or(penalty));
     Ok(NewRequest {
         prompt: generation.prompt.clone(),
         negative_prompt: generation.negative_prompt.clone().unwrap_or_default(),
