@@ -1,6 +1,5 @@
 //! Putting the parts together: start and stop.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +46,8 @@ pub struct World {
     pub wall: WallClock,
     /// Stands between the gateway and its journal.
     pub journal: Box<dyn FnOnce(Sqlite) -> Box<dyn Journal> + Send>,
-    /// Hears where the gateway is when it has started to serve.
-    pub serving: Box<dyn FnOnce(SocketAddr) + Send>,
+    /// Hears that nothing stands in the way any more, before the first server is asked.
+    pub serving: Box<dyn FnOnce() + Send>,
     /// Lines of the log that were dropped, for the metrics.
     pub dropped: Dropped,
 }
@@ -61,7 +60,7 @@ impl World {
             backends: Arc::new(backends::connect),
             wall: WallClock::SYSTEM,
             journal: Box::new(|sqlite| Box::new(sqlite)),
-            serving: Box::new(|_| ()),
+            serving: Box::new(|| ()),
             dropped: Dropped::default(),
         }
     }
@@ -160,6 +159,7 @@ impl Gateway {
         let closing = CancellationToken::new();
         let keep = keep_journal(checkpointer, closing.clone(), report);
         let keeper = parts.spawn("the journal's keeper", keep);
+        (world.serving)();
         let attached = (connected.into_iter().enumerate())
             .map(|(index, backend)| attach(&config, index, backend, &events, &mut parts))
             .collect();

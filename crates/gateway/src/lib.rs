@@ -60,18 +60,16 @@ pub enum RunError {
 /// [`RunError`] if the gateway cannot be started, or cannot go on.
 pub async fn run(
     config: Config,
-    mut world: World,
+    world: World,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let config = http::fit_descriptors(config).map_err(StartError::from)?;
     let limits = config.limits.clone();
     let address = listener.local_addr().map_err(StartError::from)?;
-    let serving = std::mem::replace(&mut world.serving, Box::new(|_| ()));
     let mut gateway = Gateway::start(config, world)?;
     let router = http::router(gateway.handle.clone());
     let config = gateway.handle.config.clone();
-    serving(address);
     tracing::info!(%address, "serving");
     let serve = AssertUnwindSafe(http::serve(listener, router, &config, shutdown)).catch_unwind();
     let ended = tokio::select! {

@@ -58,7 +58,7 @@ async fn serve(mut config: Config, arguments: &Arguments, log: &Log) -> Result<(
         config.journal = demo_journal(address.port())?;
     }
     let (journal, lines) = (config.journal.display().to_string(), log.clone());
-    world.serving = Box::new(move |address| {
+    world.serving = Box::new(move || {
         lines.say(&format!("atelier is at http://{address}, its journal is {journal}"));
     });
     world.dropped = log.dropped();

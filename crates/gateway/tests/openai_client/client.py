@@ -67,11 +67,9 @@ class Gateway:
             stderr=subprocess.PIPE,
             text=True,
         )
-        first = self.process.stderr.readline()
-        self.address = re.search(r"http://[0-9.:]+", first)[0]
-        for line in self.process.stderr:
-            if "the server is healthy" in line:
-                break
+        said = iter(self.process.stderr.readline, "")
+        self.address = next(filter(None, (re.search(r"http://[0-9.:]+", line) for line in said)))[0]
+        assert any("the server is healthy" in line for line in said), "a server is there"
         # What else it says must not fill the pipe.
         self.log = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=subprocess.DEVNULL)
 

@@ -20,7 +20,8 @@ async fn ended_by(extra: &str, change: impl FnOnce(&mut World)) -> String {
     change(&mut world);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (tell, told) = tokio::sync::oneshot::channel();
-    world.serving = Box::new(move |address| {
+    let address = listener.local_addr().unwrap();
+    world.serving = Box::new(move || {
         let _ = tell.send(address);
     });
     let running = crate::run(config, world, listener, std::future::pending());
