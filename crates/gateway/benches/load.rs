@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::{get, post};
 use base64::Engine as _;
+use dispatch::{Order, RequestId, StepBounds};
 use gateway::backends::picture;
 use gateway::journal::{Accepted, Journal, Record, Spec, Sqlite};
-use gateway::scheduler::{Order, RequestId, StepBounds};
 use gateway::{Config, World, rules, run};
 use scheduling::{TardinessPenalty, Time};
 

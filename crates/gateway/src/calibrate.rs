@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dispatch::{RequestId, RunId, Speed};
 use scheduling::message::bounded;
 use scheduling::{Seconds, Steps};
 use thiserror::Error;
@@ -12,7 +13,6 @@ use crate::backends::{BackendError, Job, Timing, Watcher, picture};
 use crate::config::Config;
 use crate::gateway::BackendFactory;
 use crate::journal::Spec;
-use crate::scheduler::{RequestId, RunId, Speed};
 use crate::speed::SpeedEstimator;
 
 /// What was measured of one server.

@@ -16,6 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dispatch::{
+    Administration, Gate, Order, Quote, Rejection, RequestId, RunId, Scheduler, Standing,
+};
 use scheduling::{Policy, Seconds, Time};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -25,9 +28,6 @@ use crate::config::Config;
 use crate::health::HealthCounter;
 use crate::journal::{Accepted, EndEntry, Record, Report, Writer};
 use crate::metrics::{self, Metrics};
-use crate::scheduler::{
-    Administration, Gate, Order, Quote, Rejection, RequestId, RunId, Scheduler, Standing,
-};
 use crate::speed::SpeedEstimator;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
+use dispatch::Speed;
 use scheduling::{Cluster, Instance, InstanceError, Request, Server, Time};
 use thiserror::Error;
 
 use crate::config::Config;
 use crate::journal::{Archive, JournalError, Reader};
-use crate::scheduler::Speed;
 use crate::speed::SpeedEstimator;
 
 /// An instance from a journal, and what it cannot express.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dispatch::{Limits, Scheduler, ServerSpec, Speed};
 use futures_util::FutureExt as _;
 use scheduling::{Generator, Policy, PolicyName, Purpose, Request, Seconds, Traffic};
 use thiserror::Error;
@@ -22,7 +23,6 @@ use crate::journal::{
 use crate::log::Dropped;
 use crate::metrics::Metrics;
 use crate::parts::{PartEnded, Parts};
-use crate::scheduler::{Limits, Scheduler, ServerSpec, Speed};
 use crate::speed::SpeedEstimator;
 use crate::threads::Threads;
 use crate::timeline::{Timeline, WallClock};

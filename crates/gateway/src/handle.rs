@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dispatch::{Administration, Order, Quote, Rejection, RequestId};
 use jiff::Timestamp;
 use scheduling::PolicyName;
 use thiserror::Error;
@@ -16,7 +17,6 @@ use crate::journal::{
     Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
 };
 use crate::metrics::Metrics;
-use crate::scheduler::{Administration, Order, Quote, Rejection, RequestId};
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;
 

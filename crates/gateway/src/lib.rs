@@ -2,7 +2,7 @@
 //!
 //! [`run`] serves a [`Config`] on a listener until it is told to stop. Below it,
 //! [`gateway::Gateway`] joins the parts: an engine task that feeds the deterministic
-//! [`scheduler::Scheduler`], one worker per server that drives its [`backends::Backend`], and the
+//! [`dispatch::Scheduler`], one worker per server that drives its [`backends::Backend`], and the
 //! writer of the [`journal`].
 
 pub mod backends;
@@ -23,7 +23,6 @@ mod metrics;
 #[cfg(test)]
 mod parity;
 mod parts;
-pub mod scheduler;
 mod speed;
 pub mod status;
 mod threads;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agent::Recipe;
 use async_trait::async_trait;
+use dispatch::{Order, RequestId, StepBounds};
 
 use scheduling::{
     Cluster, Generator, Instance, Objective, PolicyName, Purpose, Request, Seconds, Server,
@@ -18,7 +19,6 @@ use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Wa
 use crate::config::Config;
 use crate::gateway::{Gateway, PolicyFactory, World};
 use crate::journal::{Accepted, Spec};
-use crate::scheduler::{Order, RequestId, StepBounds};
 use crate::status::Phase;
 use crate::timeline::WallClock;
 

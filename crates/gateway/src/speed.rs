@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
+use dispatch::Speed;
 use scheduling::{Seconds, StepRate, Steps};
 
 use crate::config::Config;
-use crate::scheduler::Speed;
 
 /// Estimates the speed of one server from its latest runs.
 ///

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use dispatch::{Administration, Health, Rejection, RequestId, Run, Speed};
 use scheduling::{Seconds, Time};
 
 use crate::journal::{Accepted, DecisionEntry, EndEntry, Entry};
-use crate::scheduler::{Administration, Health, Rejection, RequestId, Run, Speed};
 
 /// A request as others may see it.
 #[derive(Clone, Debug)]

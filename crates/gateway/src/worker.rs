@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dispatch::RunId;
 use futures_util::FutureExt as _;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, timeout};
@@ -12,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 use crate::health::Rhythm;
-use crate::scheduler::RunId;
 
 /// A job for a worker.
 pub(crate) struct Assignment {

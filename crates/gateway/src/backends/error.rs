@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use dispatch::FailureClass;
 use scheduling::Seconds;
 use thiserror::Error;
 
 use super::Excerpt;
-use crate::scheduler::FailureClass;
 
 /// Why a backend did not deliver. Nothing is known about the job then.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

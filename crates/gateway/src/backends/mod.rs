@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use dispatch::RunId;
 use scheduling::Steps;
 
 use self::client::Client;
@@ -32,7 +33,6 @@ pub use self::excerpt::Excerpt;
 
 use crate::config::{BackendConfig, Config, ConfigError, ServerConfig, WorkflowInputs};
 use crate::journal::Spec;
-use crate::scheduler::RunId;
 
 /// A run as a backend is asked for it.
 #[derive(Clone, Debug)]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use dispatch::{Decided, Effect, End, Outcome, Run, Standing};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::backends::Job;
 use crate::journal::{DecisionEntry, EndEntry, Picture, Record, Shadow, word};
 use crate::metrics;
-use crate::scheduler::{Decided, Effect, End, Outcome, Run, Standing};
 use crate::status::Phase;
 use crate::worker::{Assignment, Task};
 

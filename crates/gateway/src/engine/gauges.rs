@@ -1,10 +1,10 @@
 //! The present state of the servers, for those who ask and for the metrics.
 
+use dispatch::{Administration, Gate, Health, Rejection, ServerState};
 use scheduling::Time;
 
 use super::Engine;
 use crate::metrics;
-use crate::scheduler::{Administration, Gate, Health, Rejection, ServerState};
 use crate::status::{Refusal, ServerView};
 
 impl Engine {

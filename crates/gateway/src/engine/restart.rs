@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use dispatch::{Run, RunId};
 use scheduling::Request;
 
 use super::{Acceptance, Engine};
 use crate::journal::{CompletedRun, Unfinished};
-use crate::scheduler::{Run, RunId};
 
 impl Engine {
     /// Takes back what the journal holds unfinished. A run that was under way is looked up.

@@ -1,5 +1,6 @@
 //! What runs and probes tell of the servers: health, speed, and the ends of runs.
 
+use dispatch::{Failure, FailureClass, Run, RunId, Speed};
 use scheduling::{Seconds, Steps, Time};
 
 use super::Engine;
@@ -8,7 +9,6 @@ use crate::config::Config;
 use crate::health::Turn;
 use crate::journal::Record;
 use crate::metrics;
-use crate::scheduler::{Failure, FailureClass, Run, RunId, Speed};
 
 impl Engine {
     pub(super) fn finished(

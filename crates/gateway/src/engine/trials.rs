@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use dispatch::{Gate, Occupancy, RequestId, RunId, ServerState};
 use scheduling::{Seconds, Steps, Time};
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,6 @@ use crate::backends::{BackendError, Job};
 use crate::config::{Config, Defaults};
 use crate::journal::Spec;
 use crate::metrics;
-use crate::scheduler::{Gate, Occupancy, RequestId, RunId, ServerState};
 use crate::speed::SpeedEstimator;
 use crate::worker::{Assignment, Task, Trial};
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use dispatch::Owner;
 use scheduling::Seconds;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -11,7 +12,6 @@ use super::budget::{Budget, Purse};
 use super::problem::Problem;
 use super::rate::Rate;
 use crate::config::{Config, LimitsConfig};
-use crate::scheduler::Owner;
 
 /// What somebody may do and see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -6,6 +6,7 @@ use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::Bytes;
+use dispatch::{Order, Owner, RequestId, StepBounds};
 use jiff::Timestamp;
 use scheduling::message::{bounded, excerpt, number};
 use scheduling::{Seconds, Steps, TardinessPenalty};
@@ -19,7 +20,6 @@ use super::budget::Room;
 use super::problem::Problem;
 use crate::config::{Config, Side};
 use crate::journal::{Accepted, IdempotencyKey, Spec};
-use crate::scheduler::{Order, Owner, RequestId, StepBounds};
 use crate::timeline::Timeline;
 
 /// The body of `POST /v1/requests` and `POST /v1/quotes`.

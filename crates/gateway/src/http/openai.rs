@@ -11,6 +11,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use dispatch::RequestId;
 use futures_util::StreamExt as _;
 use scheduling::TardinessPenalty;
 use scheduling::message::excerpt;
@@ -23,7 +24,6 @@ use super::auth::Visitor;
 use super::body::{JsonBody, NewRequest, compose, idempotency_key, parse, plain};
 use super::problem::Problem;
 use super::{Server, Waited};
-use crate::scheduler::RequestId;
 
 /// The name under which the whole cluster is offered as one model.
 const MODEL: &str = "atelier";

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
+use dispatch::Owner;
 use scheduling::Seconds;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -19,7 +20,6 @@ use super::account::{Account, Role};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::config::LimitsConfig;
-use crate::scheduler::Owner;
 
 /// All connections.
 pub(crate) struct Places {

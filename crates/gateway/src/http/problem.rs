@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use dispatch::Rejection;
 use scheduling::Seconds;
 use scheduling::message::bounded;
 use serde::Serialize;
 
 use crate::handle::Unavailable;
-use crate::scheduler::Rejection;
 use crate::status::Refusal;
 
 /// An answer that is not a success.

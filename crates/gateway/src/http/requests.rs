@@ -8,6 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use dispatch::{Outcome, RequestId};
 use futures_util::{Stream, stream};
 
 use super::account::Role;
@@ -20,7 +21,6 @@ use super::view::{DecisionView, RequestView};
 use super::{Server, Waited, sse};
 use crate::handle::Unavailable;
 use crate::journal::{Accepted, Kept};
-use crate::scheduler::{Outcome, RequestId};
 use crate::status::{Phase, Refusal, Status};
 
 type Answer = Result<Response, Problem>;

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts as _, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use dispatch::Administration;
 use scheduling::PolicyName;
 use scheduling::message::excerpt;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,6 @@ use super::auth::Visitor;
 use super::body::{JsonBody, parse};
 use super::problem::Problem;
 use super::view::ServerJson;
-use crate::scheduler::Administration;
 
 type Answer = Result<Response, Problem>;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dispatch::{Administration, Cause, Health, Outcome, Quote};
 use jiff::Timestamp;
 use scheduling::{Seconds, Time};
 use serde::Serialize;
@@ -9,7 +10,6 @@ use serde::Serialize;
 use super::account::Role;
 use crate::handle::Handle;
 use crate::journal::{DecisionEntry, Shadow};
-use crate::scheduler::{Administration, Cause, Health, Outcome, Quote};
 use crate::status::{Phase, ServerView, Status};
 
 /// A request, as `GET /v1/requests/{id}` answers it.

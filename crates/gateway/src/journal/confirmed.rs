@@ -8,13 +8,13 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use dispatch::RequestId;
 use scheduling::{Request, Time};
 
 use super::{
     Accepted, Archive, Clocks, CompletedRun, Entry, Filter, JournalError, Kept, Page,
     StoredPicture, Unfinished,
 };
-use crate::scheduler::RequestId;
 
 /// Requests that may be in the store, and of which the journal has not said that they are.
 #[derive(Clone, Debug, Default)]

@@ -17,9 +17,9 @@ mod tests;
 mod writer;
 
 use bytes::Bytes;
+use dispatch::RequestId;
 use scheduling::{Request, Time};
 
-use crate::scheduler::RequestId;
 pub use confirmed::{Confirmed, Unconfirmed};
 pub use guard::{Damage, Guard, Verdict};
 pub use reader::Reader;

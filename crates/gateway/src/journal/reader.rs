@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use dispatch::{Order, Outcome, RequestId, StepBounds};
 use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ToSql, params};
 use scheduling::{Request, Seconds, Steps, Time};
@@ -17,7 +18,6 @@ use super::record::{
 };
 use super::sqlite::word;
 use super::{Archive, JournalError, file};
-use crate::scheduler::{Order, Outcome, RequestId, StepBounds};
 
 /// The reading side: a few connections, taken in turn.
 pub struct Reader {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dispatch::{Cause, Decided, End, Order, Outcome, RequestId, Run, RunId};
 use scheduling::{Seconds, Steps, TardinessPenalty, Time};
 use serde::{Deserialize, Serialize};
-
-use crate::scheduler::{Cause, Decided, End, Order, Outcome, RequestId, Run, RunId};
 
 /// The picture that is wanted: what a backend must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

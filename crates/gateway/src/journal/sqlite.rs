@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use dispatch::{End, Outcome, RequestId};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use scheduling::{Seconds, Time};
 use serde::Serialize;
@@ -11,7 +12,6 @@ use super::guard::{Damage, Guard};
 use super::open::connect;
 use super::record::{Accepted, Clock, Picture, Record};
 use super::{Fate, Journal, JournalError};
-use crate::scheduler::{End, Outcome, RequestId};
 
 /// The writing side.
 pub struct Sqlite {

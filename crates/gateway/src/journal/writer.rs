@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dispatch::RequestId;
 use tokio::sync::mpsc;
 
 use super::guard::{Damage, Guard};
 use super::{Fate, Journal, Record, Unconfirmed};
-use crate::scheduler::RequestId;
 use crate::threads::Threads;
 
 /// What the writer tells the gateway.

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use dispatch::RequestId;
 use scheduling::Steps;
 
 use super::*;
 use crate::journal::Spec;
-use crate::scheduler::RequestId;
 
 /// What a backend does when a run is asked for, and when it is to be cancelled.
 #[derive(Clone, Copy, Debug)]

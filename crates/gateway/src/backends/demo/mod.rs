@@ -82,7 +82,7 @@ async fn aside<T: Send + 'static>(
 mod tests {
     use super::*;
     use crate::journal::Spec;
-    use crate::scheduler::{RequestId, RunId};
+    use dispatch::{RequestId, RunId};
     use scheduling::Steps;
     use std::sync::Mutex;
 

@@ -9,11 +9,11 @@ mod tls;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dispatch::RequestId;
 use serde_json::json;
 
 use self::stand_in::{Mood, stand_in};
 use super::*;
-use crate::scheduler::RequestId;
 
 pub(crate) const WORKFLOW: &str = r#"{
     "3": {"class_type": "KSampler", "inputs": {"seed": 0, "steps": 20}},

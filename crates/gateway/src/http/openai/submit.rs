@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use dispatch::{Outcome, RequestId};
 use scheduling::Seconds;
 
 use crate::handle::Handle;
@@ -13,7 +14,6 @@ use crate::http::auth::Visitor;
 use crate::http::problem::Problem;
 use crate::http::view;
 use crate::journal::{Accepted, IdempotencyKey, Kept};
-use crate::scheduler::{Outcome, RequestId};
 use crate::status::{Phase, Refusal, Status};
 
 /// Requests that a client waits for.

@@ -7,10 +7,10 @@ mod writer;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dispatch::{Cause, Decided, End, Order, Outcome, Quote, Run, RunId, StepBounds};
 use scheduling::{Decision, Execution, Request, Seconds, Steps, TardinessPenalty};
 
 use super::*;
-use crate::scheduler::{Cause, Decided, End, Order, Outcome, Quote, Run, RunId, StepBounds};
 
 fn at(seconds: f64) -> Time {
     Time::new(seconds).unwrap()

@@ -1,4 +1,4 @@
-//! The deterministic heart: who waits where, what runs, and how each request ends.
+//! The life of requests on servers: who waits where, what runs, and how each request ends.
 //!
 //! [`Scheduler`] is fed events, each with the present as an argument, and answers with
 //! [`Effect`]s for others to carry out: dispatch a run, abort one, write down a decision or an end.
