@@ -10,6 +10,7 @@ mod admission;
 mod capacity;
 mod decide;
 mod event;
+mod live;
 mod rest;
 mod runs;
 mod server;
@@ -19,7 +20,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use scheduling::{Objective, Policy, Request, Seconds, Steps, Time, Traffic};
+use scheduling::{Objective, Policy, Request, Seconds, Time, Traffic};
 
 pub use event::{
     Cause, Decided, Effect, End, Failure, FailureClass, Order, Outcome, Owner, Quote, Rejection,
@@ -29,6 +30,7 @@ pub use rest::Rest;
 pub use scheduling::StepBounds;
 pub use server::{Administration, Health, Occupancy, ServerSpec, ServerState, Speed};
 
+use live::{Acceptance, Live, Moment, Place, Ticket};
 use setback::Setbacks;
 
 /// What bounds the scheduler.
@@ -68,27 +70,6 @@ pub struct Scheduler {
     effects: Vec<Effect>,
 }
 
-/// A time as a key.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Moment(Time);
-
-impl Eq for Moment {}
-
-impl PartialOrd for Moment {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Moment {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.seconds().total_cmp(&other.0.seconds())
-    }
-}
-
-/// Order of acceptance, which is the order of all that is first come first served.
-type Ticket = u64;
-
 /// Whether runs may start and requests come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
@@ -98,35 +79,6 @@ pub enum Gate {
     Holding,
     /// Nothing comes in and nothing starts; what runs may finish.
     Closing,
-}
-
-/// A request that has not ended.
-#[derive(Clone, Debug)]
-struct Live {
-    order: Order,
-    ticket: Ticket,
-    record: Acceptance,
-    place: Place,
-    /// Runs started so far.
-    attempts: u32,
-    /// Runs that failed and count against the attempts.
-    failures: u32,
-    /// The servers that failed it.
-    setbacks: Setbacks,
-}
-
-/// Whether the journal has the request yet. Nothing runs before it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Acceptance {
-    Pending,
-    Durable,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Queued { server: usize, steps: Steps },
-    Unplaced,
-    Running { server: usize },
 }
 
 /// Where a request stands, as others may see it.

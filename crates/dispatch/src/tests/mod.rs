@@ -3,7 +3,9 @@ mod sharing;
 mod trouble;
 
 use scheduling::policies::{Fixed, Greedy, Myopic, Ties};
-use scheduling::{Decision, Observation, Request, Seconds, StepBounds, StepRate, TardinessPenalty};
+use scheduling::{
+    Decision, Observation, Request, Seconds, StepBounds, StepRate, Steps, TardinessPenalty,
+};
 
 use super::*;
 
