@@ -13,9 +13,11 @@ use crate::backends::demo::Method;
 
 mod address;
 mod check;
+mod connect;
 mod read;
 mod value;
 
+pub use connect::connect;
 pub use read::ConfigError;
 pub use value::{Digest, Side, Span};
 

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use dispatch::{Limits, Scheduler, ServerSpec, Speed};
 use futures_util::FutureExt as _;
-use scheduling::{Generator, Policy, PolicyName, Purpose, Request, Seconds, Traffic};
+use scheduling::{Request, Seconds, Traffic};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::{self, Backend};
-use crate::config::{Config, ConfigError, ServerConfig};
+use crate::backends::Backend;
+use crate::config::{self, Config, ConfigError, ServerConfig};
 use crate::engine::{Attached, Engine, Event, Message, Trials};
 use crate::handle::Handle;
 use crate::health::{HealthCounter, Rhythm};
@@ -23,14 +23,11 @@ use crate::journal::{
 use crate::log::Dropped;
 use crate::metrics::Metrics;
 use crate::parts::{PartEnded, Parts};
+use crate::policies::{Policies, PolicyFactory};
 use crate::speed::SpeedEstimator;
 use crate::threads::Threads;
 use crate::timeline::{Timeline, WallClock};
 use crate::worker;
-
-/// Builds a policy of some name; the generator is for those that draw random numbers.
-pub type PolicyFactory =
-    Arc<dyn Fn(&PolicyName, Generator) -> Result<Box<dyn Policy>, String> + Send + Sync>;
 
 /// Connects to what stands behind a server.
 pub type BackendFactory =
@@ -57,24 +54,11 @@ impl World {
     pub fn real(policies: PolicyFactory) -> Self {
         Self {
             policies,
-            backends: Arc::new(backends::connect),
+            backends: Arc::new(config::connect),
             wall: WallClock::SYSTEM,
             journal: Box::new(|sqlite| Box::new(sqlite)),
             serving: Box::new(|| ()),
             dropped: Dropped::default(),
-        }
-    }
-}
-
-/// The policies that need no training.
-///
-/// # Errors
-/// For a trained agent, which is not built here.
-pub fn rules(name: &PolicyName, generator: Generator) -> Result<Box<dyn Policy>, String> {
-    match name {
-        PolicyName::Rule(rule) => Ok(rule.policy(generator)),
-        PolicyName::Agent(agent) => {
-            Err(format!("{name}: no agent is read from {} here", agent.checkpoint.display()))
         }
     }
 }
@@ -123,7 +107,7 @@ impl Gateway {
     /// Outside a Tokio runtime.
     pub fn start(config: Config, world: World) -> Result<Self, StartError> {
         // What the configuration may have wrong comes before anything is written.
-        let policies = Policies { factory: world.policies, seed: config.seed };
+        let policies = Policies::new(world.policies, config.seed);
         let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
         let policy = build("policy", &config.policy)?;
         let shadow = config.shadow_policy.as_ref().map(|name| build("shadow_policy", name));
@@ -334,18 +318,5 @@ fn spec(server: &ServerConfig) -> ServerSpec {
         name: server.name.get_ref().clone(),
         speed: Speed { overhead: server.overhead_seconds, rate: server.steps_per_second },
         max_pixels: server.max_pixels,
-    }
-}
-
-/// Builds policies, always with the configured seed.
-#[derive(Clone)]
-pub(crate) struct Policies {
-    factory: PolicyFactory,
-    seed: u64,
-}
-
-impl Policies {
-    pub(crate) fn build(&self, name: &PolicyName) -> Result<Box<dyn Policy>, String> {
-        (self.factory)(name, Generator::new(self.seed, Purpose::Policy, 0))
     }
 }

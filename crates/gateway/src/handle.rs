@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 use crate::engine::Message;
-use crate::gateway::Policies;
 use crate::journal::{
     Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
 };
 use crate::metrics::Metrics;
+use crate::policies::Policies;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;
 

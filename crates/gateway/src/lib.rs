@@ -23,6 +23,7 @@ mod metrics;
 #[cfg(test)]
 mod parity;
 mod parts;
+mod policies;
 mod speed;
 pub mod status;
 mod threads;
@@ -36,9 +37,10 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 
 pub use config::{Config, ConfigError};
-pub use gateway::{Gateway, StartError, World, rules};
+pub use gateway::{Gateway, StartError, World};
 pub use handle::Handle;
 pub use parts::PartEnded;
+pub use policies::{PolicyFactory, rules};
 
 /// The gateway does not serve, or not any more.
 #[derive(Debug, Error)]

@@ -17,8 +17,9 @@ use simulation::{Episode, InstanceSource, Scenario, simulate};
 
 use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 use crate::config::Config;
-use crate::gateway::{Gateway, PolicyFactory, World};
+use crate::gateway::{Gateway, World};
 use crate::journal::{Accepted, Spec};
+use crate::policies::PolicyFactory;
 use crate::status::Phase;
 use crate::timeline::WallClock;
 

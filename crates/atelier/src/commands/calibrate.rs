@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use gateway::backends;
 use gateway::calibrate::{calibrate, write_into};
 use tokio::runtime::Runtime;
 
@@ -29,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .with_context(|| format!("cannot read {}", arguments.config.display()))?;
     let out = Destination::open(&arguments.config)?;
     let runtime = Runtime::new().context("cannot start the threads")?;
-    let connect: gateway::gateway::BackendFactory = Arc::new(backends::connect);
+    let connect: gateway::gateway::BackendFactory = Arc::new(gateway::config::connect);
     let measured = runtime
         .block_on(calibrate(&config, &connect, |measured| {
             say!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent::Recipe;
 use anyhow::Context;
-use gateway::gateway::PolicyFactory;
+use gateway::PolicyFactory;
 use gateway::log::Log;
 use gateway::{Config, RunError, StartError, World};
 use scheduling::{Cluster, Server};

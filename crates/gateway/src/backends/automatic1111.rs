@@ -13,11 +13,11 @@ use super::embedded::{Embedded, First};
 use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher};
 
 /// One web UI, which the gateway must have for itself: its interrupt stops whatever runs.
-pub(super) struct Automatic1111 {
-    pub(super) client: Client,
-    pub(super) sampler: Option<String>,
-    pub(super) cfg_scale: f64,
-    pub(super) checkpoint: Option<String>,
+pub(crate) struct Automatic1111 {
+    pub(crate) client: Client,
+    pub(crate) sampler: Option<String>,
+    pub(crate) cfg_scale: f64,
+    pub(crate) checkpoint: Option<String>,
 }
 
 #[derive(Deserialize)]

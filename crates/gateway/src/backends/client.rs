@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::{BackendError, Excerpt, Job, picture, tls};
 
 /// Where a backend listens. Not to be printed: it holds credentials.
-pub(super) struct Client {
+pub(crate) struct Client {
     base: String,
     authorization: Option<String>,
     tls: Arc<ClientConfig>,
@@ -46,7 +46,7 @@ impl Client {
     ///
     /// # Errors
     /// A message, if it is not such an address or the file cannot be used.
-    pub(super) fn new(
+    pub(crate) fn new(
         url: &str,
         authorization: Option<String>,
         ca_file: Option<&Path>,

@@ -16,13 +16,13 @@ mod progress;
 mod workflow;
 
 pub(super) use self::history::Past;
-pub(super) use self::workflow::{Input, Workflow};
+pub(crate) use self::workflow::{Input, Workflow};
 
 /// One ComfyUI server. Prompts carry a name of ours, so they can be looked up after a restart and
 /// cancelled without touching others.
-pub(super) struct ComfyUi {
-    pub(super) client: Client,
-    pub(super) workflow: Workflow,
+pub(crate) struct ComfyUi {
+    pub(crate) client: Client,
+    pub(crate) workflow: Workflow,
 }
 
 #[derive(Deserialize)]

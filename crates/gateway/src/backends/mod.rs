@@ -1,37 +1,31 @@
-//! Diffusion servers behind one trait.
+//! Diffusion servers behind one trait. None knows the configuration: [`crate::config::connect`] turns
+//! it into backends.
 
-mod automatic1111;
+pub(crate) mod automatic1111;
 mod client;
-mod comfyui;
+pub(crate) mod comfyui;
 pub mod demo;
 mod embedded;
 mod error;
 mod excerpt;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
-mod openai;
+pub(crate) mod openai;
 pub mod picture;
-mod sdcpp;
+pub(crate) mod sdcpp;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tls;
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use dispatch::RunId;
 use scheduling::Steps;
 
-use self::client::Client;
-pub(crate) use self::client::check_url;
-use self::comfyui::{Input, Workflow};
+pub(crate) use self::client::{Client, check_url};
 pub use self::error::BackendError;
 pub use self::excerpt::Excerpt;
 
-use crate::config::{BackendConfig, Config, ConfigError, ServerConfig, WorkflowInputs};
 use crate::journal::Spec;
 
 /// A run as a backend is asked for it.
@@ -123,66 +117,4 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Asks whether the server answers.
     async fn probe(&self) -> Result<(), BackendError>;
-}
-
-/// Sets up what stands behind a server; nothing is asked of it yet.
-///
-/// # Errors
-/// [`ConfigError`], if what the configuration names cannot be used.
-pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend>, ConfigError> {
-    let position = config.servers.iter().position(|other| other.name == server.name).unwrap_or(0);
-    let client = |url: &str, authorization| {
-        Client::new(url, authorization, config.ca_file.as_deref())
-            .map_err(|problem| config.refuse("ca_file", problem))
-    };
-    Ok(match &server.backend {
-        BackendConfig::Demo { method } => Arc::new(demo::Demo {
-            rate: server.steps_per_second,
-            reference_pixels: config.reference_pixels(),
-            method: *method,
-        }),
-        BackendConfig::Automatic1111 { url, login, sampler, cfg_scale, checkpoint } => {
-            let login = login.as_ref().map(|login| format!("Basic {}", BASE64.encode(login)));
-            Arc::new(automatic1111::Automatic1111 {
-                client: client(url, login)?,
-                sampler: sampler.clone(),
-                cfg_scale: *cfg_scale,
-                checkpoint: checkpoint.clone(),
-            })
-        }
-        BackendConfig::Sdcpp { url, sampler, cfg_scale } => Arc::new(sdcpp::SdCpp {
-            client: client(url, None)?,
-            sampler: sampler.clone(),
-            cfg_scale: *cfg_scale,
-        }),
-        BackendConfig::Openai { url, key, model } => Arc::new(openai::OpenAi {
-            client: client(url, key.as_ref().map(|key| format!("Bearer {key}")))?,
-            model: model.clone(),
-        }),
-        BackendConfig::Comfyui { url, workflow, inputs } => {
-            let refuse = |key: &str, problem: String| {
-                let problem = format!("{}: {problem}", workflow.display());
-                config.refuse(&format!("server.{position}.backend.{key}"), problem)
-            };
-            let json =
-                std::fs::read_to_string(workflow).map_err(|e| refuse("workflow", e.to_string()))?;
-            let workflow = Workflow::new(&json, &inputs.places())
-                .map_err(|problem| refuse("inputs", problem))?;
-            Arc::new(comfyui::ComfyUi { client: client(url, None)?, workflow })
-        }
-    })
-}
-
-impl WorkflowInputs {
-    fn places(&self) -> Vec<(Input, &str)> {
-        let negative = self.negative_prompt.as_deref().map(|place| (Input::NegativePrompt, place));
-        let always = [
-            (Input::Prompt, self.prompt.as_str()),
-            (Input::Seed, &self.seed),
-            (Input::Steps, &self.steps),
-            (Input::Width, &self.width),
-            (Input::Height, &self.height),
-        ];
-        always.into_iter().chain(negative).collect()
-    }
 }

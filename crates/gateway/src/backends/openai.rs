@@ -11,9 +11,9 @@ use super::embedded::{Embedded, First};
 use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher};
 
 /// One such server.
-pub(super) struct OpenAi {
-    pub(super) client: Client,
-    pub(super) model: Option<String>,
+pub(crate) struct OpenAi {
+    pub(crate) client: Client,
+    pub(crate) model: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -12,10 +12,10 @@ use super::embedded::{Embedded, First};
 use super::{Backend, BackendError, Cancelled, Excerpt, Job, Painted, Timing, Watcher};
 
 /// One sd-server. It queues jobs and names them, so they can be looked up after a restart.
-pub(super) struct SdCpp {
-    pub(super) client: Client,
-    pub(super) sampler: Option<String>,
-    pub(super) cfg_scale: f64,
+pub(crate) struct SdCpp {
+    pub(crate) client: Client,
+    pub(crate) sampler: Option<String>,
+    pub(crate) cfg_scale: f64,
 }
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ use crate::backends::Job;
 
 /// A workflow in API format and where its inputs are.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::backends) struct Workflow {
+pub(crate) struct Workflow {
     graph: Map<String, Value>,
     inputs: Vec<(Input, String, String)>,
     /// The node that takes the steps, and all that depend on it.
@@ -17,7 +17,7 @@ pub(in crate::backends) struct Workflow {
 
 /// What is put into a workflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backends) enum Input {
+pub(crate) enum Input {
     Prompt,
     NegativePrompt,
     Seed,
@@ -31,7 +31,7 @@ impl Workflow {
     ///
     /// # Errors
     /// A message naming the place that does not exist and those that do.
-    pub(in crate::backends) fn new(json: &str, places: &[(Input, &str)]) -> Result<Self, String> {
+    pub(crate) fn new(json: &str, places: &[(Input, &str)]) -> Result<Self, String> {
         let graph: Map<String, Value> = serde_json::from_str(json)
             .map_err(|e| format!("not a workflow in API format (Export (API) writes one): {e}"))?;
         let mut inputs: Vec<(Input, String, String)> = Vec::new();

@@ -1,6 +1,8 @@
 //! Whatever a server answers, an adapter says what is wrong with it and never panics.
 
 use axum::Router;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

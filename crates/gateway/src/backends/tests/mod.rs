@@ -13,6 +13,7 @@ use dispatch::RequestId;
 use serde_json::json;
 
 use self::stand_in::{Mood, stand_in};
+use super::comfyui::{Input, Workflow};
 use super::*;
 
 pub(crate) const WORKFLOW: &str = r#"{

@@ -10,9 +10,9 @@ use scheduling::{Generator, Purpose};
 
 use super::faults::Disk;
 use super::*;
+use crate::backends::Backend;
 use crate::backends::tests::KINDS;
 use crate::backends::tests::stand_in::{Mood, Shared, stand_in};
-use crate::backends::{self, Backend};
 use crate::journal::{Archive as _, Filter, Reader};
 
 static WALL: AtomicI64 = AtomicI64::new(1_800_000_000);
@@ -102,7 +102,7 @@ async fn start_all() -> (Test, Faults) {
     let gates: Vec<_> = faults.servers.iter().map(|(_, gone)| gone.clone()).collect();
     world.backends = Arc::new(move |server, config| {
         let index = KINDS.iter().position(|kind| *kind == server.name.get_ref()).unwrap();
-        let inner = backends::connect(server, config)?;
+        let inner = crate::config::connect(server, config)?;
         Ok(Arc::new(Gate { inner, gone: gates[index].clone() }))
     });
     let full = faults.full.clone();

@@ -31,7 +31,8 @@ use super::*;
 use crate::backends::tests::WORKFLOW;
 use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 use crate::config::Config;
-use crate::gateway::{Gateway, World, rules};
+use crate::gateway::{Gateway, World};
+use crate::policies::rules;
 use crate::timeline::WallClock;
 
 /// What the next run does.
