@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dispatch::{
     Administration, Gate, Order, Quote, Rejection, RequestId, RunId, Scheduler, Standing,
 };
@@ -115,8 +114,6 @@ pub(crate) struct Engine {
     aborts: HashMap<RunId, CancellationToken>,
     /// Names that backends gave to runs before a restart.
     tickets: HashMap<RunId, String>,
-    /// The picture of the run that has just completed.
-    picture: Option<Bytes>,
     writer: Writer,
     metrics: Arc<Metrics>,
     run_limit: Duration,
@@ -155,7 +152,6 @@ impl Engine {
             keys: HashMap::new(),
             aborts: HashMap::new(),
             tickets: HashMap::new(),
-            picture: None,
             writer,
             metrics,
             run_limit: config.limits.run_seconds.duration(),
@@ -188,7 +184,7 @@ impl Engine {
                 }
                 _ = tick.tick() => self.tick(),
             }
-            self.carry_out();
+            self.carry_out(None);
             if !self.closing.is_empty() && self.at_rest() {
                 return;
             }
@@ -395,7 +391,7 @@ impl Engine {
     fn acknowledge(&mut self, now: Time, id: RequestId) {
         self.metrics.add(metrics::ACCEPTED, &[], 1.0);
         self.scheduler.recorded(now, id);
-        self.carry_out();
+        self.carry_out(None);
         let Some(status) = self.status(id) else { return };
         let Some(tracked) = self.live.get_mut(&id) else { return };
         let before = std::mem::replace(&mut tracked.acceptance, Acceptance::Durable);

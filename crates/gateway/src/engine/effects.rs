@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use dispatch::{Decided, Effect, End, Outcome, Run, Standing};
 use tokio_util::sync::CancellationToken;
 
@@ -13,8 +14,8 @@ use crate::status::Phase;
 use crate::worker::{Assignment, Task};
 
 impl Engine {
-    /// Does what the scheduler says.
-    pub(super) fn carry_out(&mut self) {
+    /// Does what the scheduler says. The picture is that of the run that has just completed.
+    pub(super) fn carry_out(&mut self, mut picture: Option<Bytes>) {
         for effect in self.scheduler.take_effects() {
             match effect {
                 Effect::Decided(decided) => self.decided(decided),
@@ -31,7 +32,10 @@ impl Engine {
                 Effect::Abort(run) => {
                     self.aborts.remove(&run.id).into_iter().for_each(|abort| abort.cancel());
                 }
-                Effect::Ended(end) => self.ended(end),
+                Effect::Ended(end) => {
+                    let completed = end.outcome == Outcome::Completed;
+                    self.ended(end, picture.take_if(|_| completed));
+                }
             }
         }
     }
@@ -90,12 +94,10 @@ impl Engine {
         });
     }
 
-    fn ended(&mut self, end: End) {
+    fn ended(&mut self, end: End, png: Option<Bytes>) {
         let server = end.run.map(|run| self.servers[run.server].name.clone());
-        let completed = end.outcome == Outcome::Completed;
         let lived = self.timeline.lived();
-        let picture = self.picture.take_if(|_| completed);
-        let picture = picture.map(|png| Picture { png, kept_until: lived + self.keep });
+        let picture = png.map(|png| Picture { png, kept_until: lived + self.keep });
         let word = match &end.outcome {
             Outcome::Completed => "completed",
             Outcome::Failed { .. } => "failed",

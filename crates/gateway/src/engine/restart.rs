@@ -28,7 +28,7 @@ impl Engine {
             self.tickets.extend(open.ticket.map(|ticket| (id, ticket)));
             self.scheduler.restore_running(now, order, run, failures);
         }
-        self.carry_out();
+        self.carry_out(None);
     }
 
     /// Takes note of the arrivals before the start, the oldest first.

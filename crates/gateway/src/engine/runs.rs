@@ -29,10 +29,8 @@ impl Engine {
                 if timing != Timing::Direct {
                     self.writer.append(Record::Untimed { run: id });
                 }
-                self.picture = Some(png);
                 self.scheduler.completed(now, id);
-                self.carry_out();
-                self.picture = None;
+                self.carry_out(Some(png));
             }
             Err(BackendError::Unknown) => self.scheduler.lost(now, id),
             Err(error @ BackendError::Cancelled) => {
