@@ -1,12 +1,15 @@
 //! What ComfyUI remembers of a prompt.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::backends::BackendError;
+
+/// What does not stand as it is in the query of a picture's path.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 #[derive(Deserialize)]
 pub(in crate::backends) struct Past {
@@ -66,23 +69,10 @@ impl Past {
         let text = |key: &str| image.get(key).and_then(Value::as_str).unwrap_or("");
         Ok(format!(
             "/view?filename={}&subfolder={}&type=output",
-            escape(text("filename")),
-            escape(text("subfolder"))
+            utf8_percent_encode(text("filename"), ESCAPED),
+            utf8_percent_encode(text("subfolder"), ESCAPED)
         ))
     }
-}
-
-/// Percent-encodes everything that is not plain.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            escaped.push(byte.into());
-        } else {
-            let _ = write!(escaped, "%{byte:02X}");
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]
@@ -110,6 +100,20 @@ mod tests {
                           ["execution_error", { "exception_message": "out\nof\u{1b} memory" }]]);
         assert_eq!(error(&told), "the job failed: out of\\u{1b} memory");
         assert_eq!(error(&json!([])), "the job failed: it does not say why");
+    }
+
+    #[test]
+    fn names_of_pictures_are_escaped_byte_by_byte() {
+        let check = |name: &str, escaped: &str| {
+            let image = json!({ "filename": name, "subfolder": name, "type": "output" });
+            let place = past(&json!({ "9": { "images": [image] } }), &Value::Null).place();
+            let expected = format!("/view?filename={escaped}&subfolder={escaped}&type=output");
+            assert_eq!(place.unwrap(), expected);
+        };
+        check("aZ0-_.", "aZ0-_.");
+        check("~*!'()/\\", "%7E%2A%21%27%28%29%2F%5C");
+        check("a&b=c+d#e?f%20", "a%26b%3Dc%2Bd%23e%3Ff%2520");
+        check("\u{0}\n\u{7f}é犬", "%00%0A%7F%C3%A9%E7%8A%AC");
     }
 
     #[test]
