@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::backends::Job;
-use crate::journal::{DecisionEntry, EndEntry, Picture, Record, Shadow, word};
+use crate::journal::{DecisionEntry, EndEntry, OpenRun, Picture, Record, Shadow, word};
 use crate::metrics;
 use crate::status::Phase;
 use crate::worker::{Assignment, Task};
@@ -21,8 +21,10 @@ impl Engine {
                 Effect::Decided(decided) => self.decided(decided),
                 Effect::Unplaced(id) => self.change(id, |s| s.phase = Phase::Unplaced),
                 Effect::Start(run) => {
-                    let server = self.servers[run.server].name.clone();
-                    self.writer.append(Record::Started { run, server });
+                    let Run { id, server, steps, start, service } = run;
+                    let server = self.servers[server].name.clone();
+                    let open = OpenRun { server, steps, start, service, ticket: None };
+                    self.writer.append(Record::Started { id, run: open });
                     self.dispatch(run, Task::Generate);
                 }
                 Effect::LookUp(run) => {
@@ -55,12 +57,12 @@ impl Engine {
         let entry = DecisionEntry {
             at,
             cause,
-            server: server.clone(),
+            server,
             steps: quote.decision.steps,
             start: quote.execution.start,
             finish: quote.execution.finish,
             policy: policy.clone(),
-            shadow: shadow.clone(),
+            shadow,
         };
         if let (Some(agrees), Some(name)) = (entry.agrees(), &self.shadow_policy) {
             let agrees = if agrees { "true" } else { "false" };
@@ -72,10 +74,10 @@ impl Engine {
             _ => 0,
         };
         self.change(request, |status| {
-            status.decision = Some(entry);
+            status.decision = Some(entry.clone());
             status.phase = Phase::Waiting { ahead };
         });
-        self.writer.append(Record::Decided { decided, server, policy, shadow });
+        self.writer.append(Record::Decided { request, decision: entry });
     }
 
     fn dispatch(&mut self, run: Run, task: Task) {
@@ -95,35 +97,29 @@ impl Engine {
     }
 
     fn ended(&mut self, end: End, png: Option<Bytes>) {
-        let server = end.run.map(|run| self.servers[run.server].name.clone());
+        let End { request, at, outcome, run, attempts, tardiness, quality, reward } = end;
+        let server = run.map(|run| self.servers[run.server].name.clone());
         let lived = self.timeline.lived();
         let picture = png.map(|png| Picture { png, kept_until: lived + self.keep });
-        let word = match &end.outcome {
+        let word = match &outcome {
             Outcome::Completed => "completed",
             Outcome::Failed { .. } => "failed",
             Outcome::Cancelled => "cancelled",
             Outcome::Expired => "expired",
         };
         self.metrics.add(metrics::ENDED, &[("outcome", word)], 1.0);
-        if let (Some(quality), Some(reward), Some(server)) = (end.quality, end.reward, &server) {
+        if let (Some(quality), Some(reward), Some(server)) = (quality, reward, &server) {
             let labels = [("server", &**server)];
             self.metrics.observe(metrics::QUALITY, &labels, quality);
-            self.metrics.observe(metrics::TARDINESS, &labels, end.tardiness.seconds());
+            self.metrics.observe(metrics::TARDINESS, &labels, tardiness.seconds());
             self.metrics.add(metrics::REWARD, &labels, reward);
         }
-        if let Some(tracked) = self.live.get_mut(&end.request) {
-            tracked.ending = Some(EndEntry {
-                at: end.at,
-                outcome: end.outcome.clone(),
-                server: server.clone(),
-                steps: end.run.map(|run| run.steps),
-                start: end.run.map(|run| run.start),
-                attempts: end.attempts,
-                tardiness: end.tardiness,
-                quality: end.quality,
-                reward: end.reward,
-            });
+        let (steps, start) = (run.map(|run| run.steps), run.map(|run| run.start));
+        let end =
+            EndEntry { at, outcome, server, steps, start, attempts, tardiness, quality, reward };
+        if let Some(tracked) = self.live.get_mut(&request) {
+            tracked.ending = Some(end.clone());
         }
-        self.writer.append(Record::Ended { end, server, picture, lived });
+        self.writer.append(Record::Ended { request, end, picture, lived });
     }
 }

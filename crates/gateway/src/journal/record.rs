@@ -1,9 +1,9 @@
-//! What is written down, and the form in which it is read back.
+//! What is written down and read back: one type each, both ways.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dispatch::{Cause, Decided, End, Order, Outcome, RequestId, Run, RunId};
+use dispatch::{Cause, Order, Outcome, RequestId, RunId};
 use scheduling::{Seconds, Steps, TardinessPenalty, Time};
 use serde::{Deserialize, Serialize};
 
@@ -90,21 +90,17 @@ pub enum Record {
     Withdrawn(RequestId),
     /// It was decided.
     Decided {
+        /// The request.
+        request: RequestId,
         /// What and why.
-        decided: Decided,
-        /// Name of the server.
-        server: Arc<str>,
-        /// Name of the policy.
-        policy: Arc<str>,
-        /// What the shadow policy would have decided.
-        shadow: Option<Shadow>,
+        decision: DecisionEntry,
     },
     /// A run was dispatched.
     Started {
         /// The run.
-        run: Run,
-        /// Name of the server.
-        server: Arc<str>,
+        id: RunId,
+        /// Where, when, and how long it should take.
+        run: OpenRun,
     },
     /// The backend gave the run a name of its own, by which it can be looked up.
     Ticket {
@@ -129,10 +125,10 @@ pub enum Record {
     },
     /// A request ended.
     Ended {
+        /// The request.
+        request: RequestId,
         /// How.
-        end: End,
-        /// Name of the server of the last run.
-        server: Option<Arc<str>>,
+        end: EndEntry,
         /// Its picture, if completed.
         picture: Option<Picture>,
         /// When, by the time lived.
@@ -159,7 +155,7 @@ impl Record {
     pub(super) fn time(&self) -> Option<Time> {
         match self {
             Self::Accepted(accepted) => Some(accepted.order.request.arrival),
-            Self::Decided { decided, .. } => Some(decided.at),
+            Self::Decided { decision, .. } => Some(decision.at),
             Self::Started { run, .. } => Some(run.start),
             Self::RunFailed { at, .. } => Some(*at),
             Self::Ended { end, .. } => Some(end.at),
@@ -185,7 +181,7 @@ pub struct Entry {
     pub end: Option<EndEntry>,
 }
 
-/// A decision read back.
+/// A decision, as it is written down and read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecisionEntry {
     /// When it was taken.
@@ -223,7 +219,7 @@ impl DecisionEntry {
     }
 }
 
-/// An end read back.
+/// An end, as it is written down and read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndEntry {
     /// When.
@@ -307,7 +303,7 @@ pub struct Unfinished {
     pub open: Option<OpenRun>,
 }
 
-/// A run that was under way.
+/// A run under way, as it is written down and read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenRun {
     /// Name of the server.

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dispatch::{End, Outcome, RequestId};
+use dispatch::{Outcome, RequestId};
 use rusqlite::{Connection, OpenFlags, Transaction, params};
-use scheduling::{Seconds, Time};
+use scheduling::{Seconds, Steps, Time};
 use serde::Serialize;
 
 use super::guard::{Damage, Guard};
 use super::open::connect;
-use super::record::{Accepted, Clock, Picture, Record};
+use super::record::{Accepted, Clock, EndEntry, OpenRun, Picture, Record};
 use super::{Fate, Journal, JournalError};
 
 /// The writing side.
@@ -71,37 +71,38 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
         Record::Withdrawn(request) => {
             t.prepare_cached("DELETE FROM requests WHERE id = ?1")?.execute([id(request)])?;
         }
-        Record::Decided { decided, server, policy, shadow } => {
-            let q = &decided.quote;
+        Record::Decided { request, decision } => {
+            let shadow = decision.shadow.as_ref();
             t.prepare_cached(
                 "INSERT INTO decisions SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
                  FROM requests WHERE id = ?1",
             )?
             .execute(params![
-                id(&decided.request),
-                decided.at.seconds(),
-                word(&decided.cause),
-                server,
-                q.decision.steps.get(),
-                q.execution.start.seconds(),
-                q.execution.finish.seconds(),
-                policy,
-                shadow.as_ref().map(|s| &s.server),
-                shadow.as_ref().map(|s| s.steps.get()),
+                id(request),
+                decision.at.seconds(),
+                word(&decision.cause),
+                decision.server,
+                decision.steps.get(),
+                decision.start.seconds(),
+                decision.finish.seconds(),
+                decision.policy,
+                shadow.map(|s| &s.server),
+                shadow.map(|s| s.steps.get()),
             ])?;
         }
-        Record::Started { run, server } => {
+        Record::Started { id: run, run: OpenRun { server, steps, start, service, ticket } } => {
             t.prepare_cached(
                 "INSERT OR IGNORE INTO runs
-                 SELECT position, ?2, ?3, ?4, ?5, ?6, NULL, NULL, NULL, 0 FROM requests WHERE id = ?1",
+                 SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, NULL, NULL, 0 FROM requests WHERE id = ?1",
             )?
             .execute(params![
-                id(&run.id.request),
-                run.id.attempt,
+                id(&run.request),
+                run.attempt,
                 server,
-                run.steps.get(),
-                run.start.seconds(),
-                run.service.seconds(),
+                steps.get(),
+                start.seconds(),
+                service.seconds(),
+                ticket,
             ])?;
         }
         Record::Ticket { run, ticket } => {
@@ -125,8 +126,8 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
             )?
             .execute(params![id(&run.request), run.attempt, at.seconds(), reason])?;
         }
-        Record::Ended { end, server, picture, lived } => {
-            write_end(t, end, server.as_deref(), picture.as_ref(), *lived)?;
+        Record::Ended { request, end, picture, lived } => {
+            write_end(t, *request, end, picture.as_ref(), *lived)?;
         }
         Record::Clock(clock) => write_clock(t, clock)?,
         Record::Forget { lived, age } => forget(t, *lived, *age)?,
@@ -137,12 +138,12 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
 /// Writes an end, unless there is one already, and its picture.
 fn write_end(
     t: &Transaction<'_>,
-    end: &End,
-    server: Option<&str>,
+    request: RequestId,
+    end: &EndEntry,
     picture: Option<&Picture>,
     lived: Seconds,
 ) -> Result<(), JournalError> {
-    let id = end.request.0.into_bytes();
+    let id = request.0.into_bytes();
     let (outcome, reason) = match &end.outcome {
         Outcome::Completed => ("completed", None),
         Outcome::Failed { reason } => ("failed", Some(reason)),
@@ -159,9 +160,9 @@ fn write_end(
             end.at.seconds(),
             outcome,
             reason,
-            server,
-            end.run.map(|r| r.steps.get()),
-            end.run.map(|r| r.start.seconds()),
+            end.server,
+            end.steps.map(Steps::get),
+            end.start.map(Time::seconds),
             end.attempts,
             end.tardiness.seconds(),
             end.quality,

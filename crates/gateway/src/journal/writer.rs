@@ -189,7 +189,7 @@ fn told(record: &Record, fate: Fate) -> Option<Report> {
     match (record, fate) {
         (Record::Accepted(a), Fate::Written) => Some(Report::Accepted(a.order.id)),
         (Record::Accepted(a), Fate::KeyTaken) => Some(Report::KeyTaken(a.order.id)),
-        (Record::Ended { end, .. }, _) => Some(Report::Ended(end.request)),
+        (Record::Ended { request, .. }, _) => Some(Report::Ended(*request)),
         _ => None,
     }
 }
@@ -208,7 +208,7 @@ fn refuse(batch: Vec<Record>, reason: &str, report: &impl Fn(Report)) -> Vec<Rec
             }
             // Predictions of the past, and what comes again: not worth memory while the disk is full.
             Record::Decided { .. } | Record::Clock(_) | Record::Forget { .. } => {}
-            Record::Ended { end, .. } if refused.contains(&end.request) => {}
+            Record::Ended { request, .. } if refused.contains(request) => {}
             _ => owed.push(record),
         }
     }

@@ -15,7 +15,7 @@ fn filled() -> Store {
     };
     store.journal.append(&(1..20).flat_map(records).collect::<Vec<_>>()).unwrap();
     let reason = "status 500".to_string();
-    let failed = Record::RunFailed { run: run(3, 1).id, at: at(2.0), reason };
+    let failed = Record::RunFailed { run: run(3, 1), at: at(2.0), reason };
     store
         .journal
         .append(&[failed, ended(7, Outcome::Completed), ended(8, Outcome::Expired)])

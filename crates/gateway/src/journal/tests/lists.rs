@@ -13,7 +13,7 @@ fn lists_are_filtered_and_paged() {
     }
     journal.append(&[ended(2, Outcome::Completed), ended(4, Outcome::Expired)]).unwrap();
     let reason = "status 500".to_string();
-    let failed = Record::RunFailed { run: run(5, 1).id, at: at(2.0), reason };
+    let failed = Record::RunFailed { run: run(5, 1), at: at(2.0), reason };
     journal.append(&[started(3, 1), started(5, 1), failed]).unwrap();
     let list = |filter: Filter| -> Vec<u128> {
         let page = reader.list(&Filter { limit: 3, ..filter }).unwrap();
@@ -141,11 +141,11 @@ proptest! {
 fn a_picture_is_read_in_parts() {
     let Store { mut journal, reader, folder: _folder } = store();
     let png: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();
-    let Record::Ended { end, server, lived, .. } = ended(1, Outcome::Completed) else {
+    let Record::Ended { request, end, lived, .. } = ended(1, Outcome::Completed) else {
         unreachable!()
     };
     let picture = Picture { png: png.clone().into(), kept_until: Seconds::of(1e6) };
-    let ended = Record::Ended { end, server, lived, picture: Some(picture) };
+    let ended = Record::Ended { request, end, lived, picture: Some(picture) };
     journal.append(&[Record::Accepted(accepted(1, "", None)), ended]).unwrap();
     let Kept::Here(stored) = reader.picture(id(1)).unwrap() else { panic!("it is kept") };
     assert_eq!(stored.length, 300_000);

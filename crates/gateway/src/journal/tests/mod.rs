@@ -2,13 +2,14 @@ mod damage;
 mod files;
 mod lists;
 mod migration;
+mod roundtrip;
 mod writer;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dispatch::{Cause, Decided, End, Order, Outcome, Quote, Run, RunId, StepBounds};
-use scheduling::{Decision, Execution, Request, Seconds, Steps, TardinessPenalty};
+use dispatch::{Cause, Order, Outcome, RunId, StepBounds};
+use scheduling::{Request, Seconds, Steps, TardinessPenalty};
 
 use super::*;
 
@@ -49,26 +50,28 @@ fn accepted(n: u128, prompt: &str, key: Option<&str>) -> Arc<Accepted> {
     })
 }
 
-fn run(n: u128, attempt: u32) -> Run {
-    Run {
-        id: RunId { request: id(n), attempt },
-        server: 0,
-        steps: steps(30),
-        start: at(1.0),
-        service: Seconds::of(3.0),
-    }
+fn run(n: u128, attempt: u32) -> RunId {
+    RunId { request: id(n), attempt }
 }
 
 fn started(n: u128, attempt: u32) -> Record {
-    Record::Started { run: run(n, attempt), server: "s0".into() }
+    let open = OpenRun {
+        server: "s0".into(),
+        steps: steps(30),
+        start: at(1.0),
+        service: Seconds::of(3.0),
+        ticket: None,
+    };
+    Record::Started { id: run(n, attempt), run: open }
 }
 
 fn ended(n: u128, outcome: Outcome) -> Record {
-    let end = End {
-        request: id(n),
+    let end = EndEntry {
         at: at(4.0),
         outcome,
-        run: Some(run(n, 1)),
+        server: Some("s0".into()),
+        steps: Some(steps(30)),
+        start: Some(at(1.0)),
         attempts: 1,
         tardiness: Seconds::ZERO,
         quality: Some(30.5),
@@ -76,25 +79,21 @@ fn ended(n: u128, outcome: Outcome) -> Record {
     };
     let picture = Picture { png: Bytes::from_static(b"png"), kept_until: Seconds::of(60.0) };
     let picture = (end.outcome == Outcome::Completed).then_some(picture);
-    Record::Ended { end, server: Some("s0".into()), picture, lived: Seconds::of(54.0) }
+    Record::Ended { request: id(n), end, picture, lived: Seconds::of(54.0) }
 }
 
 fn decided(n: u128) -> Record {
-    Record::Decided {
-        decided: Decided {
-            request: id(n),
-            at: at(0.5),
-            cause: Cause::ServerDown,
-            quote: Quote {
-                decision: Decision { server: 0, steps: steps(30) },
-                execution: Execution { start: at(1.0), finish: at(4.0) },
-                shadow: None,
-            },
-        },
+    let decision = DecisionEntry {
+        at: at(0.5),
+        cause: Cause::ServerDown,
         server: "s0".into(),
+        steps: steps(30),
+        start: at(1.0),
+        finish: at(4.0),
         policy: "greedy".into(),
         shadow: Some(Shadow { server: "s1".into(), steps: steps(77) }),
-    }
+    };
+    Record::Decided { request: id(n), decision }
 }
 
 struct Store {
@@ -173,8 +172,8 @@ fn pictures_are_kept_for_their_time() {
 fn what_had_not_ended_is_found_with_its_run() {
     let Store { mut journal, reader, folder: _folder } = store();
     let reason = "status 500".to_string();
-    let failed = Record::RunFailed { run: run(3, 1).id, at: at(2.0), reason };
-    let ticket = Record::Ticket { run: run(4, 1).id, ticket: "job-9".into() };
+    let failed = Record::RunFailed { run: run(3, 1), at: at(2.0), reason };
+    let ticket = Record::Ticket { run: run(4, 1), ticket: "job-9".into() };
     for n in 1..=4 {
         journal.append(&[Record::Accepted(accepted(n, "", None))]).unwrap();
     }
@@ -195,7 +194,7 @@ fn what_had_not_ended_is_found_with_its_run() {
         [(id(2), 0, 0, None), (id(3), 1, 1, None), (id(4), 1, 0, Some(Some("job-9".into()))),]
     );
     // Its time was not the server's own.
-    journal.append(&[Record::Untimed { run: run(1, 1).id }]).unwrap();
+    journal.append(&[Record::Untimed { run: run(1, 1) }]).unwrap();
     assert_eq!(reader.completed_runs("s0", 9).unwrap(), []);
 }
 

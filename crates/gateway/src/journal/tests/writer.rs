@@ -84,8 +84,9 @@ async fn a_failure_that_leaves_nothing_owed_is_recovered_from_all_the_same() {
     limit(1).unwrap();
     // A prediction is not worth keeping, so nothing is tried again but the disk itself.
     let prediction = |n| {
-        let Record::Decided { decided, server, shadow, .. } = decided(n) else { unreachable!() };
-        Record::Decided { decided, server, shadow, policy: "long ".repeat(100_000).into() }
+        let Record::Decided { request, decision } = decided(n) else { unreachable!() };
+        let policy = "long ".repeat(100_000).into();
+        Record::Decided { request, decision: DecisionEntry { policy, ..decision } }
     };
     writer.append(Record::Accepted(accepted(1, "", None)));
     assert_eq!(inbox.recv().await, Some(Report::Accepted(id(1))));
