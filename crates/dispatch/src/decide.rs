@@ -129,6 +129,9 @@ impl Scheduler {
         let chosen = quote.map(|quote| quote.decision.server).filter(|&chosen| chosen != before);
         if chosen.is_some() {
             self.queue(now, id, Cause::ServerFree, quote);
+            // It may have been the head, not recorded yet: what moved up may be.
+            self.start_next(now, before);
+            self.try_out(now, before);
         } else {
             self.servers[before].waiting.insert(position, waiting);
         }

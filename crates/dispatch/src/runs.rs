@@ -142,7 +142,7 @@ impl Scheduler {
 
     /// A server whose rest is over and whose trial came to nothing can be tried by what waits
     /// outside the queues.
-    fn try_out(&mut self, now: Time, server: usize) {
+    pub(super) fn try_out(&mut self, now: Time, server: usize) {
         let state = &self.servers[server];
         if state.rest.until.is_some() && state.vacant() {
             self.place_unplaced(now);

@@ -84,6 +84,19 @@ fn nothing_runs_before_it_is_recorded() {
 }
 
 #[test]
+fn what_moves_up_behind_a_head_that_moved_away_starts() {
+    let mut s = up(&[10.0, 20.0], Box::new(Greedy { ties: Ties::Fastest }));
+    accept(&mut s, 9, 0.0, 20.0); // server 1 until 10
+    s.submit(at(0.0), order(0, 0.0, 8.0)).unwrap(); // server 0, not recorded yet
+    s.submit(at(0.0), order(1, 0.0, 30.0)).unwrap(); // behind one of the two
+    s.recorded(at(0.0), id(1));
+    s.completed(at(1.0), run_of(&s, 1)); // earlier than predicted: server 1 takes what gains
+    s.recorded(at(1.0), id(0));
+    let running = [0, 1].map(|n| matches!(s.standing(id(n)), Some(Standing::Running { .. })));
+    assert_eq!(running, [true, true]);
+}
+
+#[test]
 fn a_request_the_journal_refused_leaves_no_trace() {
     let mut s = up(&[10.0], fixed(30));
     s.submit(at(0.0), order(0, 0.0, 9.0)).unwrap();

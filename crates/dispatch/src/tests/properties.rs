@@ -127,6 +127,9 @@ impl Watch {
         }
         for server in s.servers() {
             assert!(server.available() || server.queue_length() == 0, "waits for the dead");
+            let head = server.waiting.front().map(|waiting| &s.live[&waiting.id].record);
+            let may_start = s.gate() == Gate::Open && server.occupancy == Occupancy::Idle;
+            assert!(!may_start || head != Some(&Acceptance::Durable), "nobody starts the head");
         }
     }
 }
