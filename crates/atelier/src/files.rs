@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 use agent::Recipe;
-use scheduling::{Instance, PolicyName};
+use scheduling::{Instance, PolicyName, Row};
 use simulation::{Domain, InstanceSource, Recording, Recordings, Scenario};
 use writing::Output;
 
@@ -63,6 +63,11 @@ impl Source {
 /// The instance in a JSON file.
 pub(crate) fn read_instance(file: &Path) -> Result<Instance, Failure> {
     Instance::from_json(&read(file)?).map_err(|error| Failure::refused(file.display(), error))
+}
+
+/// The rows in a CSV file.
+pub(crate) fn read_rows(file: &Path) -> Result<Vec<Row>, Failure> {
+    scheduling::read_rows(&read(file)?).map_err(|error| Failure::refused(file.display(), error))
 }
 
 /// The policies of these names.

@@ -44,6 +44,7 @@ enum Command {
     Calibrate(commands::calibrate::Arguments),
     Export(commands::export::Arguments),
     Tune(commands::tune::Arguments),
+    Verify(commands::verify::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -85,5 +86,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Calibrate(arguments) => commands::calibrate::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Tune(arguments) => commands::tune::run(&arguments),
+        Command::Verify(arguments) => commands::verify::run(&arguments),
     }
 }

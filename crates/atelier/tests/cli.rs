@@ -97,6 +97,30 @@ fn every_policys_rows_are_a_valid_schedule() {
 }
 
 #[test]
+fn anybodys_rows_are_judged() {
+    let workshop = Workshop::new();
+    workshop.run(&["instance", "--scenario", PAPER, "--seed", "5", "--out", "i.json"]);
+    let simulate = ["simulate", "--instance", "i.json", "--policy", "myopic", "--rows", "r.csv"];
+    workshop.run(&simulate);
+    let verify = ["verify", "--instance", "i.json", "--rows", "r.csv"];
+    assert_eq!(workshop.run(&verify), "2000 requests, all rules obeyed\n");
+    let rows: Vec<String> = workshop.read("r.csv").lines().map(str::to_owned).collect();
+    let judge = |rows: &[String]| {
+        workshop.file("r.csv", &rows.join("\n"));
+        let output = workshop.atelier(&verify);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, printed, error) = judge(&rows[..1999]);
+    assert_eq!(code, Some(1));
+    assert_eq!(printed, "(4b) request 1998 never runs\n(4b) request 1999 never runs\n");
+    assert_eq!(error, "error: r.csv breaks the rules of i.json: 2 violations\n");
+    let (code, printed, error) = judge(&[rows[0].clone(), "1,2,three".into()]);
+    assert_eq!((code, printed), (Some(2), String::new()));
+    assert!(error.starts_with("error: r.csv: ") && error.contains("line: 2"), "{error}");
+}
+
+#[test]
 fn same_seed_same_rows_on_any_number_of_threads() {
     let workshop = Workshop::new();
     let mut seen = Vec::new();

@@ -189,17 +189,26 @@ fn check_servers(rows: &[Row], order: Order, violations: &mut Vec<Violation>) {
                 .then(a.finish.total_cmp(&b.finish))
                 .then(a.request.cmp(&b.request))
         });
-        for pair in queue.windows(2) {
-            let (first, second) = (pair[0], pair[1]);
-            if second.start < first.finish && !same(second.start, first.finish) {
-                let (running, started) = (first.request, second.request);
+        let mut latest: Option<&Row> = None;
+        let mut highest: Option<usize> = None;
+        for &row in &queue {
+            // Whoever has run longest, not only the neighbour, may still run.
+            if let Some(running) = latest.filter(|running| row.start < running.finish)
+                && !same(row.start, running.finish)
+            {
+                let (running, started) = (running.request, row.request);
                 violations.push(Violation::Overlap { server, running, started });
             }
             // Requests are numbered in order of arrival.
-            if order == Order::FirstComeFirstServed && second.request < first.request {
-                let (first, second) = (first.request, second.request);
-                violations.push(Violation::OutOfOrder { server, first, second });
+            if let Some(first) = highest.filter(|&first| row.request < first)
+                && order == Order::FirstComeFirstServed
+            {
+                violations.push(Violation::OutOfOrder { server, first, second: row.request });
             }
+            if latest.is_none_or(|latest| latest.finish < row.finish) {
+                latest = Some(row);
+            }
+            highest = highest.max(Some(row.request));
         }
     }
 }

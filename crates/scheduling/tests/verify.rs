@@ -214,3 +214,27 @@ fn overlap_and_order() {
         );
     }
 }
+
+/// One early run that starts late breaks the order against all that started before it, and one long
+/// run overlaps all that start meanwhile, whoever stands between.
+#[test]
+fn overlap_and_order_are_judged_among_all_runs() {
+    let instance = instance(3, 1, 12, 1.0);
+    let judge = |change: &dyn Fn(&mut Vec<Row>)| {
+        let mut rows = rows(&instance, "fixed[steps=30]");
+        change(&mut rows);
+        verify(&instance, &rows, Order::FirstComeFirstServed).unwrap_err()
+    };
+    let out_of_order = |second| Violation::OutOfOrder { server: 0, first: 11, second };
+    let last_first = judge(&|rows| {
+        let service = rows[11].finish - rows[11].start;
+        rows[11].start = -service;
+        rows[11].finish = 0.0;
+    });
+    let overlap = |started| Violation::Overlap { server: 0, running: 0, started };
+    let first_long = judge(&|rows| rows[0].finish = 1e6);
+    for request in 1..11 {
+        assert!(last_first.contains(&out_of_order(request)), "{request}: {last_first:?}");
+        assert!(first_long.contains(&overlap(request)), "{request}: {first_long:?}");
+    }
+}

@@ -8,3 +8,4 @@ pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod train;
 pub(crate) mod tune;
+pub(crate) mod verify;
