@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scheduling::{Seconds, Time};
+use scheduling::{Policy, Seconds, Time};
 
 use super::event::{Order, Owner, Quote, Rejection};
 use super::server::Occupancy;
@@ -17,7 +17,7 @@ struct Share<'a> {
     service: Seconds,
 }
 
-impl Scheduler {
+impl<P: Policy> Scheduler<P> {
     /// Whether the request may be accepted, as far as that can be said before it is decided.
     ///
     /// The number of requests that wait is bounded. Where there are several owners, it counts as

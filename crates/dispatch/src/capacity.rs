@@ -1,12 +1,12 @@
 //! Servers that come, go and change their speed.
 
-use scheduling::{Steps, Time};
+use scheduling::{Policy, Steps, Time};
 
 use super::Scheduler;
 use super::event::Cause;
 use super::server::{Administration, Health, Speed};
 
-impl Scheduler {
+impl<P: Policy> Scheduler<P> {
     /// A server answers again. All waiting requests are decided again, in order of acceptance, as
     /// the capacity that came back is for those who have waited.
     pub fn server_up(&mut self, now: Time, server: usize) {

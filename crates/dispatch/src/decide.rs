@@ -8,7 +8,7 @@ use super::server::Waiting;
 use super::setback::Setbacks;
 use super::{Acceptance, Gate, Place, Scheduler};
 
-impl Scheduler {
+impl<P: Policy> Scheduler<P> {
     /// Decides a live request that is in no queue, and queues it.
     pub(super) fn place(&mut self, now: Time, id: RequestId, cause: Cause) {
         let live = &self.live[&id];
@@ -63,7 +63,7 @@ impl Scheduler {
         }
         let observation = queues.observe(now, &order.request, &cluster, &self.objective);
         let observation = Observation { bounds: order.bounds, ..observation };
-        let decision = ask(&mut *self.policy, &observation);
+        let decision = ask(&mut self.policy, &observation);
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
         let execution = queues.dispatch(now, decision, &cluster);
         let of_all = |d: Decision| Decision { server: eligible[d.server], ..d };

@@ -48,7 +48,9 @@ pub struct Limits {
 }
 
 /// Queue state of all servers and the life of all requests that have not ended.
-pub struct Scheduler {
+///
+/// A gateway, which exchanges policies while it runs, holds them in boxes; the simulator lends its own.
+pub struct Scheduler<P = Box<dyn Policy>> {
     servers: Vec<ServerState>,
     live: HashMap<RequestId, Live>,
     /// Requests that no server can take at the moment, in order of arrival.
@@ -56,7 +58,7 @@ pub struct Scheduler {
     /// Requests of each owner that have not ended.
     held: HashMap<Owner, usize>,
     objective: Objective,
-    policy: Box<dyn Policy>,
+    policy: P,
     shadow: Option<Box<dyn Policy>>,
     limits: Limits,
     gate: Gate,
@@ -100,18 +102,13 @@ pub enum Standing {
     },
 }
 
-impl Scheduler {
+impl<P: Policy> Scheduler<P> {
     /// A scheduler without requests. Servers are taken as unhealthy until
     /// [`Scheduler::server_up`].
     ///
     /// # Panics
     /// If there is no server.
-    pub fn new(
-        servers: Vec<ServerSpec>,
-        objective: Objective,
-        policy: Box<dyn Policy>,
-        limits: Limits,
-    ) -> Self {
+    pub fn new(servers: Vec<ServerSpec>, objective: Objective, policy: P, limits: Limits) -> Self {
         assert!(!servers.is_empty(), "the configuration has at least one server");
         Self {
             servers: servers.into_iter().map(ServerState::new).collect(),
@@ -134,6 +131,12 @@ impl Scheduler {
     /// What is to be done since the last call, in order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
+    }
+
+    /// As [`Scheduler::take_effects`], into a buffer that is used again; what was in it is gone.
+    pub fn swap_effects(&mut self, effects: &mut Vec<Effect>) {
+        effects.clear();
+        std::mem::swap(&mut self.effects, effects);
     }
 
     /// Accepts and decides a request, or says why not. It starts only after
@@ -276,7 +279,7 @@ impl Scheduler {
     }
 
     /// Puts another policy in place, from the next decision on.
-    pub fn set_policy(&mut self, policy: Box<dyn Policy>) {
+    pub fn set_policy(&mut self, policy: P) {
         self.policy = policy;
     }
 

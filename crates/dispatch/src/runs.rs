@@ -1,6 +1,6 @@
 //! Runs: how they start, come along and end.
 
-use scheduling::Time;
+use scheduling::{Policy, Time};
 
 use super::event::{Cause, Effect, Failure, FailureClass, Outcome, RequestId, Run, RunId};
 use super::rest::Rest;
@@ -16,7 +16,7 @@ struct Vacated {
     early: bool,
 }
 
-impl Scheduler {
+impl<P: Policy> Scheduler<P> {
     /// The run has come so far, as a share of 0 to 1: the predicted finish follows it.
     pub fn progressed(&mut self, now: Time, run: RunId, share: f64) {
         if let Some(server) = self.server_of(run) {

@@ -29,7 +29,7 @@ pub use plan::Plan;
 pub use report::report;
 pub use results::ResultsError;
 pub use run::{Outcome, RunError, run};
-pub use schedule::{ScheduleError, judged, schedule_of};
+pub use schedule::{ScheduleError, foreseeable, judged, schedule_of};
 pub use study::{
     Effort, FigureKind, Learned, Panel, PanelFile, Quick, Study, StudyError, StudyFile, Sweep,
     TrainedIn,

@@ -50,6 +50,7 @@ pub(crate) fn clairvoyant(
     seed: u64,
     search: ClairvoyantSearch,
 ) -> Result<(Found, f64), ScheduleError> {
+    foreseeable(instance)?;
     let budget = Budget {
         descent_steps: search.descent_steps,
         search_rounds: search.rounds,
@@ -66,6 +67,15 @@ pub(crate) fn clairvoyant(
         outcome.into_schedule().expect("work that nobody stops ends with a schedule");
     let rows = judged(&CLAIRVOYANT, instance, rows, order)?;
     Ok((Found { reward, rows }, bound))
+}
+
+/// Whether the bound and the search for the clairvoyant schedule hold on an instance: they take
+/// predictions for what happens.
+///
+/// # Errors
+/// [`ScheduleError::NotIdeal`]
+pub fn foreseeable(instance: &Instance) -> Result<(), ScheduleError> {
+    if instance.is_ideal() { Ok(()) } else { Err(ScheduleError::NotIdeal) }
 }
 
 /// What the schedule that knows all arrivals is called.
@@ -93,6 +103,12 @@ pub enum ScheduleError {
     /// The policy cannot be made.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// What was possible is asked of an instance beyond the paper's world.
+    #[error(
+        "what was possible is not known where service times stray or servers fail: allowed is an \
+         instance without sigma, luck and down"
+    )]
+    NotIdeal,
     /// The schedule breaks the rules: a bug of ours.
     #[error("the schedule of {name} breaks the rules; please report this:{}", list(violations))]
     Violations {

@@ -178,6 +178,7 @@ mod tests {
             penalty: 0.0,
             quality: reward,
             reward,
+            beyond: None,
         };
         Metrics::of(&[row])
     }

@@ -1,13 +1,15 @@
-//! An instance: everything that is given in eq. (4), and its JSON form.
+//! An instance: everything that is given in eq. (4), and what reality makes of it.
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::cluster::{Cluster, Request, Server};
-use crate::message::{bounded, excerpt};
-use crate::objective::{Objective, ObjectiveError, QualityCurve};
+use crate::cluster::{Cluster, Request};
+use crate::fate::{Fate, FateError};
+use crate::message::excerpt;
+use crate::objective::{Objective, ObjectiveError};
 
-/// A cluster, the requests in order of arrival, and the objective.
+mod json;
+
+/// A cluster, the requests in order of arrival, the objective, and their [`Fate`].
 ///
 /// Invariant: at least one server and one request, server names unique, requests sorted by arrival,
 /// no due time before its arrival.
@@ -16,9 +18,13 @@ pub struct Instance {
     cluster: Cluster,
     requests: Vec<Request>,
     objective: Objective,
+    /// None in the paper's world.
+    fate: Option<Fate>,
 }
 
 impl Instance {
+    /// An instance of the paper's world, with exact service times and without failures.
+    ///
     /// # Errors
     /// [`InstanceError`] if the invariant does not hold, naming the offending entry.
     pub fn new(
@@ -45,7 +51,32 @@ impl Instance {
             }
             before = arrival;
         }
-        Ok(Self { cluster, requests, objective })
+        Ok(Self { cluster, requests, objective, fate: None })
+    }
+
+    /// The same instance, of which reality makes something else.
+    ///
+    /// # Errors
+    /// [`InstanceError::Fate`] with the place of a span that cannot be.
+    ///
+    /// # Panics
+    /// If the fate is not one of so many servers and requests.
+    pub fn under(self, fate: Fate) -> Result<Self, InstanceError> {
+        assert_eq!(fate.servers.len(), self.cluster.len(), "a fate for each server");
+        assert_eq!(fate.luck.len(), self.requests.len(), "luck for each request");
+        fate.check()?;
+        let fate = (!fate.is_ideal()).then_some(fate);
+        Ok(Self { fate, ..self })
+    }
+
+    /// What reality makes of the predictions; none in the paper's world, where they come true.
+    pub fn fate(&self) -> Option<&Fate> {
+        self.fate.as_ref()
+    }
+
+    /// Whether service times are exact and no server fails, as in the paper.
+    pub fn is_ideal(&self) -> bool {
+        self.fate.is_none()
     }
 
     /// The servers.
@@ -62,67 +93,6 @@ impl Instance {
     pub fn objective(&self) -> &Objective {
         &self.objective
     }
-
-    /// Reads the JSON form.
-    ///
-    /// ```
-    /// let json = r#"{
-    ///   "servers": [{"name": "s0", "steps_per_second": 15.2}],
-    ///   "requests": [{"arrival": 0.0, "due": 12.5, "penalty": "linear"}],
-    ///   "tardiness_weight": 1.5
-    /// }"#;
-    /// let instance = scheduling::Instance::from_json(json)?;
-    /// assert_eq!(instance.requests()[0].slack(), scheduling::Seconds::of(12.5));
-    /// # Ok::<(), scheduling::InstanceError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`InstanceError`] with the field and the line, or the index of the entry, and what is
-    /// allowed there. Unknown fields are refused.
-    pub fn from_json(json: &str) -> Result<Self, InstanceError> {
-        // Editors on Windows begin files with a byte order mark.
-        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
-        let mut deserializer = serde_json::Deserializer::from_str(json);
-        let file: InstanceFile =
-            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-                InstanceError::Json {
-                    field: excerpt(&error.path().to_string()),
-                    problem: bounded(&error.into_inner().to_string()),
-                }
-            })?;
-        deserializer.end().map_err(|error| InstanceError::Json {
-            field: ".".into(),
-            problem: bounded(&error.to_string()),
-        })?;
-        let cluster = Cluster::new(file.servers).map_err(|_| InstanceError::NoServers)?;
-        let objective =
-            Objective::new(file.quality.unwrap_or(QualityCurve::PAPER), file.tardiness_weight)?;
-        Self::new(cluster, file.requests, objective)
-    }
-
-    /// Writes the JSON form. Reading it back gives an equal instance, to the last bit.
-    pub fn to_json(&self) -> String {
-        let curve = self.objective.curve();
-        let file = InstanceFile {
-            servers: self.cluster.to_vec(),
-            requests: self.requests.clone(),
-            tardiness_weight: self.objective.tardiness_weight(),
-            quality: (*curve != QualityCurve::PAPER).then(|| curve.clone()),
-        };
-        let mut json = serde_json::to_string(&file).expect("an instance has only JSON's types");
-        json.push('\n');
-        json
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InstanceFile {
-    servers: Vec<Server>,
-    requests: Vec<Request>,
-    tardiness_weight: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    quality: Option<QualityCurve>,
 }
 
 /// An instance that cannot be used. Nothing was built.
@@ -182,6 +152,9 @@ pub enum InstanceError {
     /// The objective is out of range.
     #[error(transparent)]
     Objective(#[from] ObjectiveError),
+    /// Servers are down when they cannot be.
+    #[error(transparent)]
+    Fate(#[from] FateError),
 }
 
 #[cfg(test)]
@@ -192,19 +165,21 @@ mod tests {
         format!("{{\"servers\":[{servers}],\n\"requests\":[{requests}],\n{rest}}}")
     }
 
+    /// The instance is refused, and the message has these parts.
+    fn check(servers: &str, requests: &str, rest: &str, parts: &[&str]) {
+        let error = Instance::from_json(&json(servers, requests, rest)).unwrap_err();
+        let message = error.to_string();
+        for part in parts {
+            assert!(message.contains(part), "{message:?} does not contain {part:?}");
+        }
+    }
+
     const SERVER: &str = r#"{"name":"s0","steps_per_second":15.2}"#;
     const REQUEST: &str = r#"{"arrival":0.0,"due":12.5,"penalty":"linear"}"#;
     const WEIGHT: &str = r#""tardiness_weight":1.5"#;
 
     #[test]
     fn bad_instances_are_refused_with_place_and_range() {
-        let check = |servers: &str, requests: &str, rest: &str, parts: &[&str]| {
-            let error = Instance::from_json(&json(servers, requests, rest)).unwrap_err();
-            let message = error.to_string();
-            for part in parts {
-                assert!(message.contains(part), "{message:?} does not contain {part:?}");
-            }
-        };
         let two = |second: &str| {
             format!(r#"{{"arrival":4.0,"due":9.0,"penalty":"square_root"}},{second}"#)
         };
@@ -252,6 +227,46 @@ mod tests {
         let rest = r#""tardiness_weight":0.7,"quality":{"table":[[10,1.5],[50,3.0]]}"#;
         let instance = Instance::from_json(&json(servers, REQUEST, rest)).unwrap();
         assert_eq!(Instance::from_json(&instance.to_json()).unwrap(), instance);
+    }
+
+    #[test]
+    fn fates_are_read_and_written_and_bad_ones_are_refused_with_their_place() {
+        let server = |more: &str| format!(r#"{{"name":"s0","steps_per_second":2.0,{more}}}"#);
+        let request =
+            |more: &str| format!(r#"{{"arrival":0.0,"due":1.0,"penalty":"linear",{more}}}"#);
+        let down = server(r#""sigma":0.2,"down":[[1.0,2.0],[2.0,3.5]]"#);
+        for (servers, requests) in [
+            (down.as_str(), request(r#""luck":-0.5"#)),
+            (SERVER, request(r#""luck":0.0"#)),
+            (&server(r#""sigma":3.0"#), REQUEST.to_owned()),
+        ] {
+            let instance = Instance::from_json(&json(servers, &requests, WEIGHT)).unwrap();
+            let written = instance.to_json();
+            let compact = json(servers, &requests, WEIGHT).replace('\n', "") + "\n";
+            assert_eq!(written, compact);
+            assert!(!instance.is_ideal());
+            assert_eq!(Instance::from_json(&written).unwrap(), instance);
+        }
+        let ideal = json(&server(r#""sigma":0.0,"down":[]"#), REQUEST, WEIGHT);
+        assert!(Instance::from_json(&ideal).unwrap().is_ideal());
+        for (more, parts) in [
+            (r#""sigma":-0.1"#, ["servers[0].sigma", "-0.1", "0 to 3", "line 1"]),
+            (r#""sigma":3.1"#, ["servers[0].sigma", "3.1", "0 to 3", "line 1"]),
+            (r#""down":[[1,2],[5,4]]"#, ["servers[0].down[1]", "[5, 4]", "begin", "end"]),
+            (r#""down":[[4,4]]"#, ["servers[0].down[0]", "[4, 4]", "begin", "end"]),
+            (r#""down":[[1,3],[2,4]]"#, ["servers[0].down[1]", "2 s", "3 s or later", "overlap"]),
+            (r#""down":[[5,6],[2,4]]"#, ["servers[0].down[1]", "2 s", "6 s or later", "sorted"]),
+            (r#""down":[[-1,3]]"#, ["servers[0].down[0]", "-1", "0 to 1e9", "line 1"]),
+            (r#""down":[[1,2,3]]"#, ["servers[0].down[0]", "", "line 1", ""]),
+            (r#""down":[[1,2],[7,1e9]]"#, ["servers", "down for ever from 7 s", "wait", "1e9 s"]),
+        ] {
+            check(&server(more), REQUEST, WEIGHT, &parts);
+        }
+        for luck in ["-41", "40.5", "1e300"] {
+            let place = ["requests[0].luck", "-40 to 40", "line 2"];
+            check(SERVER, &request(&format!(r#""luck":{luck}"#)), WEIGHT, &place);
+        }
+        check(SERVER, &request(r#""luck":1e999"#), WEIGHT, &["requests[0].luck", "line 2"]);
     }
 
     #[test]

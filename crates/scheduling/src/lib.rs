@@ -10,6 +10,7 @@
 mod bounds;
 mod cluster;
 mod environment;
+mod fate;
 mod instance;
 mod objective;
 mod policy;
@@ -26,6 +27,7 @@ pub mod verify;
 pub use bounds::StepBounds;
 pub use cluster::{Cluster, EmptyCluster, Request, Server};
 pub use environment::Environment;
+pub use fate::{Down, Fate, FateError, ServerFate};
 pub use instance::{Instance, InstanceError};
 pub use objective::{
     FullService, Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty,
@@ -34,6 +36,6 @@ pub use policies::{AgentName, Cap, PolicyName, PolicyNameError, Rule};
 pub use policy::{Decision, Observation, Policy};
 pub use queue::{Execution, Queues};
 pub use random::{Generator, Purpose};
-pub use row::{Row, RowError, read_rows, rows_in_parts, write_rows};
+pub use row::{Beyond, Row, RowError, RowOutcome, read_rows, rows_in_parts, write_rows};
 pub use traffic::Traffic;
-pub use units::{OutOfRange, Seconds, StepRate, Steps, Time};
+pub use units::{Luck, OutOfRange, Seconds, Sigma, StepRate, Steps, Time};

@@ -35,6 +35,12 @@ impl<P: Policy + ?Sized> Policy for Box<P> {
     }
 }
 
+impl<P: Policy + ?Sized> Policy for &mut P {
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        (**self).decide(observation)
+    }
+}
+
 /// Action a_t: where a request runs and how many steps it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {

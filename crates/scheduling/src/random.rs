@@ -38,6 +38,10 @@ pub enum Purpose {
     Search = 8,
     /// Noise that pictures are sampled from.
     Picture = 9,
+    /// How long runs really take.
+    Luck = 10,
+    /// When servers are down.
+    Failure = 11,
 }
 
 impl Generator {

@@ -1,6 +1,6 @@
 //! What happened to one request, and the CSV that lists it for all of them.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::cluster::Request;
@@ -12,8 +12,7 @@ use crate::queue::Execution;
 /// One line of a schedule: a request, its decision, and what came of it.
 ///
 /// The fields are plain numbers, since a row may come from anywhere: [`crate::verify`] judges them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// i: position in the instance, from 0.
     pub request: usize,
@@ -37,6 +36,31 @@ pub struct Row {
     pub quality: f64,
     /// Eq. (5).
     pub reward: f64,
+    /// What the paper's world has not; given where the instance goes beyond it.
+    pub beyond: Option<Beyond>,
+}
+
+/// The columns of a row that the paper's world has no need of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Beyond {
+    /// Of the request, relative to the reference size; 1 as long as instances know no sizes.
+    pub size: f64,
+    /// Time that loading the model took, in seconds; 0 as long as instances know no models.
+    pub load: f64,
+    /// Runs it took: those before the last were lost when their servers went down.
+    pub attempts: u32,
+    /// How it ended.
+    pub outcome: RowOutcome,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowOutcome {
+    /// With a picture.
+    Completed,
+    /// Without one: it has no quality, and its reward is what its tardiness costs.
+    Failed,
 }
 
 impl Row {
@@ -61,7 +85,98 @@ impl Row {
             penalty: request.penalty.at(tardiness),
             quality: objective.quality(decision.steps),
             reward: objective.reward(decision.steps, request.penalty, tardiness),
+            beyond: None,
         }
+    }
+}
+
+/// A row as it stands in CSV: the columns from `model` on are in all lines of a file or in none.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    request: usize,
+    server: usize,
+    steps: u32,
+    arrival: f64,
+    start: f64,
+    finish: f64,
+    due: f64,
+    tardiness: f64,
+    penalty: f64,
+    quality: f64,
+    reward: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "as_it_stands")]
+    model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    load: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outcome: Option<RowOutcome>,
+}
+
+/// An empty cell is an empty text, not a missing one.
+fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
+impl From<&Row> for Line {
+    fn from(row: &Row) -> Self {
+        let &Row { request, server, steps, arrival, start, finish, due, tardiness, .. } = row;
+        let &Row { penalty, quality, reward, beyond, .. } = row;
+        Self {
+            request,
+            server,
+            steps,
+            arrival,
+            start,
+            finish,
+            due,
+            tardiness,
+            penalty,
+            quality,
+            reward,
+            model: beyond.map(|_| String::new()),
+            size: beyond.map(|beyond| beyond.size),
+            load: beyond.map(|beyond| beyond.load),
+            attempts: beyond.map(|beyond| beyond.attempts),
+            outcome: beyond.map(|beyond| beyond.outcome),
+        }
+    }
+}
+
+impl Line {
+    fn row(self) -> Result<Row, &'static str> {
+        let Self { request, server, steps, arrival, start, finish, due, tardiness, .. } = self;
+        let Self { penalty, quality, reward, ref model, size, load, attempts, outcome, .. } = self;
+        let beyond = match (model.as_deref(), size, load, attempts, outcome) {
+            (None, None, None, None, None) => None,
+            (Some(""), Some(size), Some(load), Some(attempts), Some(outcome)) => {
+                Some(Beyond { size, load, attempts, outcome })
+            }
+            (Some(""), ..) | (None, ..) => {
+                return Err(
+                    "size, load, attempts and outcome stand together, with model, or not at all",
+                );
+            }
+            _ => return Err("model: allowed is nothing, as instances know no models"),
+        };
+        Ok(Row {
+            request,
+            server,
+            steps,
+            arrival,
+            start,
+            finish,
+            due,
+            tardiness,
+            penalty,
+            quality,
+            reward,
+            beyond,
+        })
     }
 }
 
@@ -91,7 +206,7 @@ pub fn rows_in_parts(rows: &[Row]) -> impl Iterator<Item = String> {
     rows.chunks(ROWS).enumerate().map(|(part, rows)| {
         let mut writer = csv::WriterBuilder::new().has_headers(part == 0).from_writer(Vec::new());
         for row in rows {
-            writer.serialize(row).expect("rows are flat and memory does not fail");
+            writer.serialize(Line::from(row)).expect("rows are flat and memory does not fail");
         }
         let bytes = writer.into_inner().expect("memory does not fail");
         String::from_utf8(bytes).expect("numbers are ASCII")
@@ -112,10 +227,14 @@ pub fn read_rows(text: &str) -> Result<Vec<Row>, RowError> {
             "line 1: the column {missing} is missing: allowed is {allowed}"
         )));
     }
-    reader
-        .deserialize()
-        .map(|row| row.map_err(|error| RowError(bounded(&error.to_string()))))
-        .collect()
+    let mut rows = Vec::new();
+    for (index, line) in reader.deserialize().enumerate() {
+        let line: Line = line.map_err(|error| RowError(bounded(&error.to_string())))?;
+        let row =
+            line.row().map_err(|problem| RowError(format!("line {}: {problem}", index + 2)))?;
+        rows.push(row);
+    }
+    Ok(rows)
 }
 
 /// CSV that does not hold rows.
@@ -141,12 +260,40 @@ mod tests {
             penalty: 5e300,
             quality: 63.333,
             reward: -0.0,
+            beyond: None,
         }];
         let text = write_rows(&rows);
         assert!(text.starts_with(
             "request,server,steps,arrival,start,finish,due,tardiness,penalty,quality,reward\n0,3,120,"
         ));
         assert_eq!(read_rows(&text).unwrap(), rows);
+    }
+
+    #[test]
+    fn rows_beyond_the_papers_world_have_more_columns() {
+        let header =
+            "request,server,steps,arrival,start,finish,due,tardiness,penalty,quality,reward";
+        let line = |more: &str| format!("0,0,1,0.0,0.0,0.5,1.0,0.0,0.0,2.0,2.0{more}");
+        let more = ",model,size,load,attempts,outcome";
+        let text = format!(
+            "{header}{more}\n{}\n{}\n",
+            line(",,1.0,0.0,1,completed"),
+            line(",,1.0,0.0,3,failed")
+        );
+        let rows = read_rows(&text).unwrap();
+        let beyond = Beyond { size: 1.0, load: 0.0, attempts: 3, outcome: RowOutcome::Failed };
+        assert_eq!(rows[1].beyond, Some(beyond));
+        assert_eq!(write_rows(&rows), text);
+        for (columns, cells, part) in [
+            (more, ",sdxl,1.0,0.0,1,completed", "line 2: model: allowed is nothing"),
+            (more, ",,1.0,0.0,1,lost", "line: 2"),
+            (more, ",,1.0,0.0,-1,completed", "line: 2"),
+            (",size,load", ",1.0,0.0", "line 2: size, load, attempts and outcome stand together"),
+        ] {
+            let text = format!("{header}{columns}\n{}\n", line(cells));
+            let message = read_rows(&text).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
     }
 
     #[test]
@@ -163,6 +310,7 @@ mod tests {
             penalty: 0.0,
             quality: 1.0,
             reward: 1.0,
+            beyond: None,
         };
         let rows: Vec<_> = (0..5000).map(|request| Row { request, ..row.clone() }).collect();
         assert!(rows_in_parts(&rows).count() > 1);

@@ -34,6 +34,8 @@ pub struct Time(f64);
 impl Time {
     /// The origin.
     pub const ZERO: Self = Self(0.0);
+    /// The end of time: the latest that is read from outside.
+    pub const MAX: Self = Self(MAX_SECONDS);
 
     /// A point in time read from outside.
     ///
@@ -181,6 +183,36 @@ impl Steps {
     }
 }
 
+/// σ: standard deviation of the logarithm of a server's service times. 0 means that predictions come true.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Sigma(f64);
+
+impl Sigma {
+    /// A deviation read from outside.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] unless `0 ≤ sigma ≤ 3`.
+    pub fn new(sigma: f64) -> Result<Self, OutOfRange> {
+        checked(sigma, "a sigma", 0.0, 3.0, "0 to 3").map(Self)
+    }
+}
+
+/// The standard normal draw that decides how long a run takes, for a server's [`Sigma`].
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Luck(f64);
+
+impl Luck {
+    /// A draw read from outside.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] unless `−40 ≤ luck ≤ 40`.
+    pub fn new(luck: f64) -> Result<Self, OutOfRange> {
+        checked(luck, "a luck", -40.0, 40.0, "-40 to 40").map(Self)
+    }
+}
+
 fn checked(
     value: f64,
     what: &'static str,
@@ -287,6 +319,32 @@ impl TryFrom<f64> for StepRate {
 impl From<StepRate> for f64 {
     fn from(rate: StepRate) -> Self {
         rate.0
+    }
+}
+
+impl TryFrom<f64> for Sigma {
+    type Error = OutOfRange;
+    fn try_from(sigma: f64) -> Result<Self, OutOfRange> {
+        Self::new(sigma)
+    }
+}
+
+impl From<Sigma> for f64 {
+    fn from(sigma: Sigma) -> Self {
+        sigma.0
+    }
+}
+
+impl TryFrom<f64> for Luck {
+    type Error = OutOfRange;
+    fn try_from(luck: f64) -> Result<Self, OutOfRange> {
+        Self::new(luck)
+    }
+}
+
+impl From<Luck> for f64 {
+    fn from(luck: Luck) -> Self {
+        luck.0
     }
 }
 

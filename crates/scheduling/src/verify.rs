@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::instance::Instance;
-use crate::row::Row;
+use crate::row::{Row, RowOutcome};
 
 /// In which order a server may run the requests dispatched to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,33 @@ pub enum Violation {
         /// The request that arrived before it.
         second: usize,
     },
+    /// A run on a server that is down meanwhile.
+    Down {
+        /// The server.
+        server: usize,
+        /// The request.
+        request: usize,
+        /// When the server goes down.
+        from: f64,
+        /// When it comes back.
+        to: f64,
+    },
+    /// More runs than servers went down from the arrival to the start of the last one: only what a
+    /// server takes with it is run again.
+    Attempts {
+        /// The request.
+        request: usize,
+        /// Runs it is said to have had.
+        attempts: u32,
+        /// The most that it can have had.
+        most: u32,
+    },
+    /// A row without the columns that tell load, attempts and outcome, though the instance goes beyond
+    /// the paper's world, or with them, though it does not.
+    Columns {
+        /// The request.
+        request: usize,
+    },
     /// A figure that does not follow from the instance and the decision: (1) and (4a) for `finish`
     /// and `tardiness`, (2), (3), (5) for the others.
     Arithmetic {
@@ -96,14 +123,21 @@ const TOLERANCE: f64 = 1e-9;
 
 /// Checks rows against their instance.
 ///
+/// Where the instance goes beyond the paper's world, requests move between queues as servers fail or
+/// stray from their predictions, and rows do not tell when: no order is asked for there. All else is,
+/// and that nothing runs on a server that is down, and takes what its luck makes of the prediction.
+///
 /// # Errors
 /// Every violation of (4a) to (4e), of the order and of the arithmetic.
 pub fn verify(instance: &Instance, rows: &[Row], order: Order) -> Result<(), Vec<Violation>> {
     let mut violations = Vec::new();
     each_request_once(instance, rows, &mut violations);
+    let losses = losses(instance);
     for row in rows {
         check_row(instance, row, &mut violations);
+        check_reality(instance, row, &losses, &mut violations);
     }
+    let order = if instance.is_ideal() { order } else { Order::Any };
     check_servers(rows, order, &mut violations);
     if violations.is_empty() { Ok(()) } else { Err(violations) }
 }
@@ -151,13 +185,16 @@ fn check_row(instance: &Instance, row: &Row, violations: &mut Vec<Violation>) {
 
     let server = instance.cluster().get(row.server);
     let steps = crate::Steps::new(row.steps).ok();
-    if let (Some(server), Some(_)) = (server, steps) {
-        let service =
+    let failed = row.beyond.is_some_and(|beyond| beyond.outcome == RowOutcome::Failed);
+    if let (Some(server), Some(_), false) = (server, steps, failed) {
+        let predicted =
             server.overhead.seconds() + f64::from(row.steps) / server.step_rate.steps_per_second();
-        expect("finish", row.finish, row.start + service);
+        let attempts = row.beyond.map_or(1, |beyond| beyond.attempts);
+        let stretch = stretch(instance, row.server, request, attempts);
+        expect("finish", row.finish, row.start + predicted * stretch);
     }
     if let Some(steps) = steps {
-        let quality = instance.objective().quality(steps);
+        let quality = if failed { 0.0 } else { instance.objective().quality(steps) };
         expect("quality", row.quality, quality);
         let weight = instance.objective().tardiness_weight();
         expect("reward", row.reward, quality - weight * penalty);
@@ -171,6 +208,58 @@ fn check_row(instance: &Instance, row: &Row, violations: &mut Vec<Violation>) {
     }
     if !row.start.is_finite() || (row.start < arrival && !same(row.start, arrival)) {
         violations.push(Violation::EarlyStart { request, start: row.start, arrival });
+    }
+}
+
+/// By how much the prediction is missed, written out anew.
+fn stretch(instance: &Instance, server: usize, request: usize, attempt: u32) -> f64 {
+    let Some(fate) = instance.fate() else { return 1.0 };
+    let sigma = f64::from(fate.servers[server].sigma);
+    if sigma > 0.0 {
+        (sigma * fate.luck(request, attempt) - 0.5 * sigma.powi(2)).exp()
+    } else {
+        1.0
+    }
+}
+
+/// When servers go down, in order.
+fn losses(instance: &Instance) -> Vec<f64> {
+    let servers = instance.fate().into_iter().flat_map(|fate| &fate.servers);
+    let mut losses: Vec<_> =
+        servers.flat_map(|server| &server.down).map(|down| down.from.seconds()).collect();
+    losses.sort_by(f64::total_cmp);
+    losses
+}
+
+/// What a row says beyond the paper's world, and whether its server was up.
+fn check_reality(instance: &Instance, row: &Row, losses: &[f64], violations: &mut Vec<Violation>) {
+    let request = row.request;
+    let Some(given) = instance.requests().get(request) else { return };
+    if row.beyond.is_some() == instance.is_ideal() {
+        violations.push(Violation::Columns { request });
+    }
+    let (Some(fate), Some(beyond)) = (instance.fate(), row.beyond) else { return };
+    for (column, found, expected) in [("size", beyond.size, 1.0), ("load", beyond.load, 0.0)] {
+        if !same(found, expected) {
+            violations.push(Violation::Arithmetic { request, column, found, expected });
+        }
+    }
+    let (arrival, start) = (given.arrival.seconds(), row.start);
+    let until = |time: f64| losses.partition_point(|&loss| loss <= time);
+    let before = losses.partition_point(|&loss| loss < arrival);
+    let lost = until(start).saturating_sub(before) as u32;
+    if !(1..=lost + 1).contains(&beyond.attempts) {
+        let (attempts, most) = (beyond.attempts, lost + 1);
+        violations.push(Violation::Attempts { request, attempts, most });
+    }
+    let down = fate.servers.get(row.server).map_or(&[][..], |server| &server.down);
+    // The first spans that it can meet; one may end, to within rounding, where the run starts.
+    let first = down.partition_point(|span| span.to.seconds() < start);
+    for span in down[first..].iter().take_while(|span| span.from.seconds() < row.finish) {
+        let (from, to) = (span.from.seconds(), span.to.seconds());
+        if !same(start, to) && !same(from, row.finish) {
+            violations.push(Violation::Down { server: row.server, request, from, to });
+        }
     }
 }
 
@@ -244,6 +333,18 @@ impl fmt::Display for Violation {
             Self::OutOfOrder { server, first, second } => write!(
                 f,
                 "server {server} runs request {first} before request {second}, which arrived first"
+            ),
+            Self::Down { server, request, from, to } => write!(
+                f,
+                "server {server} runs request {request} though it is down from {from} s to {to} s"
+            ),
+            Self::Attempts { request, attempts, most } => {
+                write!(f, "request {request} took {attempts} runs: allowed is 1 to {most}")
+            }
+            Self::Columns { request } => write!(
+                f,
+                "request {request}: the columns from model on stand where the instance has sigma, \
+                 luck or down, and only there"
             ),
             Self::Arithmetic { request, column, found, expected } => {
                 write!(f, "request {request}: {column} is {found}, but {expected} follows")

@@ -200,6 +200,10 @@ impl InstanceSource for Domain {
             .expect("names differ and requests are drawn in order")
     }
 
+    fn is_ideal(&self) -> bool {
+        true
+    }
+
     fn description(&self) -> serde_json::Value {
         serde_json::to_value(self).expect("a domain has only JSON's types")
     }

@@ -30,6 +30,7 @@ mod scenario;
 mod simulator;
 mod source;
 mod uniform;
+mod virtual_time;
 mod workload;
 
 pub use domain::{Domain, DomainError, RequestCount};
@@ -40,9 +41,10 @@ pub use metrics::{
 };
 pub use recording::{Recording, Recordings};
 pub use scenario::{
-    Arrivals, ClusterModel, Drawn, Due, PenaltyMix, Scenario, ScenarioError, ServerGroup, Settings,
-    Weight,
+    Arrivals, ClusterModel, Drawn, Due, Failures, Noise, OutageSpan, PenaltyMix, Scenario,
+    ScenarioError, ServerGroup, Settings, Weight,
 };
 pub use simulator::simulate;
 pub use source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 pub use uniform::Uniform;
+pub use virtual_time::simulate_by_events;

@@ -144,6 +144,7 @@ mod tests {
             penalty: tardiness * tardiness,
             quality: 40.0,
             reward: 40.0 - 2.0 * tardiness * tardiness,
+            beyond: None,
         }
     }
 

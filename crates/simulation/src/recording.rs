@@ -1,7 +1,8 @@
 //! Traffic that happened: judge by it as it was, train on what it could have been.
 
 use scheduling::{
-    Cluster, Generator, Instance, Objective, Purpose, Request, Seconds, TardinessPenalty, Time,
+    Cluster, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Seconds,
+    TardinessPenalty, Time,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -60,7 +61,8 @@ impl Recording {
 /// Evaluation instance k is the k-th recording as it is. Training episodes take turns: each is a
 /// block bootstrap of one recording, on its servers. Runs of 50 requests from random places follow
 /// one another, each request with the time since the one before, the slack and the penalty that it
-/// had; there are as many as the longest recording has, at most 2000.
+/// had; there are as many as the longest recording has, at most 2000. Servers stray and fail as they did
+/// in the recording, with new luck for every request.
 ///
 /// Invariant: there is at least one.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,8 +95,17 @@ impl InstanceSource for Recordings {
         match episode {
             Episode::Evaluation(_) => instance.clone(),
             Episode::Training(_) => {
-                let requests = self.workload(seed, episode).take(self.requests()).collect();
+                let requests: Vec<_> = self.workload(seed, episode).take(self.requests()).collect();
+                let mut luck = Generator::new(seed, Purpose::Luck, episode.stream());
+                let fate = instance.fate().map(|fate| Fate {
+                    servers: fate.servers.clone(),
+                    luck: requests.iter().map(|_| Luck::new(luck.normal()).ok()).collect(),
+                });
                 Instance::new(instance.cluster().clone(), requests, instance.objective().clone())
+                    .and_then(|resampled| match fate {
+                        Some(fate) => resampled.under(fate),
+                        None => Ok(resampled),
+                    })
                     .expect("pauses and slacks are not negative")
             }
         }
@@ -102,6 +113,10 @@ impl InstanceSource for Recordings {
 
     fn evaluation_instances(&self) -> Option<u64> {
         Some(self.0.len() as u64)
+    }
+
+    fn is_ideal(&self) -> bool {
+        self.0.iter().all(|recording| recording.instance.is_ideal())
     }
 
     fn description(&self) -> serde_json::Value {

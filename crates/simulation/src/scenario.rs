@@ -2,7 +2,7 @@
 
 use scheduling::message::bounded;
 use scheduling::{
-    Objective, ObjectiveError, OutOfRange, QualityCurve, Seconds, StepRate, TardinessPenalty,
+    Objective, ObjectiveError, OutOfRange, QualityCurve, Seconds, Sigma, StepRate, TardinessPenalty,
 };
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -59,6 +59,55 @@ pub struct Settings {
     /// The servers.
     #[serde(deserialize_with = "cluster")]
     pub cluster: ClusterModel,
+    /// How far service times stray from their predictions; not at all where nothing is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise: Option<Noise>,
+    /// How servers fail; not at all where nothing is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<Failures>,
+}
+
+/// Lognormal service times.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noise {
+    /// Of every server.
+    pub sigma: Sigma,
+}
+
+/// Servers that go down and come back, each on its own, until the last request has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failures {
+    /// Mean of the exponentially distributed time until a server goes down.
+    #[serde(rename = "mean_up_seconds")]
+    pub mean_up: OutageSpan,
+    /// Mean of the exponentially distributed time until it is up again.
+    #[serde(rename = "mean_down_seconds")]
+    pub mean_down: OutageSpan,
+}
+
+/// The mean time that a server is up or down: 1 to 1e6 s.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct OutageSpan(f64);
+
+impl TryFrom<f64> for OutageSpan {
+    type Error = OutOfRange;
+    fn try_from(value: f64) -> Result<Self, OutOfRange> {
+        if (1.0..=1e6).contains(&value) {
+            Ok(Self(value))
+        } else {
+            let what = "a mean time between outages";
+            Err(OutOfRange { what, value, allowed: "1 to 1e6 seconds" })
+        }
+    }
+}
+
+impl From<OutageSpan> for f64 {
+    fn from(span: OutageSpan) -> Self {
+        span.0
+    }
 }
 
 /// The arrival process.
@@ -181,6 +230,7 @@ impl Scenario {
         check_penalties(&settings.penalties)?;
         check_cluster(&settings.cluster)?;
         check_duration(&settings)?;
+        check_failures(&settings)?;
         let objective = Objective::new(settings.quality.clone(), settings.tardiness_weight)?;
         Ok(Self { settings, objective })
     }
@@ -257,6 +307,15 @@ pub enum ScenarioError {
         /// Largest slack in seconds.
         slack: f64,
     },
+    /// Servers would go down too often to be listed.
+    #[error(
+        "failures: about {outages:.0} outages of all servers until the last request has arrived: \
+         allowed is up to 1e6"
+    )]
+    Outages {
+        /// How many are expected.
+        outages: f64,
+    },
 }
 
 fn check_requests(requests: usize) -> Result<(), ScenarioError> {
@@ -293,6 +352,15 @@ fn check_duration(settings: &Settings) -> Result<(), ScenarioError> {
     } else {
         Err(ScenarioError::Duration { requests, mean_interval, slack })
     }
+}
+
+fn check_failures(settings: &Settings) -> Result<(), ScenarioError> {
+    let Some(Failures { mean_up, mean_down }) = settings.failures else { return Ok(()) };
+    let Arrivals::Poisson { mean_interval } = settings.arrivals;
+    let duration = settings.requests as f64 * mean_interval.seconds();
+    let servers: usize = settings.cluster.servers.iter().map(|group| group.count).sum();
+    let outages = servers as f64 * duration / (f64::from(mean_up) + f64::from(mean_down));
+    if outages <= 1e6 { Ok(()) } else { Err(ScenarioError::Outages { outages }) }
 }
 
 // What follows makes toml run the checks while it reads, so that it can name the line.

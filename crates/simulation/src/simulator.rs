@@ -2,11 +2,19 @@
 
 use scheduling::{Instance, Policy, Queues, Row};
 
+use crate::virtual_time::simulate_by_events;
+
 /// Lets `policy` decide every request as it arrives; one row per request, in order of arrival.
+///
+/// In the paper's world a server is described by the time at which it will be free; elsewhere the
+/// gateway's scheduler runs in virtual time ([`simulate_by_events`]).
 ///
 /// # Panics
 /// If the policy breaks its contract and names a server that the cluster does not have.
 pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
+    if !instance.is_ideal() {
+        return simulate_by_events(instance, policy);
+    }
     let (cluster, objective) = (instance.cluster(), instance.objective());
     let mut queues = Queues::new(cluster.len());
     (instance.requests().iter().enumerate())

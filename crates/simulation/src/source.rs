@@ -46,6 +46,9 @@ pub trait InstanceSource: Debug + Sync {
         None
     }
 
+    /// Whether service times are exact and no server fails on any of the instances, as in the paper.
+    fn is_ideal(&self) -> bool;
+
     /// What a checkpoint keeps of the source: equal descriptions mean equal instances.
     fn description(&self) -> serde_json::Value;
 

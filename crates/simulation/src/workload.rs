@@ -1,11 +1,11 @@
 //! Drawing the instances of a scenario: the requests and the cluster of an episode.
 
 use scheduling::{
-    Cluster, Generator, Instance, Objective, Purpose, Request, Seconds, Server, TardinessPenalty,
-    Time,
+    Cluster, Down, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Seconds, Server,
+    ServerFate, Sigma, TardinessPenalty, Time,
 };
 
-use crate::scenario::{Arrivals, Drawn, Scenario};
+use crate::scenario::{Arrivals, Drawn, Failures, Scenario};
 use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 use crate::uniform::Uniform;
 
@@ -15,9 +15,19 @@ impl InstanceSource for Scenario {
     }
 
     fn instance(&self, seed: u64, episode: Episode) -> Instance {
-        let requests = self.workload(seed, episode).take(self.settings().requests).collect();
+        let requests: Vec<_> =
+            self.workload(seed, episode).take(self.settings().requests).collect();
+        let fate = self.fate(seed, episode, &requests);
         Instance::new(self.cluster(seed, episode), requests, self.objective.clone())
+            .and_then(|instance| match fate {
+                Some(fate) => instance.under(fate),
+                None => Ok(instance),
+            })
             .expect("a checked scenario gives valid instances")
+    }
+
+    fn is_ideal(&self) -> bool {
+        self.settings().noise.is_none() && self.settings().failures.is_none()
     }
 
     fn description(&self) -> serde_json::Value {
@@ -78,6 +88,44 @@ impl EpisodeSource for Scenario {
             weights: settings.penalties.weights(),
             penalty: generator(Purpose::Penalty),
         })
+    }
+}
+
+impl Scenario {
+    /// Luck of each request and outages of each server, if the scenario has any.
+    fn fate(&self, seed: u64, episode: Episode, requests: &[Request]) -> Option<Fate> {
+        if self.is_ideal() {
+            return None;
+        }
+        let noise = self.settings().noise;
+        let sigma = noise.map_or(Sigma::default(), |noise| noise.sigma);
+        let mut luck = Generator::new(seed, Purpose::Luck, episode.stream());
+        let mut draw_luck = || Luck::new(luck.normal()).expect("53 bits are within 9 deviations");
+        let mut failure = Generator::new(seed, Purpose::Failure, episode.stream());
+        let end = requests[requests.len() - 1].arrival;
+        let mut draw_outages = |failures: &Failures| {
+            let [up, down] = [failures.mean_up, failures.mean_down].map(f64::from);
+            let mut now = Time::ZERO;
+            let mut outages = Vec::new();
+            loop {
+                let from = now + Seconds::of(failure.exponential(up));
+                if from > end {
+                    return outages;
+                }
+                now = from + Seconds::of(failure.exponential(down));
+                // One of no length is none.
+                if now > from {
+                    outages.push(Down { from, to: now });
+                }
+            }
+        };
+        let servers = (0..EpisodeSource::servers(self)).map(|_| ServerFate {
+            sigma,
+            down: self.settings().failures.as_ref().map_or_else(Vec::new, &mut draw_outages),
+        });
+        let servers = servers.collect();
+        let luck = requests.iter().map(|_| noise.map(|_| draw_luck())).collect();
+        Some(Fate { servers, luck })
     }
 }
 

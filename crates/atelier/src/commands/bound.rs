@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use experiments::judged;
+use experiments::{foreseeable, judged};
 use hindsight::{Budget, Outcome, Timeline};
 use scheduling::message::number;
 use scheduling::verify::Order;
@@ -80,6 +80,8 @@ impl Report {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let instance = files::read_instance(&arguments.instance)?;
+    foreseeable(&instance)
+        .map_err(|error| Failure::refused(arguments.instance.display(), error))?;
     let [rows, json] =
         [&arguments.rows, &arguments.json].map(|path| Destination::optional(path.as_ref()));
     let (rows, json_file) = (rows?, json?);

@@ -153,6 +153,11 @@ fn start<T: Training>(
     source: &dyn InstanceSource,
     asked: T,
 ) -> Result<Checkpoint<T>, Failure> {
+    if !source.is_ideal() {
+        let problem = "has service times that stray or servers that fail: allowed for training are \
+                       exact service times without failures";
+        return Err(Failure::refused(source.name(), problem));
+    }
     let folder = &arguments.out;
     let scenario = source.description();
     if !arguments.resume {

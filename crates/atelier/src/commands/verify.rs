@@ -27,7 +27,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let rows = files::read_rows(&arguments.rows)?;
     let order = if arguments.any_order { Order::Any } else { Order::FirstComeFirstServed };
     if let Err(violations) = verify(&instance, &rows, order) {
-        violations.iter().for_each(|violation| say!("{violation}"));
+        for violation in &violations {
+            say!("{violation}");
+        }
         let problem = anyhow::anyhow!(
             "{} breaks the rules of {}: {}",
             arguments.rows.display(),

@@ -1,0 +1,171 @@
+//! The gateway's scheduler in virtual time: the paper's world to the last bit, and luck and failures as
+//! the judge allows them.
+
+use proptest::prelude::*;
+use scheduling::verify::{Order, Violation, verify};
+use scheduling::{
+    Cluster, Down, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Row, Rule,
+    Seconds, Server, ServerFate, Sigma, StepRate, TardinessPenalty, Time,
+};
+use simulation::{simulate, simulate_by_events};
+
+const RULES: [&str; 6] =
+    ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=60]", "myopic", "priced"];
+
+fn at(seconds: f64) -> Time {
+    Time::ZERO + Seconds::of(seconds)
+}
+
+/// Requests of which every fourth arrives with the one before, on servers of which some are alike.
+fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instance {
+    let mut draw = Generator::new(seed, Purpose::Search, 0);
+    let servers = (0..servers).map(|index| Server {
+        name: format!("s{index}"),
+        step_rate: StepRate::new([4.0, 8.0, draw.between(4.0, 20.0)][draw.below(3)]).unwrap(),
+        overhead: Seconds::of([0.0, draw.between(0.0, 1.0)][draw.below(2)]),
+    });
+    let cluster = Cluster::new(servers.collect()).unwrap();
+    let mut now = Time::ZERO;
+    let requests = (0..requests).map(|_| {
+        if draw.below(4) > 0 {
+            now += Seconds::of(draw.exponential(interval));
+        }
+        let due = now + Seconds::of(draw.between(0.0, 20.0));
+        Request { arrival: now, due, penalty: TardinessPenalty::ALL[draw.below(3)] }
+    });
+    Instance::new(cluster, requests.collect(), Objective::default()).unwrap()
+}
+
+/// Luck for two requests of three, deviations up to `sigma`, and outages of each server.
+fn under(instance: Instance, seed: u64, sigma: f64, outages: usize) -> Instance {
+    let mut draw = Generator::new(seed, Purpose::Search, 1);
+    let servers = (0..instance.cluster().len()).map(|_| {
+        let mut now = Time::ZERO;
+        let down = (0..outages).map(|_| {
+            let from = now + Seconds::of(draw.exponential(20.0));
+            now = from + Seconds::of(draw.exponential(10.0).max(1e-3));
+            Down { from, to: now }
+        });
+        let down = down.collect();
+        ServerFate { sigma: Sigma::new(draw.between(0.0, sigma)).unwrap(), down }
+    });
+    let servers = servers.collect();
+    let luck = (0..instance.requests().len())
+        .map(|_| (draw.below(3) > 0).then(|| Luck::new(draw.normal()).unwrap()));
+    let luck = luck.collect();
+    instance.under(Fate { servers, luck }).unwrap()
+}
+
+fn rows(
+    run: fn(&Instance, &mut dyn scheduling::Policy) -> Vec<Row>,
+    instance: &Instance,
+    rule: &str,
+) -> Vec<Row> {
+    let rule: Rule = rule.parse().unwrap();
+    run(instance, &mut *rule.policy(Generator::new(1, Purpose::Policy, 0)))
+}
+
+proptest! {
+    /// One scheduler, two ways to drive it: where nothing goes wrong, not one bit differs.
+    #[test]
+    fn events_change_nothing_in_the_papers_world(
+        seed in any::<u64>(), servers in 1usize..6, requests in 1usize..120, interval in 0.05..20.0,
+    ) {
+        let instance = instance(seed, servers, requests, interval);
+        for rule in RULES {
+            let [fast, events] = [simulate, simulate_by_events].map(|run| rows(run, &instance, rule));
+            prop_assert_eq!(fast, events, "{}", rule);
+        }
+    }
+
+    #[test]
+    fn luck_and_failures_give_schedules_that_the_judge_accepts(
+        seed in any::<u64>(), servers in 1usize..5, requests in 1usize..80, interval in 0.05..10.0,
+        sigma in 0.0..1.5, outages in 0usize..6,
+    ) {
+        let instance = under(instance(seed, servers, requests, interval), seed, sigma, outages);
+        let read = Instance::from_json(&instance.to_json()).unwrap();
+        prop_assert_eq!(&read, &instance);
+        for rule in RULES {
+            let rows = rows(simulate, &instance, rule);
+            prop_assert_eq!(verify(&instance, &rows, Order::FirstComeFirstServed), Ok(()), "{}", rule);
+            let text = scheduling::write_rows(&rows);
+            prop_assert_eq!(scheduling::read_rows(&text).unwrap(), rows);
+        }
+    }
+}
+
+fn one_server(down: Vec<Down>, sigma: f64, luck: &[f64]) -> Instance {
+    let server = Server {
+        name: "only".into(),
+        step_rate: StepRate::new(10.0).unwrap(),
+        overhead: Seconds::ZERO,
+    };
+    let requests = (0..luck.len()).map(|index| {
+        let arrival = at(index as f64);
+        Request { arrival, due: at(99.0), penalty: TardinessPenalty::Linear }
+    });
+    let cluster = Cluster::new(vec![server]).unwrap();
+    let instance = Instance::new(cluster, requests.collect(), Objective::default()).unwrap();
+    let servers = vec![ServerFate { sigma: Sigma::new(sigma).unwrap(), down }];
+    let luck = luck.iter().map(|&luck| Some(Luck::new(luck).unwrap())).collect();
+    instance.under(Fate { servers, luck }).unwrap()
+}
+
+/// Start, finish and runs of each request, two seconds being predicted for each.
+fn course(instance: &Instance) -> Vec<(f64, f64, u32)> {
+    let rows = rows(simulate, instance, "fixed[steps=20]");
+    assert_eq!(verify(instance, &rows, Order::FirstComeFirstServed), Ok(()));
+    rows.iter().map(|row| (row.start, row.finish, row.beyond.unwrap().attempts)).collect()
+}
+
+#[test]
+fn runs_take_what_their_luck_makes_of_the_prediction() {
+    let two = 2.0_f64;
+    let luck = [0.5 + two.ln(), 0.5]; // twice the prediction, and just the prediction
+    let found = course(&one_server(Vec::new(), 1.0, &luck));
+    assert!((found[0].1 - 4.0).abs() < 1e-12 && (found[1].1 - 6.0).abs() < 1e-12, "{found:?}");
+}
+
+#[test]
+fn what_runs_and_waits_on_a_server_that_goes_down_is_decided_again() {
+    let down = |from, to| Down { from: at(from), to: at(to) };
+    let found = course(&one_server(vec![down(1.5, 5.0)], 0.0, &[0.0; 3]));
+    // The first run is lost; the third request arrives while nothing is up.
+    assert_eq!(found, [(5.0, 7.0, 2), (7.0, 9.0, 1), (9.0, 11.0, 1)]);
+    // A run that ends as its server goes down has ended, and the next one is lost as it starts.
+    let found = course(&one_server(vec![down(2.0, 3.0)], 0.0, &[0.0; 2]));
+    assert_eq!(found, [(0.0, 2.0, 1), (3.0, 5.0, 2)]);
+    // Down from the beginning.
+    let found = course(&one_server(vec![down(0.0, 3.0)], 0.0, &[0.0; 1]));
+    assert_eq!(found, [(3.0, 5.0, 1)]);
+}
+
+#[test]
+fn the_judge_names_what_cannot_have_been() {
+    let instance = one_server(vec![Down { from: at(1.5), to: at(5.0) }], 0.5, &[0.2; 3]);
+    let good = rows(simulate, &instance, "fixed[steps=20]");
+    let judge = |change: &dyn Fn(&mut Row)| {
+        let mut rows = good.clone();
+        change(&mut rows[0]);
+        verify(&instance, &rows, Order::FirstComeFirstServed).unwrap_err()
+    };
+    let beyond = |change: fn(&mut scheduling::Beyond)| {
+        judge(&|row: &mut Row| change(row.beyond.as_mut().unwrap()))
+    };
+    let shown = |violations: Vec<Violation>| {
+        violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (violations, part) in [
+        (judge(&|row| row.start = 4.0), "runs request 0 though it is down from 1.5 s to 5 s"),
+        (judge(&|row| row.finish += 1e-3), "finish is"),
+        (judge(&|row| row.beyond = None), "the columns from model on"),
+        (beyond(|beyond| beyond.attempts = 3), "took 3 runs: allowed is 1 to 2"),
+        (beyond(|beyond| beyond.attempts = 0), "took 0 runs"),
+        (beyond(|beyond| beyond.load = 1.0), "load is 1, but 0 follows"),
+        (beyond(|beyond| beyond.size = 2.0), "size is 2, but 1 follows"),
+    ] {
+        let shown = shown(violations);
+        assert!(shown.contains(part), "{shown:?} does not contain {part:?}");
+    }
+}
