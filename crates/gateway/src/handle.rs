@@ -18,6 +18,7 @@ use crate::journal::{
 use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::status::{Phase, Refusal, ServerView, Status};
+use crate::threads::aside;
 use crate::timeline::Timeline;
 
 /// The way to ask a running gateway.
@@ -162,8 +163,8 @@ impl Handle {
     pub async fn set_policy(&self, name: PolicyName) -> Result<(), Unavailable> {
         let policies = self.policies.clone();
         let text = name.to_string();
-        let built = tokio::task::spawn_blocking(move || policies.build(&name)).await;
-        let policy = built.unwrap_or_else(|error| Err(error.to_string()));
+        let built = aside(move || policies.build(&name)).await;
+        let policy = built.unwrap_or_else(Err);
         let policy = policy.map_err(Unavailable::Gateway)?;
         self.ask(|reply| Message::Policy { name: text.into(), policy, reply }).await
     }

@@ -29,6 +29,8 @@ pub mod status;
 mod threads;
 pub mod timeline;
 mod worker;
+#[cfg(test)]
+mod world;
 
 use std::panic::AssertUnwindSafe;
 

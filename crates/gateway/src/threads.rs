@@ -6,6 +6,9 @@ use std::{io, thread};
 
 use tokio::sync::oneshot;
 
+#[cfg(test)]
+pub(crate) mod simulated;
+
 type Call<S> = Box<dyn FnOnce(&mut S) + Send>;
 
 /// Some threads, each with a state of its own, that work off calls in their order.
@@ -16,6 +19,8 @@ type Call<S> = Box<dyn FnOnce(&mut S) + Send>;
 pub(crate) struct Threads<S> {
     calls: mpsc::Sender<Call<S>>,
     ended: Vec<oneshot::Receiver<()>>,
+    #[cfg(test)]
+    simulated: Option<simulated::Station<S>>,
 }
 
 impl<S: Send + 'static> Threads<S> {
@@ -25,6 +30,12 @@ impl<S: Send + 'static> Threads<S> {
     /// If the system has no thread left.
     pub(crate) fn spawn(name: &str, states: Vec<S>) -> io::Result<Self> {
         let (calls, inbox) = mpsc::channel::<Call<S>>();
+        #[cfg(test)]
+        if simulated::on() {
+            let state = states.into_iter().next().expect("there is one");
+            let simulated = Some(simulated::Station::new(name, state));
+            return Ok(Self { calls, ended: Vec::new(), simulated });
+        }
         let inbox = Arc::new(Mutex::new(inbox));
         let mut ended = Vec::new();
         for mut state in states {
@@ -41,7 +52,14 @@ impl<S: Send + 'static> Threads<S> {
                 let _ = end.send(());
             })?;
         }
-        Ok(Self { calls, ended })
+        #[cfg(test)]
+        let simulated = None;
+        Ok(Self {
+            calls,
+            ended,
+            #[cfg(test)]
+            simulated,
+        })
     }
 
     /// Makes a call on one of the threads.
@@ -52,6 +70,10 @@ impl<S: Send + 'static> Threads<S> {
         &self,
         call: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, String> {
+        #[cfg(test)]
+        if let Some(station) = &self.simulated {
+            return station.call(call).await;
+        }
         let (reply, answer) = oneshot::channel();
         let call = move |state: &mut S| {
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| call(state)));
@@ -67,7 +89,7 @@ impl<S: Send + 'static> Threads<S> {
 
     /// Waits until all calls are made and the states are dropped.
     pub(crate) async fn finish(self) {
-        let Self { calls, ended } = self;
+        let Self { calls, ended, .. } = self;
         drop(calls);
         #[cfg(test)]
         let _busy = virtual_time::stop();
@@ -75,6 +97,23 @@ impl<S: Send + 'static> Threads<S> {
             let _ = end.await;
         }
     }
+}
+
+/// Computes something that takes a while, where it holds up nothing else.
+///
+/// # Errors
+/// What it said when it panicked.
+pub(crate) async fn aside<T: Send + 'static>(
+    compute: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    #[cfg(test)]
+    if simulated::on() {
+        return simulated::caught(compute);
+    }
+    tokio::task::spawn_blocking(compute).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => said(&*panic),
+        Err(error) => error.to_string(),
+    })
 }
 
 /// What a panic said.

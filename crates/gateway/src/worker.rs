@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 use crate::health::Rhythm;
+use crate::threads::aside;
 
 /// A job for a worker.
 pub(crate) struct Assignment {
@@ -71,11 +72,16 @@ pub(crate) async fn work<N>(
         let Assignment { job, task, limit, abort } = assignment;
         let trial = matches!(task, Task::Try);
         let start = Instant::now();
-        let run = Run { backend: &*backend, job: &job, limit, abort, trial };
-        // A panic in an adapter costs its run, not the server.
-        let ended = AssertUnwindSafe(run.to_its_end(task, &notify)).catch_unwind().await;
-        let (mut result, after) =
-            ended.unwrap_or_else(|panic| (Err(panicked(&*panic)), Before::Unsettled));
+        let looked_up = matches!(task, Task::LookUp { .. });
+        let (mut result, after) = if abort.is_cancelled() && !looked_up {
+            // Given up while the run before was stopping: the server never hears of it.
+            (Err(BackendError::Cancelled), before)
+        } else {
+            let run = Run { backend: &*backend, job: &job, limit, abort, trial };
+            // A panic in an adapter costs its run, not the server.
+            let ended = AssertUnwindSafe(run.to_its_end(task, &notify)).catch_unwind().await;
+            ended.unwrap_or_else(|panic| (Err(panicked(&*panic)), Before::Unsettled))
+        };
         if let (Ok(painted), Before::Unsettled) = (&mut result, before) {
             painted.timing = Timing::Delayed;
         }
@@ -186,8 +192,8 @@ async fn checked(painted: Painted, job: &Job, found_again: bool) -> Result<Paint
     let timing = if found_again { Timing::Delayed } else { painted.timing };
     let check =
         move || picture::check(&painted.png, width, height).map(|()| Painted { timing, ..painted });
-    let checked = tokio::task::spawn_blocking(check).await;
-    checked.unwrap_or_else(|e| Err(BackendError::Panicked(e.to_string().into())))
+    let checked = aside(check).await;
+    checked.unwrap_or_else(|said| Err(BackendError::Panicked(said.into())))
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> BackendError {
@@ -242,6 +248,7 @@ pub(crate) async fn keep_probing(
         let pause = rhythm.pause_after(result.is_ok());
         notify(Notice::Probed { server, result });
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = doubt.notified() => rhythm.start_anew(),
         }

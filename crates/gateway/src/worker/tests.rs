@@ -233,3 +233,27 @@ async fn whoever_doubts_a_server_has_it_asked_at_once() {
         assert_eq!((at - start).as_millis(), milliseconds);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_given_up_before_its_turn_is_never_begun() {
+    let (assign, mut told, _) = worker(Call::Ends(5), Cancel::Says(Cancelled::Stopping));
+    let [first, second] = [0, 1].map(|_| CancellationToken::new());
+    assign.send(assignment(1, Task::Generate, &first)).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    first.cancel();
+    assign.send(assignment(2, Task::Generate, &second)).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    second.cancel();
+    drop(assign);
+    let mut seen = Vec::new();
+    while let Some(notice) = told.recv().await {
+        seen.push(match notice {
+            Notice::Progress { run, .. } => (run.attempt, "begun"),
+            Notice::Finished { run, result: Err(BackendError::Cancelled), .. } => {
+                (run.attempt, "cancelled")
+            }
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(seen, [(1, "begun"), (1, "cancelled"), (2, "cancelled")]);
+}
