@@ -64,17 +64,15 @@ impl Fate {
     /// not give is drawn from a stream that its given luck and the request's number decide.
     pub fn luck(&self, request: usize, attempt: u32) -> f64 {
         let given = self.luck[request].map(f64::from);
-        match (given, attempt) {
-            (Some(luck), 1) => luck,
-            _ => {
-                let seed = given.unwrap_or(0.0).to_bits();
-                let mut draw = Generator::new(seed, Purpose::Luck, request as u64);
-                (1..attempt).for_each(|_| {
-                    draw.normal();
-                });
-                draw.normal()
-            }
+        if let (Some(luck), 1) = (given, attempt) {
+            return luck;
         }
+        let seed = given.unwrap_or(0.0).to_bits();
+        let mut draw = Generator::new(seed, Purpose::Luck, request as u64);
+        for _ in 1..attempt {
+            draw.normal();
+        }
+        draw.normal()
     }
 
     /// Whether it says nothing that the paper's world does not.

@@ -156,7 +156,7 @@ impl Line {
             (Some(""), Some(size), Some(load), Some(attempts), Some(outcome)) => {
                 Some(Beyond { size, load, attempts, outcome })
             }
-            (Some(""), ..) | (None, ..) => {
+            (Some("") | None, ..) => {
                 return Err(
                     "size, load, attempts and outcome stand together, with model, or not at all",
                 );
