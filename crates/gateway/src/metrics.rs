@@ -1,37 +1,54 @@
-//! Counters, gauges and histograms in Prometheus' text format.
+//! Counters, gauges and histograms, shown in Prometheus' text format.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _, prometheus_text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
 
 use crate::log::Dropped;
 
-/// A metric: name, kind and help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What the text is, for a `Content-Type`.
+pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
+
+/// A metric, without what is added to the names of counters.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Metric {
     name: &'static str,
-    kind: &'static str,
     help: &'static str,
+    kind: MetricType,
+    /// Upper bounds of a histogram's buckets.
+    bounds: &'static [f64],
 }
 
-// Prometheus' rules for names, as `promtool check metrics` has them, hold or the crate does not build.
-
 const fn counter(name: &'static str, help: &'static str) -> Metric {
-    assert!(ends_with(name, "_total"), "the name of a counter ends in _total");
-    Metric { name, kind: "counter", help }
+    metric(name, help, MetricType::Counter, &[])
 }
 
 const fn gauge(name: &'static str, help: &'static str) -> Metric {
-    assert!(
-        !has_reserved_end(name),
-        "the name of a gauge ends in what is a counter's or histogram's"
-    );
-    Metric { name, kind: "gauge", help }
+    metric(name, help, MetricType::Gauge, &[])
 }
 
-const fn histogram(name: &'static str, help: &'static str) -> Metric {
-    assert!(!has_reserved_end(name), "the name of a histogram ends in what is added to it");
-    Metric { name, kind: "histogram", help }
+const fn histogram(name: &'static str, help: &'static str, bounds: &'static [f64]) -> Metric {
+    metric(name, help, MetricType::Histogram, bounds)
+}
+
+/// Prometheus' rule for names, as `promtool check metrics` has it, holds or the crate does not build.
+const fn metric(
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    bounds: &'static [f64],
+) -> Metric {
+    assert!(!has_reserved_end(name), "the name of a metric ends in what is added to names");
+    Metric { name, help, kind, bounds }
 }
 
 const fn has_reserved_end(name: &str) -> bool {
@@ -55,35 +72,40 @@ const fn ends_with(text: &str, end: &str) -> bool {
     index == end.len()
 }
 
-pub(crate) const ACCEPTED: Metric =
-    counter("atelier_requests_accepted_total", "Requests acknowledged");
+/// Buckets of spans that somebody waits.
+const SECONDS: &[f64] = &[0.0, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+pub(crate) const ACCEPTED: Metric = counter("atelier_requests_accepted", "Requests acknowledged");
 pub(crate) const ENDED: Metric =
-    counter("atelier_requests_ended_total", "Requests that ended, by outcome");
-pub(crate) const REJECTED: Metric =
-    counter("atelier_requests_rejected_total", "Refusals, by reason");
+    counter("atelier_requests_ended", "Requests that ended, by outcome");
+pub(crate) const REJECTED: Metric = counter("atelier_requests_rejected", "Refusals, by reason");
 pub(crate) const DECISIONS: Metric =
-    counter("atelier_decisions_total", "Decisions by policy, server and cause");
+    counter("atelier_decisions", "Decisions by policy, server and cause");
 pub(crate) const SHADOW_DECISIONS: Metric = counter(
-    "atelier_shadow_decisions_total",
+    "atelier_shadow_decisions",
     "Decisions of the shadow policy, by the policy they stood beside and whether both agree",
 );
 pub(crate) const RUN_FAILURES: Metric =
-    counter("atelier_run_failures_total", "Runs that failed, by server");
+    counter("atelier_run_failures", "Runs that failed, by server");
 pub(crate) const TRIALS: Metric = counter(
-    "atelier_trials_total",
+    "atelier_trials",
     "Pictures painted only to see whether a slow server has recovered, by server and outcome",
 );
-pub(crate) const QUALITY: Metric =
-    histogram("atelier_quality", "Q(s) of completed requests, by server");
+pub(crate) const QUALITY: Metric = histogram(
+    "atelier_quality",
+    "Q(s) of completed requests, by server",
+    &[10.0, 20.0, 30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 65.0],
+);
 pub(crate) const TARDINESS: Metric =
-    histogram("atelier_tardiness_seconds", "Tardiness of completed requests, by server");
+    histogram("atelier_tardiness_seconds", "Tardiness of completed requests, by server", SECONDS);
 pub(crate) const REWARD: Metric =
     gauge("atelier_reward", "Sum of the rewards, eq. (5), of completed requests, by server");
 pub(crate) const SERVICE: Metric =
-    histogram("atelier_service_seconds", "Duration of completed runs, by server");
+    histogram("atelier_service_seconds", "Duration of completed runs, by server", SECONDS);
 pub(crate) const PREDICTION_ERROR: Metric = histogram(
     "atelier_prediction_error_ratio",
     "Difference of a run's duration from its prediction, as a share of it, by server",
+    &[-0.5, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0],
 );
 pub(crate) const WAITING: Metric = gauge("atelier_waiting", "Requests in the queue, by server");
 pub(crate) const LIVE: Metric = gauge("atelier_live", "Requests that have not ended");
@@ -108,117 +130,123 @@ pub(crate) const CLOCK_DRIFT: Metric =
 pub(crate) const HANDLING: Metric = histogram(
     "atelier_http_overhead_seconds",
     "Time in the gateway per answer, without waiting for pictures, by route",
+    &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0],
 );
 
 pub(crate) const LOG_DROPPED: Metric = counter(
-    "atelier_log_lines_dropped_total",
+    "atelier_log_lines_dropped",
     "Lines of the log that could not be written, or not in time",
 );
 
 /// The values of all metrics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
-    values: Mutex<Values>,
+    values: Arc<Values>,
+    registry: Registry,
     dropped: Dropped,
 }
 
-#[derive(Debug, Default)]
-struct Values {
-    plain: BTreeMap<Metric, BTreeMap<String, f64>>,
-    histograms: BTreeMap<Metric, BTreeMap<String, Buckets>>,
-}
+/// Labels in the order in which they are shown.
+type Labels = Vec<(String, String)>;
 
-#[derive(Clone, Debug, Default)]
-struct Buckets {
-    counts: Vec<u64>,
-    sum: f64,
-    count: u64,
+#[derive(Debug, Default)]
+struct Values(Mutex<Families>);
+
+/// Families by name and series by labels, so that the text is in order.
+#[derive(Debug, Default)]
+struct Families {
+    plain: BTreeMap<Metric, BTreeMap<Labels, f64>>,
+    histograms: BTreeMap<Metric, BTreeMap<Labels, Histogram>>,
 }
 
 impl Metrics {
     /// Metrics that tell how many lines of the log were dropped.
     pub(crate) fn of(dropped: Dropped) -> Self {
-        Self { dropped, ..Self::default() }
+        let values = Arc::<Values>::default();
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(values.clone()));
+        Self { values, registry, dropped }
     }
 
     pub(crate) fn add(&self, metric: Metric, labels: &[(&str, &str)], amount: f64) {
-        *self.values().plain.entry(metric).or_default().entry(shown(labels)).or_default() += amount;
+        let mut families = self.values.lock();
+        *families.plain.entry(metric).or_default().entry(owned(labels)).or_default() += amount;
     }
 
     pub(crate) fn set(&self, metric: Metric, labels: &[(&str, &str)], value: f64) {
-        self.values().plain.entry(metric).or_default().insert(shown(labels), value);
+        self.values.lock().plain.entry(metric).or_default().insert(owned(labels), value);
     }
 
     pub(crate) fn observe(&self, metric: Metric, labels: &[(&str, &str)], value: f64) {
-        let bounds = bounds(metric);
-        let mut values = self.values();
-        let series = values.histograms.entry(metric).or_default().entry(shown(labels)).or_default();
-        series.counts.resize(bounds.len(), 0);
-        for (count, bound) in series.counts.iter_mut().zip(bounds) {
-            *count += u64::from(value <= *bound);
-        }
-        series.sum += value;
-        series.count += 1;
+        let mut families = self.values.lock();
+        let series = families.histograms.entry(metric).or_default().entry(owned(labels));
+        series.or_insert_with(|| Histogram::new(metric.bounds.iter().copied())).observe(value);
     }
 
     /// Everything, as `/metrics` answers it.
     pub fn render(&self) -> String {
         self.set(LOG_DROPPED, &[], self.dropped.count() as f64);
-        let values = self.values();
         let mut text = String::new();
-        let head = |text: &mut String, metric: &Metric| {
-            let Metric { name, kind, help } = metric;
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        };
-        let braced = |labels: &str| match labels {
-            "" => String::new(),
-            labels => format!("{{{labels}}}"),
-        };
-        for (metric, series) in &values.plain {
-            head(&mut text, metric);
-            for (labels, value) in series {
-                let _ = writeln!(text, "{}{} {value}", metric.name, braced(labels));
-            }
-        }
-        for (metric, series) in &values.histograms {
-            head(&mut text, metric);
-            let name = metric.name;
-            for (labels, buckets) in series {
-                let comma = if labels.is_empty() { "" } else { "," };
-                for (bound, count) in bounds(*metric).iter().zip(&buckets.counts) {
-                    let _ =
-                        writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}");
-                }
-                let Buckets { sum, count, .. } = buckets;
-                let _ = writeln!(text, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}");
-                let labels = braced(labels);
-                let _ = writeln!(text, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}");
-            }
-        }
+        prometheus_text::encode(&mut text, &self.registry).expect("a string takes everything");
         text
     }
+}
 
-    fn values(&self) -> MutexGuard<'_, Values> {
+impl Values {
+    fn lock(&self) -> MutexGuard<'_, Families> {
         // Numbers are whole after every statement, so a panic elsewhere cannot spoil them.
-        self.values.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn bounds(metric: Metric) -> &'static [f64] {
-    match metric {
-        QUALITY => &[10.0, 20.0, 30.0, 35.0, 40.0, 45.0, 50.0, 55.0, 60.0, 65.0],
-        PREDICTION_ERROR => &[-0.5, -0.2, -0.1, -0.05, 0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0],
-        HANDLING => &[0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0],
-        _ => &[0.0, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0],
+// The library's own registry would end every help in a full stop and show the series in any order.
+impl Collector for Values {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let families = self.lock();
+        for (Metric { name, help, kind, .. }, family) in &families.plain {
+            let mut shown = encoder.encode_descriptor(name, help, None, *kind)?;
+            for (labels, value) in family {
+                let series = shown.encode_family(labels)?;
+                let whole = (value.fract() == 0.0).then_some(*value as i64);
+                match (kind, whole) {
+                    (MetricType::Counter, _) => ConstCounter::new(*value as u64).encode(series)?,
+                    (_, Some(whole)) => ConstGauge::new(whole).encode(series)?,
+                    (_, None) => ConstGauge::new(*value).encode(series)?,
+                }
+            }
+        }
+        for (Metric { name, help, kind, .. }, family) in &families.histograms {
+            let mut shown = encoder.encode_descriptor(name, help, None, *kind)?;
+            for (labels, histogram) in family {
+                histogram.encode(shown.encode_family(labels)?)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Labels as they stand between the braces. Values come from the configuration, where they are
-/// restricted to plain characters, or from the program; policy names may hold a path.
-fn shown(labels: &[(&str, &str)]) -> String {
-    let escape = |v: &str| v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let each: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{}\"", escape(v))).collect();
-    each.join(",")
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Metric {}
+
+impl PartialOrd for Metric {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Metric {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(other.name)
+    }
+}
+
+fn owned(labels: &[(&str, &str)]) -> Labels {
+    labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
 }
 
 #[cfg(test)]
@@ -232,26 +260,50 @@ mod tests {
         assert!(has_reserved_end("reward_sum") && !has_reserved_end("reward_summary"));
     }
 
-    #[test]
-    fn renders_counters_gauges_and_histograms() {
-        let metrics = Metrics::default();
+    /// Something of every metric.
+    fn sample() -> Metrics {
+        let metrics = Metrics::of(Dropped::default());
+        metrics.add(ACCEPTED, &[], 1.0);
         metrics.add(ENDED, &[("outcome", "failed")], 1.0);
         metrics.add(ENDED, &[("outcome", "failed")], 2.0);
-        metrics.set(WAITING, &[("server", "a\"b")], 7.0);
-        metrics.observe(TARDINESS, &[("server", "a")], 0.2);
-        metrics.observe(TARDINESS, &[("server", "a")], 1000.0);
-        let text = metrics.render();
-        for line in [
-            "# TYPE atelier_requests_ended_total counter",
-            "atelier_requests_ended_total{outcome=\"failed\"} 3",
-            "atelier_waiting{server=\"a\\\"b\"} 7",
-            "atelier_tardiness_seconds_bucket{server=\"a\",le=\"0.1\"} 0",
-            "atelier_tardiness_seconds_bucket{server=\"a\",le=\"0.25\"} 1",
-            "atelier_tardiness_seconds_bucket{server=\"a\",le=\"+Inf\"} 2",
-            "atelier_tardiness_seconds_sum{server=\"a\"} 1000.2",
-            "atelier_tardiness_seconds_count{server=\"a\"} 2",
-        ] {
-            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        metrics.add(ENDED, &[("outcome", "completed")], 9_007_199_254_740_991.0);
+        metrics.add(REJECTED, &[("reason", "invalid_field")], 1.0);
+        let labels = [("policy", "agent[C:\\a \"b\"\nc]"), ("server", "a"), ("cause", "arrival")];
+        metrics.add(DECISIONS, &labels, 4.0);
+        let labels = [("policy", "greedy"), ("against", "myopic"), ("agrees", "true")];
+        metrics.add(SHADOW_DECISIONS, &labels, 5.0);
+        metrics.add(RUN_FAILURES, &[("server", "a")], 1.0);
+        metrics.add(TRIALS, &[("server", "a"), ("outcome", "slow")], 1.0);
+        metrics.add(REWARD, &[("server", "b")], 40.25);
+        metrics.add(REWARD, &[("server", "b")], -0.5);
+        metrics.add(REWARD, &[("server", "a")], -3.0);
+        for value in [-5.0, 0.0, 12.5, 65.0, 1e9] {
+            metrics.observe(QUALITY, &[("server", "a")], value);
         }
+        for value in [0.2, 1000.0] {
+            metrics.observe(TARDINESS, &[("server", "b")], value);
+            metrics.observe(TARDINESS, &[("server", "a")], value);
+        }
+        metrics.observe(SERVICE, &[("server", "a")], 0.25);
+        metrics.observe(PREDICTION_ERROR, &[("server", "a")], -0.05);
+        metrics.observe(HANDLING, &[("route", "/v1/requests/{id}")], 0.000_3);
+        for (metric, value) in [(WAITING, 7.0), (BACKLOG, 1e-9), (HEALTHY, 1.0), (ENABLED, 0.0)] {
+            metrics.set(metric, &[("server", "a-b")], value);
+            metrics.set(metric, &[("server", "a")], value);
+        }
+        for (metric, value) in
+            [(RESTING, 0.0), (FAILED_IN_A_ROW, 3.0), (RATE, 18.2), (OVERHEAD, 0.1)]
+        {
+            metrics.set(metric, &[("server", "a")], value);
+        }
+        for (metric, value) in [(LIVE, 2.0), (JOURNAL_FAILING, 1.0), (CLOCK_DRIFT, -5392.125)] {
+            metrics.set(metric, &[], value);
+        }
+        metrics
+    }
+
+    #[test]
+    fn the_text_is_what_scrapers_have_always_seen() {
+        assert_eq!(sample().render(), include_str!("metrics.txt"));
     }
 }

@@ -106,7 +106,7 @@ pub(crate) async fn readyz(State(server): State<Server>) -> Answer {
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(server): State<Server>) -> Answer {
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let kind = [(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)];
     Ok((kind, server.handle.metrics().await?).into_response())
 }
 

@@ -45,7 +45,9 @@ async fn metrics_tell_what_happened() {
     let t = start("").await;
     t.finish(&red()).await;
     t.post("/v1/requests", &json!({ "prompt": "x", "seed": -1 })).await;
-    let text = String::from_utf8(t.get("/metrics").await.body.to_vec()).unwrap();
+    let answer = t.get("/metrics").await;
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let text = String::from_utf8(answer.body.to_vec()).unwrap();
     for line in [
         "atelier_requests_accepted_total 1",
         "atelier_requests_ended_total{outcome=\"completed\"} 1",
