@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use jsonschema::{Draft, Validator};
+
 use super::*;
 
 static DOCUMENT: LazyLock<Value> =
@@ -50,45 +52,66 @@ fn resolved(value: &'static Value) -> &'static Value {
     }
 }
 
-/// Whether a value is of the form that the document promises: types, required fields, no others.
-fn fits(schema: &'static Value, value: &Value, path: &str) {
-    let schema = resolved(schema);
-    let type_of = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(n) if n.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    let types: Vec<_> = match &schema["type"] {
-        Value::Array(types) => types.iter().map(|t| t.as_str().unwrap()).collect(),
-        one => vec![one.as_str().unwrap()],
-    };
-    let fitting = types.contains(&type_of) || (type_of == "integer" && types.contains(&"number"));
-    assert!(fitting, "{path} is a {type_of}, promised is {types:?}");
-    if let Some(words) = schema["enum"].as_array() {
-        assert!(words.contains(value), "{path} is {value}, promised is {words:?}");
-    }
-    for item in value.as_array().into_iter().flatten() {
-        fits(&schema["items"], item, &format!("{path}[]"));
-    }
-    if let Some(fields) = value.as_object() {
-        for (name, value) in fields {
-            let promised = &schema["properties"][name];
-            assert!(!promised.is_null(), "{path}.{name} is not promised");
-            fits(promised, value, &format!("{path}.{name}"));
+/// The form that the document gives a name, and no field more: clients are to bear new ones, but every
+/// one that is sent is to be documented.
+fn form(name: &str) -> Validator {
+    let mut schema = json!({
+        "$ref": format!("#/components/schemas/{name}"),
+        "components": DOCUMENT["components"],
+    });
+    close(&mut schema);
+    let options = jsonschema::options().with_draft(Draft::Draft202012);
+    options.should_validate_formats(true).build(&schema).unwrap()
+}
+
+/// Allows no fields but those that are listed.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.iter_mut().filter(|(name, _)| *name != "not").for_each(|(_, part)| close(part));
+            if fields.get("properties").is_some_and(Value::is_object) && fields.contains_key("type")
+            {
+                fields.entry("additionalProperties").or_insert(false.into());
+            }
         }
-        for name in schema["required"].as_array().into_iter().flatten() {
-            assert!(fields.contains_key(name.as_str().unwrap()), "{path} lacks {name}");
-        }
+        Value::Array(parts) => parts.iter_mut().for_each(close),
+        _ => {}
     }
 }
 
 /// Whether a value is of the form that the document gives this name.
 pub(super) fn check(name: &str, value: &Value) {
-    fits(&DOCUMENT["components"]["schemas"][name], value, name);
+    let errors: Vec<_> = form(name)
+        .iter_errors(value)
+        .map(|error| format!("{name}{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{}\n{value:#}", errors.join("\n"));
+}
+
+#[tokio::test]
+async fn what_is_not_documented_is_noticed() {
+    let t = start("").await;
+    let finished = t.finish(&red()).await;
+    let request = form("Request");
+    assert!(request.is_valid(&finished), "{finished:#}");
+    for (place, wrong) in [
+        ("/id", json!(7)),
+        ("/id", json!("no-uuid")),
+        ("/state", json!("unheard_of")),
+        ("/accepted_at", json!("yesterday")),
+        ("/width", json!(0.5)),
+        ("/zebra", json!(1)),
+        ("/result/zebra", json!(1)),
+        ("/decision/steps", json!("9")),
+    ] {
+        let (parent, field) = place.rsplit_once('/').unwrap();
+        let mut other = finished.clone();
+        other.pointer_mut(parent).unwrap()[field] = wrong.clone();
+        assert!(!request.is_valid(&other), "{place} may be {wrong}");
+    }
+    let mut other = finished.clone();
+    other.as_object_mut().unwrap().remove("state");
+    assert!(!request.is_valid(&other), "a state may be missing");
 }
 
 #[tokio::test]
