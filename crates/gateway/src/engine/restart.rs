@@ -5,7 +5,8 @@ use std::sync::Arc;
 use dispatch::{Run, RunId};
 use scheduling::Request;
 
-use super::{Acceptance, Engine};
+use super::Engine;
+use super::requests::Acceptance;
 use crate::journal::{CompletedRun, Unfinished};
 
 impl Engine {

@@ -9,6 +9,7 @@ mod budget;
 mod descriptors;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod headers;
 mod list;
 mod openai;
 mod peer;

@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 use self::submit::submit;
 use super::answer::Reading;
 use super::auth::Visitor;
-use super::body::{JsonBody, NewRequest, compose, idempotency_key, parse, plain};
+use super::body::{JsonBody, NewRequest, compose, parse, plain};
+use super::headers::idempotency_key;
 use super::problem::Problem;
 use super::{Server, Waited};
 

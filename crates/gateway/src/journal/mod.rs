@@ -11,6 +11,7 @@ mod open;
 mod reader;
 mod reads;
 mod record;
+mod rows;
 mod sqlite;
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,19 @@
 //! The journal read back, beside the writer.
 
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use dispatch::{Order, Outcome, RequestId, StepBounds};
-use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, ToSql, params};
+use dispatch::RequestId;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params};
 use scheduling::{Request, Seconds, Steps, Time};
-use serde::de::DeserializeOwned;
 
 use super::open::connect;
 use super::record::{
-    Accepted, Clocks, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey, Kept,
-    Moment, OpenRun, Page, Shadow, Spec, StoredPicture, Unfinished,
+    Accepted, Clocks, CompletedRun, Entry, Filter, Kept, Moment, OpenRun, Page, StoredPicture,
+    Unfinished,
 };
+use super::rows::{REQUEST, accepted, checked, decision, end, identifier, spoken};
 use super::sqlite::word;
 use super::{Archive, JournalError, file};
 
@@ -23,9 +21,6 @@ use super::{Archive, JournalError, file};
 pub struct Reader {
     connections: Vec<Mutex<Connection>>,
 }
-
-const REQUEST: &str = "position, id, owner, arrival, due, expires, penalty, pixels, min_steps, \
-                       max_steps, spec, idempotency_key, fingerprint";
 
 impl Reader {
     /// Connections that a reader may use side by side.
@@ -322,113 +317,4 @@ impl Archive for Reader {
         let lived = Seconds::new(value("lived")?.max(ended.unwrap_or(0.0))).map_err(refuse)?;
         Ok(Clocks { latest: moment("clock")?, furthest: moment("furthest")?, lived })
     }
-}
-
-fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
-    let position: i64 = r.get(0)?;
-    request(r).map_err(|error| match error {
-        rusqlite::Error::FromSqlConversionFailure(column, kind, error) => {
-            let placed = format!("request {position}, {error}").into();
-            rusqlite::Error::FromSqlConversionFailure(column, kind, placed)
-        }
-        other => other,
-    })
-}
-
-fn request(r: &Row<'_>) -> rusqlite::Result<Accepted> {
-    let key: Option<String> = r.get(11)?;
-    let fingerprint: Option<[u8; 32]> = r.get(12)?;
-    let spec: String = r.get(10)?;
-    let spec: Spec = serde_json::from_str(&spec).map_err(|e| broken(r, 10, &e))?;
-    let pixels: u32 = r.get(7)?;
-    if spec.width.checked_mul(spec.height) != Some(pixels) {
-        let allowed = format!("{pixels}: allowed is {} times {}", spec.width, spec.height);
-        return Err(broken(r, 7, &allowed));
-    }
-    let bounds = StepBounds { min: checked(r, 8, Steps::new)?, max: checked(r, 9, Steps::new)? };
-    if bounds.min > bounds.max {
-        let (min, max) = (bounds.min.get(), bounds.max.get());
-        return Err(broken(r, 8, &format!("{min}: allowed is 1 to {max}")));
-    }
-    Ok(Accepted {
-        order: Order {
-            id: identifier(r, 1)?,
-            owner: r.get(2)?,
-            request: Request {
-                arrival: checked(r, 3, Time::new)?,
-                due: checked(r, 4, Time::new)?,
-                penalty: spoken(r, 6)?,
-            },
-            expires: checked(r, 5, Time::new)?,
-            pixels,
-            bounds,
-        },
-        spec,
-        key: key.zip(fingerprint).map(|(key, fingerprint)| IdempotencyKey { key, fingerprint }),
-    })
-}
-
-fn decision(r: &Row<'_>) -> rusqlite::Result<DecisionEntry> {
-    let shadow_server: Option<std::sync::Arc<str>> = r.get(7)?;
-    let shadow = shadow_server.map(|server| {
-        Ok::<_, rusqlite::Error>(Shadow { server, steps: checked(r, 8, Steps::new)? })
-    });
-    Ok(DecisionEntry {
-        at: checked(r, 0, Time::new)?,
-        cause: spoken(r, 1)?,
-        server: r.get(2)?,
-        steps: checked(r, 3, Steps::new)?,
-        start: checked(r, 4, Time::new)?,
-        finish: checked(r, 5, Time::new)?,
-        policy: r.get(6)?,
-        shadow: shadow.transpose()?,
-    })
-}
-
-fn end(r: &Row<'_>) -> rusqlite::Result<EndEntry> {
-    let (outcome, reason): (String, Option<String>) = (r.get(1)?, r.get(2)?);
-    let steps: Option<u32> = r.get(4)?;
-    let start: Option<f64> = r.get(5)?;
-    Ok(EndEntry {
-        at: checked(r, 0, Time::new)?,
-        outcome: match outcome.as_str() {
-            "completed" => Outcome::Completed,
-            "cancelled" => Outcome::Cancelled,
-            "expired" => Outcome::Expired,
-            _ => Outcome::Failed { reason: reason.unwrap_or_default() },
-        },
-        server: r.get(3)?,
-        steps: steps.map(Steps::new).transpose().map_err(|e| broken(r, 4, &e))?,
-        start: start.map(Time::new).transpose().map_err(|e| broken(r, 5, &e))?,
-        attempts: r.get(6)?,
-        tardiness: checked(r, 7, Seconds::new)?,
-        quality: r.get(8)?,
-        reward: r.get(9)?,
-    })
-}
-
-fn identifier(r: &Row<'_>, column: usize) -> rusqlite::Result<RequestId> {
-    r.get(column).map(|bytes| RequestId(uuid::Uuid::from_bytes(bytes)))
-}
-
-/// A number that passes the constructor of its type.
-fn checked<N: rusqlite::types::FromSql, T, E: Display>(
-    r: &Row<'_>,
-    column: usize,
-    new: impl FnOnce(N) -> Result<T, E>,
-) -> rusqlite::Result<T> {
-    new(r.get(column)?).map_err(|e| broken(r, column, &e))
-}
-
-/// A word of a closed set.
-fn spoken<T: DeserializeOwned>(r: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let word: String = r.get(column)?;
-    serde_json::from_value(serde_json::Value::String(word)).map_err(|e| broken(r, column, &e))
-}
-
-/// A cell that cannot be what was written.
-fn broken(r: &Row<'_>, column: usize, problem: &dyn Display) -> rusqlite::Error {
-    let name = r.as_ref().column_name(column).unwrap_or("?");
-    let problem = format!("{name} = {problem}").into();
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, problem)
 }

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http::auth::Door;
-use crate::http::body::{idempotency_key, parse, prefer_wait};
+use crate::http::body::parse;
+use crate::http::headers::{idempotency_key, prefer_wait};
 use crate::http::list::list_query;
 use crate::http::openai::{Generation, to_native};
 use crate::http::trace::Trace;

@@ -1,0 +1,57 @@
+//! Headers that a client may send with a request of its own.
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use sha2::{Digest as _, Sha256};
+
+use super::problem::Problem;
+use crate::journal::IdempotencyKey;
+
+/// The `Idempotency-Key` header, with the fingerprint of the body it came with.
+pub(crate) fn idempotency_key(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let wrong =
+        || Problem::field("Idempotency-Key", "allowed are 1 to 255 visible ASCII characters");
+    let key = value.to_str().map_err(|_| wrong())?.trim_matches('"');
+    if key.is_empty() || key.len() > 255 {
+        return Err(wrong());
+    }
+    Ok(Some(IdempotencyKey { key: key.into(), fingerprint: Sha256::digest(body).into() }))
+}
+
+/// `Prefer: wait=n` (RFC 7240), in seconds, at most ten minutes.
+pub(crate) fn prefer_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer");
+    let mut preferences = values.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let wait = preferences.find_map(|preference| {
+        // Parameters after a semicolon are none of ours.
+        let (name, value) = preference.split(';').next()?.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then_some(value)
+    })?;
+    let seconds: u64 = wait.trim().trim_matches('"').parse().ok()?;
+    Some(Duration::from_secs(seconds.min(600)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_read_leniently_where_that_is_safe() {
+        let headers = |name: &'static str, value: &str| {
+            HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())])
+        };
+        let wait = |value: &str| prefer_wait(&headers("prefer", value)).map(|d| d.as_secs());
+        assert_eq!(wait("respond-async, wait=10"), Some(10));
+        assert_eq!(wait("wait=9999"), Some(600));
+        assert_eq!(wait("Wait = \"7\"; foo=bar"), Some(7));
+        assert_eq!(wait("wait=soon"), None);
+        let key = |value: &str| idempotency_key(&headers("idempotency-key", value), b"x");
+        assert_eq!(key("\"k-1\"").unwrap().unwrap().key, "k-1");
+        assert!(key("").is_err() && key(&"k".repeat(256)).is_err());
+    }
+}
