@@ -47,7 +47,7 @@ impl Actor {
     }
 
     /// The network, for the optimiser.
-    pub fn network_mut(&mut self) -> &mut Mlp {
+    pub(crate) fn network_mut(&mut self) -> &mut Mlp {
         &mut self.network
     }
 
@@ -76,7 +76,7 @@ impl Actor {
     }
 
     /// The most probable action of each branch, among the steps within the bounds.
-    pub fn most_probable(
+    pub(crate) fn most_probable(
         &self,
         input: &[f32],
         bounds: StepBounds,

@@ -136,7 +136,7 @@ impl<T: Training> Checkpoint<T> {
     }
 
     /// Whether the checkpoint in `folder` says that it is of this kind.
-    pub fn is_in(folder: &Path) -> bool {
+    pub(crate) fn is_in(folder: &Path) -> bool {
         read(&folder.join(METADATA), METADATA_BYTES)
             .ok()
             .and_then(|text| serde_json::from_slice::<Kind>(&text).ok())

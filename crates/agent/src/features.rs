@@ -3,7 +3,7 @@
 use scheduling::{Environment, Observation, TardinessPenalty};
 
 /// Changes whenever the input changes its meaning; a checkpoint of another version is refused.
-pub const FEATURE_VERSION: u32 = 1;
+pub(crate) const FEATURE_VERSION: u32 = 1;
 
 /// Width of the input for `servers` servers.
 pub(crate) fn width(servers: usize) -> usize {

@@ -21,7 +21,6 @@ pub use actor::{Actor, Update};
 pub use adam::Adam;
 pub use algorithm1::{ActorCritic, CurvePoint, Hyperparameters};
 pub use checkpoint::{Checkpoint, CheckpointError, Origin, has_checkpoint};
-pub use features::FEATURE_VERSION;
 pub use network::{Activations, Mlp, parameter_count};
 pub use policy::{Agent, PolicyError, Recipe};
 pub use training::{Ended, Saving, Train, Training, Watch, train};

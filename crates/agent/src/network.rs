@@ -61,7 +61,7 @@ impl Mlp {
     }
 
     /// The parameters, for the optimiser.
-    pub fn parameters_mut(&mut self) -> &mut [f32] {
+    pub(crate) fn parameters_mut(&mut self) -> &mut [f32] {
         &mut self.parameters
     }
 

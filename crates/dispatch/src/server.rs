@@ -35,7 +35,7 @@ impl Speed {
     }
 
     /// Steps per second for a picture `size` times the reference size, within the allowed rates.
-    pub fn rate_at(self, size: f64) -> StepRate {
+    pub(crate) fn rate_at(self, size: f64) -> StepRate {
         let rate = self.rate.steps_per_second() / size;
         StepRate::new(rate.clamp(1e-3, 1e6)).expect("clamped into the range")
     }

@@ -81,7 +81,7 @@ pub enum StartError {
 }
 
 /// A running gateway without its HTTP side.
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// To ask it.
     pub handle: Handle,
     parts: Parts,
@@ -105,7 +105,7 @@ impl Gateway {
     ///
     /// # Panics
     /// Outside a Tokio runtime.
-    pub fn start(config: Config, world: World) -> Result<Self, StartError> {
+    pub(crate) fn start(config: Config, world: World) -> Result<Self, StartError> {
         // What the configuration may have wrong comes before anything is written.
         let policies = Policies::new(world.policies, config.seed);
         let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
@@ -173,18 +173,18 @@ impl Gateway {
     }
 
     /// Resolves when a part has ended that the gateway cannot do without.
-    pub async fn ended(&mut self) -> PartEnded {
+    pub(crate) async fn ended(&mut self) -> PartEnded {
         self.parts.ended().await
     }
 
     /// Stops everything where it is. What was accepted is in the journal.
-    pub fn abort(self) {
+    pub(crate) fn abort(self) {
         self.parts.abort();
     }
 
     /// Takes nothing more in, lets what runs finish within `grace`, and writes everything down.
     /// What has not ended by then is in the journal and goes on at the next start.
-    pub async fn stop(self, grace: Duration) {
+    pub(crate) async fn stop(self, grace: Duration) {
         let Self { handle, parts, engine, writer, keeper, closing } = self;
         let (reply, _closed) = oneshot::channel();
         let abort = engine.abort_handle();

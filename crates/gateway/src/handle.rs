@@ -23,7 +23,7 @@ use crate::timeline::Timeline;
 
 /// The way to ask a running gateway.
 #[derive(Clone)]
-pub struct Handle {
+pub(crate) struct Handle {
     pub(crate) messages: mpsc::Sender<Message>,
     pub(crate) reads: Arc<Reads>,
     pub(crate) policies: Policies,
@@ -37,7 +37,7 @@ pub struct Handle {
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum Unavailable {
+pub(crate) enum Unavailable {
     /// The gateway is too busy or shutting down, or what was asked for cannot be had.
     #[error("{0}")]
     Gateway(String),
@@ -51,7 +51,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Refusal`]; nothing was accepted then.
-    pub async fn submit(&self, accepted: Arc<Accepted>) -> Result<Status, Refusal> {
+    pub(crate) async fn submit(&self, accepted: Arc<Accepted>) -> Result<Status, Refusal> {
         // The archive answers for what has ended; the engine for what has not; the journal's
         // index for what ends in between.
         let (reply, answer) = oneshot::channel();
@@ -64,7 +64,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Refusal`] as for a submission.
-    pub async fn quote(&self, order: Order) -> Result<(Quote, Arc<str>), Refusal> {
+    pub(crate) async fn quote(&self, order: Order) -> Result<(Quote, Arc<str>), Refusal> {
         let (reply, answer) = oneshot::channel();
         self.messages.try_send(Message::Quote { order, reply }).map_err(|_| Refusal::Busy)?;
         let quote = answer.await.unwrap_or(Err(Rejection::Closing));
@@ -75,7 +75,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn status(&self, id: RequestId) -> Result<Option<Status>, Unavailable> {
+    pub(crate) async fn status(&self, id: RequestId) -> Result<Option<Status>, Unavailable> {
         match self.ask(|reply| Message::Status { id, reply }).await {
             Ok(Some(live)) => return Ok(Some(live)),
             Ok(None) => {}
@@ -91,7 +91,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn watch(
+    pub(crate) async fn watch(
         &self,
         id: RequestId,
     ) -> Result<Option<watch::Receiver<Status>>, Unavailable> {
@@ -102,7 +102,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn wait(&self, id: RequestId, most: Duration) -> Result<Option<Status>, Unavailable> {
+    pub(crate) async fn wait(&self, id: RequestId, most: Duration) -> Result<Option<Status>, Unavailable> {
         if let Some(mut watch) = self.watch(id).await? {
             let ended = watch.wait_for(|status| matches!(status.phase, Phase::Ended(_)));
             if let Ok(Ok(status)) = tokio::time::timeout(most, ended).await {
@@ -116,7 +116,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn cancel(&self, id: RequestId) -> Result<bool, Unavailable> {
+    pub(crate) async fn cancel(&self, id: RequestId) -> Result<bool, Unavailable> {
         self.ask(|reply| Message::Cancel { id, reply }).await
     }
 
@@ -124,7 +124,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn servers(&self) -> Result<Vec<ServerView>, Unavailable> {
+    pub(crate) async fn servers(&self) -> Result<Vec<ServerView>, Unavailable> {
         self.ask(|reply| Message::Servers { reply }).await
     }
 
@@ -132,7 +132,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Refusal`], as a submission would be refused.
-    pub async fn ready(&self) -> Result<(), Refusal> {
+    pub(crate) async fn ready(&self) -> Result<(), Refusal> {
         self.ask(|reply| Message::Ready { reply }).await.unwrap_or(Err(Refusal::Busy))
     }
 
@@ -140,7 +140,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn administer(
+    pub(crate) async fn administer(
         &self,
         server: String,
         state: Administration,
@@ -152,7 +152,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn policies(&self) -> Result<(Arc<str>, Option<Arc<str>>), Unavailable> {
+    pub(crate) async fn policies(&self) -> Result<(Arc<str>, Option<Arc<str>>), Unavailable> {
         self.ask(|reply| Message::Policies { reply }).await
     }
 
@@ -160,7 +160,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]; the present policy stays then.
-    pub async fn set_policy(&self, name: PolicyName) -> Result<(), Unavailable> {
+    pub(crate) async fn set_policy(&self, name: PolicyName) -> Result<(), Unavailable> {
         let policies = self.policies.clone();
         let text = name.to_string();
         let built = aside(move || policies.build(&name)).await;
@@ -173,7 +173,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn metrics(&self) -> Result<String, Unavailable> {
+    pub(crate) async fn metrics(&self) -> Result<String, Unavailable> {
         self.ask(|reply| Message::Gauges { reply }).await?;
         Ok(self.metrics.render())
     }
@@ -182,7 +182,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn picture(&self, id: RequestId) -> Result<Kept, Unavailable> {
+    pub(crate) async fn picture(&self, id: RequestId) -> Result<Kept, Unavailable> {
         self.read(Lane::Lookups, move |archive| archive.picture(id)).await
     }
 
@@ -190,7 +190,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`], also if the picture's time is over since it was found.
-    pub async fn picture_part(
+    pub(crate) async fn picture_part(
         &self,
         picture: StoredPicture,
         from: u64,
@@ -203,7 +203,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn list(&self, filter: Filter) -> Result<Page, Unavailable> {
+    pub(crate) async fn list(&self, filter: Filter) -> Result<Page, Unavailable> {
         self.read(Lane::Lists, move |archive| archive.list(&filter)).await
     }
 
@@ -211,7 +211,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub async fn by_key(
+    pub(crate) async fn by_key(
         &self,
         owner: Arc<str>,
         key: String,
@@ -220,7 +220,7 @@ impl Handle {
     }
 
     /// The date of a time.
-    pub fn date(&self, time: scheduling::Time) -> Timestamp {
+    pub(crate) fn date(&self, time: scheduling::Time) -> Timestamp {
         self.timeline.date(time)
     }
 

@@ -1,7 +1,7 @@
 //! The scheduler live: wall-clock time, HTTP, real diffusion servers, a journal.
 //!
 //! [`run`] serves a [`Config`] on a listener until it is told to stop. Below it,
-//! [`gateway::Gateway`] joins the parts: an engine task that feeds the deterministic
+//! `Gateway` joins the parts: an engine task that feeds the deterministic
 //! [`dispatch::Scheduler`], one worker per server that drives its [`backends::Backend`], and the
 //! writer of the [`journal`].
 
@@ -13,10 +13,10 @@ pub mod export;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-pub mod gateway;
-pub mod handle;
+mod gateway;
+mod handle;
 mod health;
-pub mod http;
+mod http;
 pub mod journal;
 pub mod log;
 mod metrics;
@@ -25,9 +25,9 @@ mod parity;
 mod parts;
 mod policies;
 mod speed;
-pub mod status;
+mod status;
 mod threads;
-pub mod timeline;
+mod timeline;
 mod worker;
 #[cfg(test)]
 mod world;
@@ -38,10 +38,11 @@ use futures_util::FutureExt as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-pub use config::{Config, ConfigError};
-pub use gateway::{Gateway, StartError, World};
-pub use handle::Handle;
-pub use parts::PartEnded;
+use crate::gateway::Gateway;
+use crate::parts::PartEnded;
+
+pub use config::Config;
+pub use gateway::{BackendFactory, StartError, World};
 pub use policies::{PolicyFactory, rules};
 
 /// The gateway does not serve, or not any more.

@@ -140,7 +140,7 @@ pub(crate) const LOG_DROPPED: Metric = counter(
 
 /// The values of all metrics.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     values: Arc<Values>,
     registry: Registry,
     dropped: Dropped,
@@ -184,7 +184,7 @@ impl Metrics {
     }
 
     /// Everything, as `/metrics` answers it.
-    pub fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         self.set(LOG_DROPPED, &[], self.dropped.count() as f64);
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.registry).expect("a string takes everything");

@@ -9,7 +9,7 @@ use crate::journal::{Accepted, DecisionEntry, EndEntry, Entry};
 
 /// A request as others may see it.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub(crate) struct Status {
     /// As accepted.
     pub accepted: Arc<Accepted>,
     /// The latest decision.
@@ -20,7 +20,7 @@ pub struct Status {
 
 /// How far a request is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// In a queue.
     Waiting {
         /// Requests ahead in its queue, the running one included.
@@ -48,7 +48,7 @@ impl From<Entry> for Status {
 
 /// Why a request was not taken in.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The scheduler says no.
     Rejected(Rejection),
     /// The journal cannot be written.
@@ -62,7 +62,7 @@ pub enum Refusal {
 
 /// A server as others may see it.
 #[derive(Clone, Debug)]
-pub struct ServerView {
+pub(crate) struct ServerView {
     /// Its name.
     pub name: Arc<str>,
     /// Whether it answers.

@@ -21,7 +21,7 @@ use crate::journal::{Clock, Clocks, Moment};
 /// The time lived is counted beside it: how long gateways have run on the journal, whatever any
 /// clock said in between. What is old is deleted by it.
 #[derive(Clone, Debug)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     anchor: Instant,
     at_anchor: Time,
     lived_at_anchor: Seconds,
@@ -45,11 +45,11 @@ const LATEST: f64 = 9e8;
 impl Timeline {
     /// Longest time between a stop and a start that is believed: 30 days, after which nothing would
     /// be remembered by the default limits.
-    pub const BELIEVED: Seconds = Seconds::of(2_592_000.0);
+    pub(crate) const BELIEVED: Seconds = Seconds::of(2_592_000.0);
 
     /// Goes on from a journal whose last record is at `last`, and in which the clocks were written
     /// down.
-    pub fn resume(last: Time, clocks: Clocks, wall: WallClock) -> Self {
+    pub(crate) fn resume(last: Time, clocks: Clocks, wall: WallClock) -> Self {
         let Clocks { latest, furthest, lived } = clocks;
         let last = last.max(latest.time);
         let now = (wall.0)();
@@ -66,23 +66,24 @@ impl Timeline {
     }
 
     /// One that begins at the present.
-    pub fn start(wall: WallClock) -> Self {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn start(wall: WallClock) -> Self {
         let latest = Moment { time: Time::ZERO, wall: (wall.0)() };
         Self::resume(Time::ZERO, Clocks { latest, furthest: latest, lived: Seconds::ZERO }, wall)
     }
 
     /// The present.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         within((self.at_anchor + self.elapsed()).seconds())
     }
 
     /// The time lived.
-    pub fn lived(&self) -> Seconds {
+    pub(crate) fn lived(&self) -> Seconds {
         self.lived_at_anchor + self.elapsed()
     }
 
     /// The present by all clocks.
-    pub fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         let wall = (self.wall.0)();
         let wall = if wall.is_finite() { wall } else { 0.0 };
         Clock { moment: Moment { time: self.now(), wall }, lived: self.lived() }
@@ -93,7 +94,7 @@ impl Timeline {
     }
 
     /// What the wall clock shows at `time`, given what it shows now.
-    pub fn date(&self, time: Time) -> Timestamp {
+    pub(crate) fn date(&self, time: Time) -> Timestamp {
         let unix = (self.wall.0)() + (time - self.now()).seconds();
         // Whole milliseconds: the two clocks are not read at the very same moment.
         let milliseconds = (unix * 1e3).round().clamp(0.0, 253e12);
@@ -101,12 +102,12 @@ impl Timeline {
     }
 
     /// How far `date` lies ahead of the wall clock; negative if it has passed.
-    pub fn until(&self, date: Timestamp) -> Seconds {
+    pub(crate) fn until(&self, date: Timestamp) -> Seconds {
         Seconds::of(date.as_microsecond() as f64 / 1e6 - (self.wall.0)())
     }
 
     /// How far the wall clock has moved against this time line since `origin` was fixed.
-    pub fn drift(&self, origin: f64) -> Seconds {
+    pub(crate) fn drift(&self, origin: f64) -> Seconds {
         Seconds::of((self.wall.0)() - origin - self.now().seconds())
     }
 }

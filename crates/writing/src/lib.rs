@@ -126,7 +126,7 @@ fn replaced(path: &Path) -> io::Result<Sink> {
 }
 
 /// How long a named pipe may be without a reader.
-pub const READER_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const READER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A device or a pipe. Opened as it is, a pipe that nobody reads would never be open.
 #[cfg(unix)]

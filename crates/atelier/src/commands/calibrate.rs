@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .with_context(|| format!("cannot read {}", arguments.config.display()))?;
     let out = Destination::open(&arguments.config)?;
     let runtime = Runtime::new().context("cannot start the threads")?;
-    let connect: gateway::gateway::BackendFactory = Arc::new(gateway::config::connect);
+    let connect: gateway::BackendFactory = Arc::new(gateway::config::connect);
     let measured = runtime
         .block_on(calibrate(&config, &connect, |measured| {
             say!(

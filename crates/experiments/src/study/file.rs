@@ -193,7 +193,7 @@ pub enum Sweep {
 
 impl Sweep {
     /// The axis of a figure.
-    pub fn axis(&self) -> &'static str {
+    pub(crate) fn axis(&self) -> &'static str {
         match self {
             Self::MeanIntervalSeconds(_) => "mean inter-arrival time (s)",
             Self::StrongServers(_) => "strong servers of ten",

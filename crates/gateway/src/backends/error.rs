@@ -76,7 +76,7 @@ pub enum BackendError {
 impl BackendError {
     /// Whether it speaks against the server's health: nobody answered. A server that fails a job
     /// and answers its probes is healthy; what its failures cost it is for the scheduler to say.
-    pub fn blames_server(&self) -> bool {
+    pub(crate) fn blames_server(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::TimedOut(_))
     }
 

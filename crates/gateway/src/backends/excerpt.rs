@@ -39,7 +39,7 @@ impl Excerpt {
     }
 
     /// The beginning of bytes that should be text.
-    pub fn of_bytes(bytes: &[u8]) -> Self {
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
         // No character takes more than four bytes, and words are apart by white space, of which
         // some is passed over.
         Self::of(&String::from_utf8_lossy(&bytes[..bytes.len().min(16 * Self::MOST)]))

@@ -17,7 +17,7 @@ impl Span {
     }
 
     /// As a duration.
-    pub fn duration(self) -> Duration {
+    pub(crate) fn duration(self) -> Duration {
         Duration::from_secs_f64(self.0)
     }
 }

@@ -19,7 +19,7 @@ const FEWEST: u32 = 16;
 ///
 /// # Errors
 /// If the limit leaves no room for any connections.
-pub fn fit_descriptors(mut config: Config) -> io::Result<Config> {
+pub(crate) fn fit_descriptors(mut config: Config) -> io::Result<Config> {
     let needed = needed(&config, config.limits.connections);
     let allowed = raise(needed);
     let connections = (FEWEST.min(config.limits.connections)..=config.limits.connections)

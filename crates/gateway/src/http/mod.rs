@@ -43,8 +43,8 @@ use self::problem::Problem;
 use crate::handle::Handle;
 use crate::metrics;
 
-pub use descriptors::fit_descriptors;
-pub use serve::{Connections, serve};
+pub(crate) use descriptors::fit_descriptors;
+pub(crate) use serve::serve;
 
 /// What every route can reach.
 #[derive(Clone)]
@@ -58,7 +58,7 @@ pub(crate) struct Server {
 pub(crate) struct Waited(pub(crate) Duration);
 
 /// All routes.
-pub fn router(handle: Handle) -> Router {
+pub(crate) fn router(handle: Handle) -> Router {
     let door = Arc::new(Door::new(&handle.config));
     let server = Server { handle, door };
     Router::new()

@@ -26,11 +26,11 @@ use super::places::{Kind, Place, Places};
 use crate::config::Config;
 
 /// Connections that were open when no more were accepted.
-pub struct Connections(GracefulShutdown);
+pub(crate) struct Connections(GracefulShutdown);
 
 impl Connections {
     /// Lets answers that are under way finish, for so long at most.
-    pub async fn finish(self, most: Duration) {
+    pub(crate) async fn finish(self, most: Duration) {
         if tokio::time::timeout(most, self.0.shutdown()).await.is_err() {
             tracing::warn!("some clients did not take their answers in time and were cut off");
         }
@@ -38,7 +38,7 @@ impl Connections {
 }
 
 /// Serves until `shutdown` resolves; then accepts nothing more.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     config: &Config,

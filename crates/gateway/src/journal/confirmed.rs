@@ -18,7 +18,7 @@ use super::{
 
 /// Requests that may be in the store, and of which the journal has not said that they are.
 #[derive(Clone, Debug, Default)]
-pub struct Unconfirmed(Arc<Mutex<Requests>>);
+pub(crate) struct Unconfirmed(Arc<Mutex<Requests>>);
 
 #[derive(Debug, Default)]
 struct Requests {
@@ -63,14 +63,14 @@ impl Unconfirmed {
 }
 
 /// An archive without what is unconfirmed.
-pub struct Confirmed<A> {
+pub(crate) struct Confirmed<A> {
     archive: A,
     unconfirmed: Unconfirmed,
 }
 
 impl<A: Archive> Confirmed<A> {
     /// Hides from the archive what is unconfirmed.
-    pub fn new(archive: A, unconfirmed: Unconfirmed) -> Self {
+    pub(crate) fn new(archive: A, unconfirmed: Unconfirmed) -> Self {
         Self { archive, unconfirmed }
     }
 

@@ -16,7 +16,7 @@ use super::file::{Lock, beside};
 
 /// Why nothing can be acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Damage {
+pub(crate) enum Damage {
     /// The files could not be looked at; the next look may succeed.
     Unseen(String),
     /// They are not those that were opened: what is written may be lost.
@@ -25,11 +25,11 @@ pub enum Damage {
 
 /// What was found wrong with the files, for good.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict(Arc<OnceLock<String>>);
+pub(crate) struct Verdict(Arc<OnceLock<String>>);
 
 impl Verdict {
     /// Why the journal is lost; none as long as it is not.
-    pub fn lost(&self) -> Option<&str> {
+    pub(crate) fn lost(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
 
@@ -39,7 +39,7 @@ impl Verdict {
 }
 
 /// Watches the files of a journal, and holds its lock.
-pub struct Guard {
+pub(crate) struct Guard {
     path: PathBuf,
     lock: Lock,
     known: Mutex<Known>,
@@ -102,7 +102,7 @@ impl Guard {
     }
 
     /// What was found so far, for those who only want to know.
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         self.verdict.clone()
     }
 
@@ -110,7 +110,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Damage`]; once lost, always lost.
-    pub fn check(&self) -> Result<(), Damage> {
+    pub(crate) fn check(&self) -> Result<(), Damage> {
         self.look(&mut self.known())
     }
 

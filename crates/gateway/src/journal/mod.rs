@@ -21,17 +21,17 @@ use bytes::Bytes;
 use dispatch::RequestId;
 use scheduling::{Request, Time};
 
-pub use confirmed::{Confirmed, Unconfirmed};
-pub use guard::{Damage, Guard, Verdict};
+pub(crate) use confirmed::{Confirmed, Unconfirmed};
+pub(crate) use guard::{Damage, Verdict};
 pub use reader::Reader;
 pub(crate) use reads::{Lane, Reads};
 pub use record::{
     Accepted, Clock, Clocks, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey,
     Kept, Moment, OpenRun, Page, Picture, Record, Shadow, Spec, StoredPicture, Unfinished,
 };
-pub(crate) use sqlite::word;
-pub use sqlite::{Checkpointer, Sqlite};
-pub use writer::{Report, Writer};
+pub(crate) use sqlite::{Checkpointer, word};
+pub use sqlite::Sqlite;
+pub(crate) use writer::{Report, Writer};
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

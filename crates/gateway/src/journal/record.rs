@@ -213,7 +213,7 @@ pub struct Shadow {
 
 impl DecisionEntry {
     /// Whether the shadow policy would have done the same; none if there was no shadow policy.
-    pub fn agrees(&self) -> Option<bool> {
+    pub(crate) fn agrees(&self) -> Option<bool> {
         let shadow = self.shadow.as_ref()?;
         Some(shadow.server == self.server && shadow.steps == self.steps)
     }

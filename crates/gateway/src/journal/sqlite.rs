@@ -30,7 +30,7 @@ impl Sqlite {
     const FORGOTTEN: u32 = 5_000;
 
     /// Watches the files that are written to.
-    pub fn guard(&self) -> Arc<Guard> {
+    pub(crate) fn guard(&self) -> Arc<Guard> {
         self.guard.clone()
     }
 
@@ -39,11 +39,9 @@ impl Sqlite {
         self.origin
     }
 
-    /// Limits the file to so many pages; for tests of a full disk.
-    ///
-    /// # Errors
-    /// [`JournalError`] if SQLite refuses.
-    pub fn limit_pages(&self, pages: u32) -> Result<(), JournalError> {
+    /// Limits the file to so many pages: a full disk.
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: u32) -> Result<(), JournalError> {
         let set = format!("PRAGMA max_page_count = {pages}");
         self.connection.query_row(&set, [], |_| Ok(())).map_err(Into::into)
     }
@@ -239,7 +237,7 @@ fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, Jour
 }
 
 /// Moves the log into the file beside the writer.
-pub struct Checkpointer {
+pub(crate) struct Checkpointer {
     connection: Connection,
     guard: Arc<Guard>,
 }
@@ -249,7 +247,7 @@ impl Checkpointer {
     ///
     /// # Errors
     /// [`JournalError`] if it cannot be opened.
-    pub fn new(journal: &Sqlite) -> Result<Self, JournalError> {
+    pub(crate) fn new(journal: &Sqlite) -> Result<Self, JournalError> {
         let connection = connect(&journal.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         Ok(Self { connection, guard: journal.guard() })
@@ -259,7 +257,7 @@ impl Checkpointer {
     ///
     /// # Errors
     /// [`Damage`]
-    pub fn check(&self) -> Result<(), Damage> {
+    pub(crate) fn check(&self) -> Result<(), Damage> {
         self.guard.check()
     }
 
@@ -268,7 +266,7 @@ impl Checkpointer {
     /// # Errors
     /// [`JournalError`] if the disk does not take it, the log still has everything then, or if the
     /// files are not those of the journal any more.
-    pub fn run(&self) -> Result<(), JournalError> {
+    pub(crate) fn run(&self) -> Result<(), JournalError> {
         let moved = self.guard.checkpoint(|| {
             self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         });

@@ -13,7 +13,7 @@ use crate::threads::Threads;
 
 /// What the writer tells the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
+pub(crate) enum Report {
     /// The acceptance is durable: it may be acknowledged.
     Accepted(RequestId),
     /// The owner has used the key before: this is not a new request.
@@ -35,7 +35,7 @@ pub enum Report {
 /// Records are written in the order in which they were given. Whatever gathers while one commit is
 /// under way goes into the next, so the cost of a durable commit is shared by all who wait for it.
 #[derive(Clone, Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     records: mpsc::UnboundedSender<Record>,
 }
 
@@ -53,7 +53,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the system has no thread left.
-    pub fn start(
+    pub(crate) fn start(
         journal: Box<dyn Journal>,
         guard: Arc<Guard>,
         unconfirmed: Unconfirmed,
@@ -72,7 +72,7 @@ impl Writer {
     }
 
     /// Hands in a record. The channel is bounded by what the scheduler admits.
-    pub fn append(&self, record: Record) {
+    pub(crate) fn append(&self, record: Record) {
         // A writer that is gone has ended with the gateway.
         let _ = self.records.send(record);
     }

@@ -24,7 +24,7 @@ use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, pic
 
 /// A server that paints.
 #[derive(Clone, Copy, Debug)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Pace at the reference size.
     pub rate: StepRate,
     /// Pixels at which the pace holds.

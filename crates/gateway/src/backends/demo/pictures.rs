@@ -85,7 +85,7 @@ impl PictureSet {
     ///
     /// The weight of a picture is exp(−‖x_t/√ᾱ − picture‖² / 2v) with v = (1−ᾱ)/ᾱ. As the noise of
     /// different pixels is independent, it factorises over the tiles given the drawing.
-    pub fn denoise(&self, noisy: &[f32], alpha_bar: f32) -> Vec<f32> {
+    pub(crate) fn denoise(&self, noisy: &[f32], alpha_bar: f32) -> Vec<f32> {
         let scale = 1.0 / alpha_bar.sqrt();
         let variance = (1.0 - alpha_bar) / alpha_bar;
         let logs: Vec<f32> = (self.drawings.iter())

@@ -82,7 +82,7 @@ impl Sampling {
     }
 
     /// Three bytes per pixel, row by row.
-    pub fn rgb(&self) -> Vec<u8> {
+    pub(crate) fn rgb(&self) -> Vec<u8> {
         self.picture.iter().map(|v| ((v + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8).collect()
     }
 }
