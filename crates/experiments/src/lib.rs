@@ -20,20 +20,13 @@ mod tensorboard;
 mod trace;
 mod tune;
 
-pub use evaluation::{
-    AgainstClairvoyant, Clairvoyance, Clairvoyant, ClairvoyantReward, Evaluation, PolicyResult,
-    evaluate,
-};
+pub use evaluation::{Clairvoyance, Evaluation, evaluate};
 pub use figures::gantt::{Window, write_gantt};
 pub use plan::Plan;
 pub use report::report;
-pub use results::ResultsError;
 pub use run::{Outcome, RunError, run};
 pub use schedule::{ScheduleError, foreseeable, judged, schedule_of};
-pub use study::{
-    Effort, FigureKind, Learned, Panel, PanelFile, Quick, Study, StudyError, StudyFile, Sweep,
-    TrainedIn,
-};
+pub use study::{Effort, Quick, Study};
 pub use table::table;
 pub use tensorboard::EventFile;
 pub use trace::write_trace;

@@ -11,8 +11,9 @@ use thiserror::Error;
 
 mod file;
 
+pub use file::Quick;
 pub(crate) use file::{ClairvoyantFile, Method};
-pub use file::{FigureKind, Learned, PanelFile, Quick, StudyFile, Sweep, TrainedIn};
+pub(crate) use file::{FigureKind, Learned, PanelFile, StudyFile, Sweep, TrainedIn};
 
 /// How much of a study is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -102,7 +102,11 @@ impl Handle {
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub(crate) async fn wait(&self, id: RequestId, most: Duration) -> Result<Option<Status>, Unavailable> {
+    pub(crate) async fn wait(
+        &self,
+        id: RequestId,
+        most: Duration,
+    ) -> Result<Option<Status>, Unavailable> {
         if let Some(mut watch) = self.watch(id).await? {
             let ended = watch.wait_for(|status| matches!(status.phase, Phase::Ended(_)));
             if let Ok(Ok(status)) = tokio::time::timeout(most, ended).await {

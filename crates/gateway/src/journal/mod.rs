@@ -29,8 +29,8 @@ pub use record::{
     Accepted, Clock, Clocks, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey,
     Kept, Moment, OpenRun, Page, Picture, Record, Shadow, Spec, StoredPicture, Unfinished,
 };
-pub(crate) use sqlite::{Checkpointer, word};
 pub use sqlite::Sqlite;
+pub(crate) use sqlite::{Checkpointer, word};
 pub(crate) use writer::{Report, Writer};
 
 /// What became of a record.
