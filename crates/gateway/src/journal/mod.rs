@@ -1,8 +1,8 @@
 //! The journal: what was accepted, decided, run and ended, durable before it is acknowledged.
 //!
 //! The gateway writes through [`Journal`] and reads through [`Archive`]; both are narrow so that
-//! another store, or a replicated one, can stand behind them. [`Writer`] turns many small records
-//! into few durable commits, and [`Guard`] sees to it that what is written can be found again.
+//! another store, or a replicated one, can stand behind them. `Writer` turns many small records
+//! into few durable commits, and `Guard` sees to it that what is written can be found again.
 
 mod confirmed;
 mod file;
