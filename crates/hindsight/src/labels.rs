@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use scheduling::Steps;
 use scheduling::verify::Order;
 
+use self::label::{Label, Labels, NO_REQUEST, NONE, Named, Run, undominated};
 use crate::ceilings::Ceilings;
 use crate::dual::Dual;
 use crate::pricing::{ceilings_from, maxima_on};
@@ -27,34 +28,7 @@ use crate::problem::Problem;
 use crate::schedule::Schedule;
 use crate::timeline::Timeline;
 
-/// These requests have run; the present server is free at `free`; `value` was earned.
-#[derive(Clone, Copy, Debug)]
-struct Label {
-    free: f64,
-    value: f64,
-    last: Run,
-}
-
-/// One run, and the node of the one before.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    before: u32,
-    server: u16,
-    request: u8,
-    steps: u8,
-    start: f64,
-}
-
-/// No run at all.
-const NONE: u32 = u32::MAX;
-/// A run that only hands a node on to the next server.
-const NO_REQUEST: u8 = u8::MAX;
-
-/// Labels by the set of requests that have run, as bits.
-type Labels = BTreeMap<u32, Vec<Label>>;
-
-/// Labels that stay, each with its node.
-type Named = Vec<(u32, Label)>;
+mod label;
 
 pub(crate) struct Solver<'a> {
     problem: &'a Problem<'a>,
@@ -392,20 +366,6 @@ impl<'a> Solver<'a> {
         }
         Schedule::new(rows)
     }
-}
-
-/// Keeps the labels that no other beats or equals in both time and value.
-fn undominated<T>(labels: &mut Vec<T>, label: impl Fn(&T) -> &Label) {
-    labels.sort_by(|a, b| {
-        let (a, b) = (label(a), label(b));
-        a.free.total_cmp(&b.free).then(b.value.total_cmp(&a.value))
-    });
-    let mut best = f64::NEG_INFINITY;
-    labels.retain(|entry| {
-        let keep = label(entry).value > best;
-        best = best.max(label(entry).value);
-        keep
-    });
 }
 
 #[cfg(test)]
