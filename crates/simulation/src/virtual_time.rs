@@ -143,13 +143,12 @@ impl<'a> World<'a> {
             expires: Time::ZERO + Seconds::of(f64::MAX),
         };
         let id = order.id;
-        match self.scheduler.submit(now, order.clone()) {
-            Ok(()) => self.scheduler.recorded(now, id),
-            // All servers are down.
-            Err(_) => {
-                self.scheduler.recall(&request);
-                self.scheduler.restore(order, 0, 0);
-            }
+        if self.scheduler.submit(now, order.clone()).is_ok() {
+            self.scheduler.recorded(now, id);
+        } else {
+            // All servers are down: it waits for the first that comes back.
+            self.scheduler.recall(&request);
+            self.scheduler.restore(order, 0, 0);
         }
     }
 
