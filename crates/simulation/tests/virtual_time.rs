@@ -7,7 +7,9 @@ use scheduling::{
     Cluster, Down, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Row, Rule,
     Seconds, Server, ServerFate, Sigma, StepRate, TardinessPenalty, Time,
 };
-use simulation::{simulate, simulate_by_events};
+use simulation::{
+    Episode, InstanceSource, Recording, Recordings, Scenario, simulate, simulate_by_events,
+};
 
 const RULES: [&str; 6] =
     ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=60]", "myopic", "priced"];
@@ -168,4 +170,78 @@ fn the_judge_names_what_cannot_have_been() {
         let shown = shown(violations);
         assert!(shown.contains(part), "{shown:?} does not contain {part:?}");
     }
+}
+
+const PAPER: &str = include_str!("../../../scenarios/paper.toml");
+
+fn scenario(more: &str) -> Scenario {
+    Scenario::from_toml(&format!("{PAPER}\n{more}")).unwrap()
+}
+
+#[test]
+fn a_scenario_draws_luck_and_outages_and_nothing_else_changes() {
+    let (noise, failures) =
+        ("[noise]\nsigma = 0.3\n", "[failures]\nmean_up_seconds = 900\nmean_down_seconds = 100\n");
+    let real = scenario(&format!("{noise}{failures}"));
+    assert_eq!(Scenario::from_toml(&real.to_toml()).unwrap(), real);
+    assert!(!real.is_ideal() && scenario("").is_ideal());
+    let episode = Episode::Evaluation(3);
+    let [ideal, drawn] = [&scenario(""), &real].map(|scenario| scenario.instance(7, episode));
+    assert_eq!((drawn.requests(), drawn.cluster()), (ideal.requests(), ideal.cluster()));
+    assert_eq!(drawn, real.instance(7, episode), "the same every time");
+    assert_ne!(drawn, real.instance(8, episode));
+    // Each table alone draws what both draw together.
+    let fate = drawn.fate().unwrap();
+    let alone = scenario(noise).instance(7, episode);
+    assert_eq!(alone.fate().unwrap().luck, fate.luck);
+    let alone = scenario(failures).instance(7, episode);
+    for (alone, both) in alone.fate().unwrap().servers.iter().zip(&fate.servers) {
+        assert_eq!(alone.down, both.down);
+    }
+    let luck: Vec<f64> = fate.luck.iter().map(|luck| f64::from(luck.unwrap())).collect();
+    let mean = luck.iter().sum::<f64>() / luck.len() as f64;
+    let square = luck.iter().map(|luck| luck * luck).sum::<f64>() / luck.len() as f64;
+    assert!(mean.abs() < 0.1 && (square - 1.0).abs() < 0.15, "{mean}, {square}");
+    let end = drawn.requests().last().unwrap().arrival;
+    let spans = fate.servers.iter().flat_map(|server| &server.down);
+    let down: f64 = spans.map(|down| (down.to - down.from).seconds()).sum();
+    let share = down / (end.seconds() * fate.servers.len() as f64);
+    assert!((0.07..0.13).contains(&share), "down for {share} of the time");
+}
+
+#[test]
+fn bad_tables_are_refused_with_their_place_and_range() {
+    for (more, parts) in [
+        ("[noise]\nsigma = -0.1", ["sigma", "-0.1", "0 to 3"]),
+        ("[noise]\nsigma = 3.5", ["sigma", "3.5", "0 to 3"]),
+        ("[noise]\nsigma = nan", ["sigma", "NaN", "0 to 3"]),
+        ("[noise]\ndeviation = 1", ["deviation", "unknown field", "sigma"]),
+        ("[failures]\nmean_up_seconds = 9", ["failures", "missing field", "mean_down_seconds"]),
+        (
+            "[failures]\nmean_up_seconds = 0\nmean_down_seconds = 9",
+            ["mean_up_seconds", "0 is not", "1 to 1e6"],
+        ),
+    ] {
+        let error = Scenario::from_toml(&format!("{PAPER}\n{more}")).unwrap_err().to_string();
+        for part in parts {
+            assert!(error.contains(part), "{error:?} does not contain {part:?}");
+        }
+    }
+    let often = "[failures]\nmean_up_seconds = 1\nmean_down_seconds = 1";
+    let often = Scenario::from_toml(&format!("{PAPER}\n{often}")).unwrap();
+    let error = often
+        .with(|settings| (settings.requests, settings.cluster.servers[0].count) = (600_000, 990))
+        .unwrap_err();
+    assert!(error.to_string().contains("allowed is up to 1e6"), "{error}");
+}
+
+#[test]
+fn resampled_recordings_stray_and_fail_as_they_did() {
+    let recorded = under(instance(3, 2, 60, 2.0), 3, 0.5, 2);
+    let recordings = Recordings::new(vec![Recording::new("monday", recorded.clone())]);
+    assert!(!recordings.is_ideal());
+    assert_eq!(recordings.instance(1, Episode::Evaluation(0)), recorded);
+    let [one, two] = [0, 1].map(|number| recordings.instance(1, Episode::Training(number)));
+    assert_eq!(one.fate().unwrap().servers, recorded.fate().unwrap().servers);
+    assert_ne!(one.fate().unwrap().luck, two.fate().unwrap().luck);
 }
