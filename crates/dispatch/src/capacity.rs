@@ -42,6 +42,7 @@ impl<P: Policy> Scheduler<P> {
     /// notably slower.
     pub fn server_speed(&mut self, now: Time, server: usize, speed: Speed) {
         let before = std::mem::replace(&mut self.servers[server].speed, speed);
+        self.seen = None;
         let typical = Steps::saturating(30.0);
         let slower = speed.service_time(typical, 1.0).seconds()
             > Self::NOTABLY * before.service_time(typical, 1.0).seconds();

@@ -4,7 +4,7 @@ use scheduling::policies::Myopic;
 use scheduling::{Cluster, Decision, Observation, Policy, Queues, Time, Traffic};
 
 use super::event::{Cause, Decided, Effect, Order, Outcome, Quote, RequestId};
-use super::server::Waiting;
+use super::server::{ServerState, Waiting};
 use super::setback::Setbacks;
 use super::{Acceptance, Gate, Place, Scheduler};
 
@@ -52,20 +52,25 @@ impl<P: Policy> Scheduler<P> {
         eligible: &[usize],
         traffic: Traffic,
     ) -> Option<Quote> {
+        if eligible.is_empty() {
+            return None;
+        }
         let size = self.size_of(order);
-        let cluster =
-            Cluster::new(eligible.iter().map(|&j| self.servers[j].seen(size)).collect()).ok()?;
-        // The model the simulator drives, corrected by what really happened.
-        let mut queues = Queues::new(cluster.len());
+        let mut seen = match self.seen.take() {
+            Some(seen) if seen.size == size && seen.eligible == eligible => seen,
+            _ => Seen::new(&self.servers, eligible, size),
+        };
+        let Seen { cluster, queues, .. } = &mut seen;
         queues.set_traffic(traffic);
         for (position, &server) in eligible.iter().enumerate() {
             queues.set_free_at(position, self.servers[server].free_at(now));
         }
-        let observation = queues.observe(now, &order.request, &cluster, &self.objective);
+        let observation = queues.observe(now, &order.request, cluster, &self.objective);
         let observation = Observation { bounds: order.bounds, ..observation };
         let decision = ask(&mut self.policy, &observation);
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
-        let execution = queues.dispatch(now, decision, &cluster);
+        let execution = queues.dispatch(now, decision, cluster);
+        self.seen = Some(seen);
         let of_all = |d: Decision| Decision { server: eligible[d.server], ..d };
         Some(Quote { decision: of_all(decision), execution, shadow: shadow.map(of_all) })
     }
@@ -77,6 +82,9 @@ impl<P: Policy> Scheduler<P> {
             .filter(|&j| order.pixels <= self.servers[j].spec.max_pixels)
             .filter(|&j| self.servers[j].open_to(now, &order.owner) && setbacks.allow(now, j))
             .collect();
+        if setbacks.is_empty() {
+            return able;
+        }
         let untried: Vec<_> = able.iter().copied().filter(|&j| setbacks.on(j).is_none()).collect();
         if untried.is_empty() { able } else { untried }
     }
@@ -181,6 +189,26 @@ impl<P: Policy> Scheduler<P> {
         for waiting in &mut state.waiting {
             waiting.service = state.speed.service_time(waiting.steps, waiting.size);
         }
+    }
+}
+
+/// The servers as the last decision saw them, kept for the next one.
+pub(super) struct Seen {
+    /// Their indices.
+    eligible: Vec<usize>,
+    /// For pictures of this size.
+    size: f64,
+    cluster: Cluster,
+    /// The model that policies are asked with, corrected by what really happened.
+    queues: Queues,
+}
+
+impl Seen {
+    fn new(servers: &[ServerState], eligible: &[usize], size: f64) -> Self {
+        let cluster = eligible.iter().map(|&j| servers[j].seen(size)).collect();
+        let cluster = Cluster::new(cluster).expect("somebody asked about some server");
+        let queues = Queues::new(cluster.len());
+        Self { eligible: eligible.to_vec(), size, cluster, queues }
     }
 }
 

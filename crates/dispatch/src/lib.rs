@@ -20,6 +20,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use foldhash::fast::FixedState;
 use scheduling::{Objective, Policy, Request, Seconds, Time, Traffic};
 
 pub use event::{
@@ -52,11 +53,11 @@ pub struct Limits {
 /// A gateway, which exchanges policies while it runs, holds them in boxes; the simulator lends its own.
 pub struct Scheduler<P = Box<dyn Policy>> {
     servers: Vec<ServerState>,
-    live: HashMap<RequestId, Live>,
+    live: HashMap<RequestId, Live, FixedState>,
     /// Requests that no server can take at the moment, in order of arrival.
     unplaced: BTreeMap<Ticket, RequestId>,
     /// Requests of each owner that have not ended.
-    held: HashMap<Owner, usize>,
+    held: HashMap<Owner, usize, FixedState>,
     objective: Objective,
     policy: P,
     shadow: Option<Box<dyn Policy>>,
@@ -70,6 +71,8 @@ pub struct Scheduler<P = Box<dyn Policy>> {
     /// When pauses and rests end.
     alarms: BTreeSet<Moment>,
     effects: Vec<Effect>,
+    /// The servers as policies saw them last; none after a change of speed.
+    seen: Option<decide::Seen>,
 }
 
 /// Whether runs may start and requests come in.
@@ -112,9 +115,9 @@ impl<P: Policy> Scheduler<P> {
         assert!(!servers.is_empty(), "the configuration has at least one server");
         Self {
             servers: servers.into_iter().map(ServerState::new).collect(),
-            live: HashMap::new(),
+            live: HashMap::default(),
             unplaced: BTreeMap::new(),
-            held: HashMap::new(),
+            held: HashMap::default(),
             objective,
             policy,
             shadow: None,
@@ -125,6 +128,7 @@ impl<P: Policy> Scheduler<P> {
             expiries: BTreeMap::new(),
             alarms: BTreeSet::new(),
             effects: Vec::new(),
+            seen: None,
         }
     }
 
