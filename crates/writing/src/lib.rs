@@ -39,7 +39,7 @@ enum Sink {
 
 impl Output {
     /// Opens the output, so that what is in its way is found before the work whose result it takes. A named
-    /// pipe is waited for, until somebody reads it or [`READER_PATIENCE`] is over.
+    /// pipe is waited for, until somebody reads it or ten seconds are over.
     ///
     /// # Errors
     /// The system's: there is no such folder, it is a folder itself, or it may not be written.
