@@ -1,6 +1,9 @@
 //! The JSON form of an instance.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Instance, InstanceError};
 use crate::cluster::{Cluster, Request, Server};
@@ -30,19 +33,19 @@ impl Instance {
         // Editors on Windows begin files with a byte order mark.
         let json = json.strip_prefix('\u{feff}').unwrap_or(json);
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let file: File = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            InstanceError::Json {
-                field: excerpt(&error.path().to_string()),
-                problem: bounded(&error.into_inner().to_string()),
-            }
-        })?;
+        let file: File<Requests> =
+            serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+                InstanceError::Json {
+                    field: excerpt(&error.path().to_string()),
+                    problem: bounded(&error.into_inner().to_string()),
+                }
+            })?;
         deserializer.end().map_err(|error| InstanceError::Json {
             field: ".".into(),
             problem: bounded(&error.to_string()),
         })?;
-        let luck = file.requests.iter().map(|request| request.luck).collect();
+        let Requests { requests, luck } = file.requests;
         let (servers, fates) = file.servers.into_iter().map(ServerEntry::split).unzip();
-        let requests = file.requests.into_iter().map(RequestEntry::request).collect();
         let cluster = Cluster::new(servers).map_err(|_| InstanceError::NoServers)?;
         let objective =
             Objective::new(file.quality.unwrap_or(QualityCurve::PAPER), file.tardiness_weight)?;
@@ -57,12 +60,9 @@ impl Instance {
             self.cluster.iter().enumerate().map(|(index, server)| {
                 ServerEntry::of(server, fate.map(|fate| &fate.servers[index]))
             });
-        let requests = self.requests.iter().enumerate().map(|(index, request)| {
-            RequestEntry::of(request, fate.and_then(|fate| fate.luck[index]))
-        });
         let file = File {
             servers: servers.collect(),
-            requests: requests.collect(),
+            requests: Written(self),
             tardiness_weight: self.objective.tardiness_weight(),
             quality: (*curve != QualityCurve::PAPER).then(|| curve.clone()),
         };
@@ -72,14 +72,56 @@ impl Instance {
     }
 }
 
+/// The file, with its requests in the form that is read or the one that is written.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct File<R> {
     servers: Vec<ServerEntry>,
-    requests: Vec<RequestEntry>,
+    requests: R,
     tardiness_weight: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quality: Option<QualityCurve>,
+}
+
+/// Requests and their luck, apart from one another as soon as they are read: there may be a million.
+#[derive(Default)]
+struct Requests {
+    requests: Vec<Request>,
+    luck: Vec<Option<Luck>>,
+}
+
+impl<'de> Deserialize<'de> for Requests {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Requests;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a sequence")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Requests, A::Error> {
+                let mut read = Requests::default();
+                while let Some(entry) = entries.next_element::<RequestEntry>()? {
+                    read.luck.push(entry.luck);
+                    read.requests.push(entry.request());
+                }
+                Ok(read)
+            }
+        }
+        deserializer.deserialize_seq(Entries)
+    }
+}
+
+/// The requests of an instance, written one by one.
+struct Written<'a>(&'a Instance);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(instance) = self;
+        serializer.collect_seq(instance.requests.iter().enumerate().map(|(index, request)| {
+            let luck = instance.fate.as_ref().and_then(|fate| fate.luck[index]);
+            RequestEntry::of(request, luck)
+        }))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
