@@ -61,18 +61,16 @@ impl Fate {
     }
 
     /// The standard normal draw of attempt number `attempt`, from 1, of a request. What the instance does
-    /// not give is drawn from a stream that its given luck and the request's number decide.
+    /// not give is drawn from a stream that the luck it gives and both numbers decide.
     pub fn luck(&self, request: usize, attempt: u32) -> f64 {
         let given = self.luck[request].map(f64::from);
         if let (Some(luck), 1) = (given, attempt) {
             return luck;
         }
         let seed = given.unwrap_or(0.0).to_bits();
-        let mut draw = Generator::new(seed, Purpose::Luck, request as u64);
-        for _ in 1..attempt {
-            draw.normal();
-        }
-        draw.normal()
+        // A stream for each attempt: rows from anywhere may name any number.
+        let index = (u64::from(attempt) << 32) ^ request as u64;
+        Generator::new(seed, Purpose::Luck, index).normal()
     }
 
     /// Whether it says nothing that the paper's world does not.

@@ -54,18 +54,20 @@ impl Instance {
         Ok(Self { cluster, requests, objective, fate: None })
     }
 
-    /// The same instance, of which reality makes something else.
+    /// The same instance under a fate, or in the paper's world if there is none.
     ///
     /// # Errors
     /// [`InstanceError::Fate`] with the place of a span that cannot be.
     ///
     /// # Panics
     /// If the fate is not one of so many servers and requests.
-    pub fn under(self, fate: Fate) -> Result<Self, InstanceError> {
-        assert_eq!(fate.servers.len(), self.cluster.len(), "a fate for each server");
-        assert_eq!(fate.luck.len(), self.requests.len(), "luck for each request");
-        fate.check()?;
-        let fate = (!fate.is_ideal()).then_some(fate);
+    pub fn under(self, fate: Option<Fate>) -> Result<Self, InstanceError> {
+        let fate = fate.filter(|fate| !fate.is_ideal());
+        if let Some(fate) = &fate {
+            assert_eq!(fate.servers.len(), self.cluster.len(), "a fate for each server");
+            assert_eq!(fate.luck.len(), self.requests.len(), "luck for each request");
+            fate.check()?;
+        }
         Ok(Self { fate, ..self })
     }
 

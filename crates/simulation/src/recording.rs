@@ -102,10 +102,7 @@ impl InstanceSource for Recordings {
                     luck: requests.iter().map(|_| Luck::new(luck.normal()).ok()).collect(),
                 });
                 Instance::new(instance.cluster().clone(), requests, instance.objective().clone())
-                    .and_then(|resampled| match fate {
-                        Some(fate) => resampled.under(fate),
-                        None => Ok(resampled),
-                    })
+                    .and_then(|resampled| resampled.under(fate))
                     .expect("pauses and slacks are not negative")
             }
         }

@@ -19,10 +19,7 @@ impl InstanceSource for Scenario {
             self.workload(seed, episode).take(self.settings().requests).collect();
         let fate = self.fate(seed, episode, &requests);
         Instance::new(self.cluster(seed, episode), requests, self.objective.clone())
-            .and_then(|instance| match fate {
-                Some(fate) => instance.under(fate),
-                None => Ok(instance),
-            })
+            .and_then(|instance| instance.under(fate))
             .expect("a checked scenario gives valid instances")
     }
 

@@ -55,7 +55,7 @@ fn under(instance: Instance, seed: u64, sigma: f64, outages: usize) -> Instance 
     let luck = (0..instance.requests().len())
         .map(|_| (draw.below(3) > 0).then(|| Luck::new(draw.normal()).unwrap()));
     let luck = luck.collect();
-    instance.under(Fate { servers, luck }).unwrap()
+    instance.under(Some(Fate { servers, luck })).unwrap()
 }
 
 fn rows(
@@ -111,7 +111,7 @@ fn one_server(down: Vec<Down>, sigma: f64, luck: &[f64]) -> Instance {
     let instance = Instance::new(cluster, requests.collect(), Objective::default()).unwrap();
     let servers = vec![ServerFate { sigma: Sigma::new(sigma).unwrap(), down }];
     let luck = luck.iter().map(|&luck| Some(Luck::new(luck).unwrap())).collect();
-    instance.under(Fate { servers, luck }).unwrap()
+    instance.under(Some(Fate { servers, luck })).unwrap()
 }
 
 /// Start, finish and runs of each request, two seconds being predicted for each.
@@ -164,6 +164,7 @@ fn the_judge_names_what_cannot_have_been() {
         (judge(&|row| row.beyond = None), "the columns from model on"),
         (beyond(|beyond| beyond.attempts = 3), "took 3 runs: allowed is 1 to 2"),
         (beyond(|beyond| beyond.attempts = 0), "took 0 runs"),
+        (beyond(|beyond| beyond.attempts = u32::MAX), "took 4294967295 runs"),
         (beyond(|beyond| beyond.load = 1.0), "load is 1, but 0 follows"),
         (beyond(|beyond| beyond.size = 2.0), "size is 2, but 1 follows"),
     ] {

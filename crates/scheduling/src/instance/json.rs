@@ -49,7 +49,7 @@ impl Instance {
         let cluster = Cluster::new(servers).map_err(|_| InstanceError::NoServers)?;
         let objective =
             Objective::new(file.quality.unwrap_or(QualityCurve::PAPER), file.tardiness_weight)?;
-        Self::new(cluster, requests, objective)?.under(Fate { servers: fates, luck })
+        Self::new(cluster, requests, objective)?.under(Some(Fate { servers: fates, luck }))
     }
 
     /// Writes the JSON form. Reading it back gives an equal instance, to the last bit.
