@@ -1,14 +1,12 @@
 //! Requests and the servers that run them.
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::objective::TardinessPenalty;
 use crate::units::{Seconds, StepRate, Steps, Time};
 
 /// Request i: what the requester tells the scheduler on arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Request {
     /// r_i
     pub arrival: Time,
@@ -26,22 +24,14 @@ impl Request {
 }
 
 /// Server j: runs one request at a time, first come first served.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Server {
     /// Unique in its cluster.
     pub name: String,
     /// c_j
-    #[serde(rename = "steps_per_second")]
     pub step_rate: StepRate,
     /// Time of a run that does not depend on its steps; the paper has none.
-    #[serde(rename = "overhead_seconds", default, skip_serializing_if = "is_zero")]
     pub overhead: Seconds,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde asks for
-fn is_zero(span: &Seconds) -> bool {
-    *span == Seconds::ZERO
 }
 
 impl Server {
@@ -65,7 +55,7 @@ impl Server {
 }
 
 /// The servers: at least one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Cluster(Vec<Server>);
 
 /// A cluster needs at least one server.

@@ -283,70 +283,25 @@ impl Div<StepRate> for Steps {
     }
 }
 
-impl TryFrom<f64> for Time {
-    type Error = OutOfRange;
-    fn try_from(seconds: f64) -> Result<Self, OutOfRange> {
-        Self::new(seconds)
-    }
+/// Reads a quantity from a number by its checking constructor, and writes it as one.
+macro_rules! number_with_a_range {
+    ($($quantity:ident),*) => {$(
+        impl TryFrom<f64> for $quantity {
+            type Error = OutOfRange;
+            fn try_from(value: f64) -> Result<Self, OutOfRange> {
+                Self::new(value)
+            }
+        }
+
+        impl From<$quantity> for f64 {
+            fn from(quantity: $quantity) -> Self {
+                quantity.0
+            }
+        }
+    )*};
 }
 
-impl From<Time> for f64 {
-    fn from(time: Time) -> Self {
-        time.0
-    }
-}
-
-impl TryFrom<f64> for Seconds {
-    type Error = OutOfRange;
-    fn try_from(seconds: f64) -> Result<Self, OutOfRange> {
-        Self::new(seconds)
-    }
-}
-
-impl From<Seconds> for f64 {
-    fn from(span: Seconds) -> Self {
-        span.0
-    }
-}
-
-impl TryFrom<f64> for StepRate {
-    type Error = OutOfRange;
-    fn try_from(steps_per_second: f64) -> Result<Self, OutOfRange> {
-        Self::new(steps_per_second)
-    }
-}
-
-impl From<StepRate> for f64 {
-    fn from(rate: StepRate) -> Self {
-        rate.0
-    }
-}
-
-impl TryFrom<f64> for Sigma {
-    type Error = OutOfRange;
-    fn try_from(sigma: f64) -> Result<Self, OutOfRange> {
-        Self::new(sigma)
-    }
-}
-
-impl From<Sigma> for f64 {
-    fn from(sigma: Sigma) -> Self {
-        sigma.0
-    }
-}
-
-impl TryFrom<f64> for Luck {
-    type Error = OutOfRange;
-    fn try_from(luck: f64) -> Result<Self, OutOfRange> {
-        Self::new(luck)
-    }
-}
-
-impl From<Luck> for f64 {
-    fn from(luck: Luck) -> Self {
-        luck.0
-    }
-}
+number_with_a_range!(Time, Seconds, StepRate, Sigma, Luck);
 
 impl TryFrom<u32> for Steps {
     type Error = OutOfRange;
