@@ -134,7 +134,7 @@ impl<'a> World<'a> {
 
     fn arrive(&mut self, now: Time, index: usize) {
         let request = self.instance.requests()[index];
-        let order = Order {
+        let order = || Order {
             id: name(index),
             owner: self.owner.clone(),
             request,
@@ -142,13 +142,12 @@ impl<'a> World<'a> {
             bounds: StepBounds::ALL,
             expires: Time::ZERO + Seconds::of(f64::MAX),
         };
-        let id = order.id;
-        if self.scheduler.submit(now, order.clone()).is_ok() {
-            self.scheduler.recorded(now, id);
+        if self.scheduler.submit(now, order()).is_ok() {
+            self.scheduler.recorded(now, name(index));
         } else {
             // All servers are down: it waits for the first that comes back.
             self.scheduler.recall(&request);
-            self.scheduler.restore(order, 0, 0);
+            self.scheduler.restore(order(), 0, 0);
         }
     }
 
