@@ -26,6 +26,17 @@ fn the_example_configurations_are_sound() {
 }
 
 #[test]
+fn the_readme_has_a_configuration_of_ten_lines() {
+    let readme = include_str!("../../../../README.md");
+    let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let configurations: Vec<_> = blocks.filter(|block| block.contains("[[server]]")).collect();
+    let [configuration] = configurations[..] else { panic!("{configurations:?}") };
+    assert_eq!(configuration.lines().count(), 10);
+    let config = Config::parse("README.md", configuration).unwrap();
+    assert_eq!(config.servers.len(), 2);
+}
+
+#[test]
 fn wrong_files_are_refused_with_line_key_and_remedy() {
     let check = |text: &str, line: usize, parts: &[&str]| {
         let message = Config::parse("x.toml", text).unwrap_err().to_string();

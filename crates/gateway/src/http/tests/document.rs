@@ -148,6 +148,56 @@ async fn answers_are_of_the_documented_form() {
     }
 }
 
+/// A body that the document rules out is never taken, whichever field is wrong, and where it allows
+/// `null`, `null` is taken.
+#[tokio::test]
+async fn what_the_document_rules_out_is_refused() {
+    let t = start("").await;
+    let values = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(1),
+        json!(9),
+        json!(201),
+        json!(4_294_967_296_u64),
+        json!(-0.5),
+        json!(1e300),
+        json!(""),
+        json!("x"),
+        json!("auto"),
+        json!([]),
+        json!({}),
+    ];
+    for (path, name, least) in [
+        ("/v1/requests", "NewRequest", json!({ "prompt": "x" })),
+        ("/v1/quotes", "NewRequest", json!({ "prompt": "x" })),
+        ("/v1/images/generations", "Generation", json!({ "prompt": "x" })),
+        ("/v1/policy", "NewPolicy", json!({ "policy": "myopic" })),
+        ("/v1/servers/a", "ServerChange", json!({ "enabled": true })),
+    ] {
+        let verb = match name {
+            "NewPolicy" => Method::PUT,
+            "ServerChange" => Method::PATCH,
+            _ => Method::POST,
+        };
+        let form = form(name);
+        let fields = DOCUMENT["components"]["schemas"][name]["properties"].as_object().unwrap();
+        for field in fields.keys().map(String::as_str).chain(["zebra"]) {
+            for value in &values {
+                let mut body = least.clone();
+                body[field] = value.clone();
+                let allowed = form.is_valid(&body);
+                let status = t.send(verb.clone(), path, &[], &body).await.status;
+                let taken = status < 400;
+                assert!(allowed || !taken, "{path} takes {body}: {status}");
+                assert!(taken || !(allowed && value.is_null()), "{path} refuses {body}: {status}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_route_is_documented_and_every_documented_route_exists() {
     let t = start("").await;
