@@ -123,7 +123,8 @@ impl Gateway {
         let timeline = Timeline::resume(archive.last()?, archive.clocks()?, world.wall);
         let past = Past::read(&*archive, &config)?;
         let servers = config.servers.iter().map(spec).collect();
-        let mut scheduler = Scheduler::new(servers, config.objective(), policy, limits(&config));
+        let objective = Arc::new(config.objective());
+        let mut scheduler = Scheduler::new(servers, (*objective).clone(), policy, limits(&config));
         scheduler.set_shadow(shadow);
         let (events, event_inbox) = mpsc::unbounded_channel();
         let report = {
@@ -168,7 +169,7 @@ impl Gateway {
         let engine = parts.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
         let config = Arc::new(config);
         let reads = Arc::new(reads);
-        let handle = Handle { messages, reads, policies, timeline, metrics, config };
+        let handle = Handle { messages, reads, policies, timeline, metrics, config, objective };
         Ok(Self { handle, parts, engine, writer: written, keeper, closing })
     }
 

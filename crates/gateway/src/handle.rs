@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dispatch::{Administration, Order, Quote, Rejection, RequestId};
 use jiff::Timestamp;
-use scheduling::PolicyName;
+use scheduling::{Objective, PolicyName};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -33,6 +33,8 @@ pub(crate) struct Handle {
     pub metrics: Arc<Metrics>,
     /// What it was started with.
     pub config: Arc<Config>,
+    /// What decisions are judged by.
+    pub(crate) objective: Arc<Objective>,
 }
 
 /// Why there is no answer.

@@ -158,7 +158,7 @@ pub(crate) fn told(reason: &str, role: Role) -> &str {
 impl DecisionView {
     fn new(entry: &DecisionEntry, status: &Status, handle: &Handle) -> Self {
         let request = &status.accepted.order.request;
-        let objective = handle.config.objective();
+        let objective = &*handle.objective;
         let tardiness = (entry.finish - request.due).positive_part();
         let quality = objective.quality(entry.steps);
         Self {

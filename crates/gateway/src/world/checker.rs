@@ -25,11 +25,11 @@ pub(super) struct Checker {
     ends_written: BTreeMap<String, f64>,
     /// What the disk has had since a kill although it had reported an error.
     resurrected: BTreeSet<String>,
+    /// What the disk has although it has reported an error, in this life.
+    doubtful: BTreeSet<String>,
     /// Questions so far.
     questions: u64,
     known: BTreeMap<String, Known>,
-    /// Their identifiers, in the order in which they were seen.
-    order: Vec<String>,
     /// Identifiers that were seen with a prompt.
     prompts: BTreeMap<String, BTreeSet<String>>,
     /// What keys name.
@@ -58,6 +58,8 @@ struct Submission {
 struct Known {
     owner: usize,
     prompt: String,
+    /// Number of the first submission that may have made it.
+    submission: usize,
     /// How it ended, as it was told first, and questions so far by then.
     end: Option<(Value, u64)>,
     /// Its picture, as it was answered first.
@@ -156,10 +158,11 @@ impl Checker {
             self.expect(!forgotten, || format!("{id} was not found, and now it is"));
         } else {
             self.count(&id, &prompt);
-            self.order.push(id.clone());
             let submitted = self.by_prompt.get(&prompt).and_then(|by| by.first());
-            let owner = submitted.map_or(0, |first| self.submissions[*first].owner);
-            let known = Known { owner, prompt, end: None, picture: None, forgotten: None };
+            let submission = submitted.copied().unwrap_or(usize::MAX);
+            let owner = self.submissions.get(submission).map_or(0, |submitted| submitted.owner);
+            let (end, picture, forgotten) = (None, None, None);
+            let known = Known { owner, prompt, submission, end, picture, forgotten };
             self.known.insert(id.clone(), known);
         }
         let ended = matches!(&*state, "completed" | "failed" | "cancelled" | "expired");
@@ -254,6 +257,12 @@ impl Checker {
     /// The disk has synced that a request was never accepted.
     pub(super) fn withdrawn(&mut self, id: &str) {
         self.synced.remove(id);
+        self.doubtful.remove(id);
+    }
+
+    /// The disk has a request, and has reported an error.
+    pub(super) fn doubtful(&mut self, id: &str) {
+        self.doubtful.insert(id.into());
     }
 
     /// The end of a request is to be written.
@@ -329,16 +338,21 @@ impl Checker {
 
     /// The gateway was killed or has stopped: nobody makes its calls any more.
     pub(super) fn life_ends(&mut self) {
+        // Nobody is left who knows that they are to be taken back.
+        self.resurrected.append(&mut self.doubtful);
         self.calls.clear();
         self.doubled.clear();
         self.begun.clear();
     }
 
-    /// Requests that were acknowledged, each with its owner and in the order in which they were seen:
-    /// those of which no end has been told, and the others.
+    /// Requests that were acknowledged, each with its owner and in the order of their submissions, as
+    /// which of several answers of a moment comes first is no part of the world: those of which no end
+    /// has been told, and the others.
     pub(super) fn acknowledged(&self) -> (Owned, Owned) {
-        let there = self.order.iter().filter(|id| self.known[*id].forgotten.is_none());
-        let owned = there.map(|id| (self.known[id].owner, id.clone()));
+        let mut there: Vec<_> =
+            self.known.iter().filter(|(_, known)| known.forgotten.is_none()).collect();
+        there.sort_by_key(|(_, known)| known.submission);
+        let owned = there.into_iter().map(|(id, known)| (known.owner, id.clone()));
         owned.partition(|(_, id)| self.known[id].end.is_none())
     }
 

@@ -126,6 +126,12 @@ impl Journal for Disk {
             Commit::Doubtful => {
                 self.nature.state().drive.ghost = None;
                 self.write(batch)?;
+                let mut state = self.nature.state();
+                for record in batch {
+                    if let Record::Accepted(accepted) = record {
+                        state.checker.doubtful(&accepted.order.id.to_string());
+                    }
+                }
                 error("input/output error")
             }
             Commit::Killed { written, synced } => {

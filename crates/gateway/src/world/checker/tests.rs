@@ -73,6 +73,23 @@ fn what_holds_breaks_nothing_and_what_does_not_is_named() {
         c.seen(9, &view("b", "q", "waiting"));
     };
     check(with_a_request(), &back, "");
+    let in_doubt = |c: &mut Checker| {
+        let submission = c.submits(0, "q", None);
+        c.refused(submission);
+        c.synced("b");
+        c.doubtful("b");
+    };
+    let at_once = |c: &mut Checker| {
+        in_doubt(c);
+        c.seen(9, &view("b", "q", "waiting"));
+    };
+    check(with_a_request(), &at_once, "1 requests of \"q\"");
+    let in_another_life = |c: &mut Checker| {
+        in_doubt(c);
+        c.life_ends();
+        c.seen(9, &view("b", "q", "waiting"));
+    };
+    check(with_a_request(), &in_another_life, "");
     let again = |c: &mut Checker| {
         let submission = c.submits(0, "p", Some("k"));
         c.synced("b");
