@@ -40,16 +40,17 @@ fn run(server: usize, request: &str, attempt: u32) -> Begun<'_> {
     Begun { server, request, attempt, stopping: false, again: false }
 }
 
+/// What happens breaks this rule, or none.
+fn check(mut c: Checker, act: &dyn Fn(&mut Checker), rule: &str) {
+    act(&mut c);
+    match rule {
+        "" => assert_eq!(c.broken, [""; 0]),
+        rule => assert!(c.broken.iter().any(|b| b.contains(rule)), "{rule}: {:?}", c.broken),
+    }
+}
+
 #[test]
-fn what_holds_breaks_nothing_and_what_does_not_is_named() {
-    let check = |mut c: Checker, act: &dyn Fn(&mut Checker), rule: &str| {
-        act(&mut c);
-        match rule {
-            "" => assert_eq!(c.broken, [""; 0]),
-            rule => assert!(c.broken.iter().any(|b| b.contains(rule)), "{rule}: {:?}", c.broken),
-        }
-    };
-    // Acknowledged.
+fn acknowledgements_hold() {
     let unsynced = |c: &mut Checker| c.seen(9, &view("a", "p", "waiting"));
     check(checker(), &unsynced, "before the disk had synced it");
     check(with_a_request(), &|c| c.missing("a"), "is not found");
@@ -96,7 +97,10 @@ fn what_holds_breaks_nothing_and_what_does_not_is_named() {
         c.accepted(submission, 9, &view("b", "p", "waiting"));
     };
     check(with_a_request(), &again, "key k named a, and now b");
-    // Ended.
+}
+
+#[test]
+fn ends_and_pictures_stay_as_they_were_told() {
     check(with_a_request(), &|c| c.seen(9, &view("a", "p", "failed")), "told before it was synced");
     let unpainted = |c: &mut Checker| {
         c.end_synced("a");
@@ -108,7 +112,6 @@ fn what_holds_breaks_nothing_and_what_does_not_is_named() {
     check(with_an_end(), &|c| c.seen(0, &view("a", "p", "waiting")), "");
     check(with_a_request(), &Checker::all_must_have_ended, "never ended");
     check(with_an_end(), &Checker::all_must_have_ended, "");
-    // Pictures.
     check(with_an_end(), &|c| c.picture("a", b"pictur"), "no server gave the picture");
     let another = |c: &mut Checker| {
         c.gives("a", b"another");
@@ -123,7 +126,10 @@ fn what_holds_breaks_nothing_and_what_does_not_is_named() {
         c.missing("a");
     };
     check(with_an_end(), &later, "");
-    // Runs.
+}
+
+#[test]
+fn runs_are_as_few_as_they_may_be() {
     let begins = |begun: Begun<'static>| {
         move |c: &mut Checker| {
             c.begins(&begun);
