@@ -48,14 +48,14 @@ fn latency(c: &mut Criterion) {
             ("myopic", Box::new(Myopic)),
         ];
         for (name, policy) in &mut policies {
-            let (cluster, objective) = (instance.cluster(), instance.objective());
-            let mut queues = Queues::new(servers);
+            let objective = instance.objective();
+            let mut queues = Queues::new(instance.cluster());
             let requests = instance.requests();
             for request in requests {
                 queues.arrive(request);
                 let now = request.arrival;
-                let decision = policy.decide(&queues.observe(now, request, cluster, objective));
-                queues.dispatch(now, decision, cluster);
+                let decision = policy.decide(&queues.observe(now, request, objective));
+                queues.dispatch(now, decision);
             }
             let last = requests.last().expect("there are requests");
             // Requests in turn, all as if they came now: penalties and slacks vary.
@@ -65,8 +65,7 @@ fn latency(c: &mut Criterion) {
                     next = (next + 1) % requests.len();
                     let due = last.arrival + requests[next].slack();
                     let request = Request { arrival: last.arrival, due, ..requests[next] };
-                    let observation =
-                        queues.observe(last.arrival, black_box(&request), cluster, objective);
+                    let observation = queues.observe(last.arrival, black_box(&request), objective);
                     policy.decide(&observation)
                 });
             });

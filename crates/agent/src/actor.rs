@@ -1,6 +1,6 @@
 //! The two-branch actor of §III-B: one trunk, one branch for the server, one for the steps.
 
-use scheduling::{Decision, Generator, StepBounds, Steps};
+use scheduling::{Decision, Generator, Offer, Steps};
 
 use crate::kernels;
 use crate::network::{Activations, Mlp};
@@ -79,16 +79,14 @@ impl Actor {
     pub(crate) fn most_probable(
         &self,
         input: &[f32],
-        bounds: StepBounds,
+        offers: &[Offer],
         activations: &mut Activations,
     ) -> Decision {
         let (servers, steps) = self.network.forward(input, activations).split_at(self.servers);
-        Decision {
-            server: position_of_largest(servers),
-            steps: Steps::from_index(
-                bounds.min.index() + position_of_largest(&steps[bounds.indices()]),
-            ),
-        }
+        let server = position_of_largest(servers);
+        let accepted = offers[server].bounds.indices();
+        let steps = accepted.start + position_of_largest(&steps[accepted]);
+        Decision { server, steps: Steps::from_index(steps) }
     }
 
     /// Adds to `gradient` that of Σ −advantage · log π(a | s) − entropy · H(π(· | s)) over the rows,

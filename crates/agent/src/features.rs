@@ -13,7 +13,7 @@ pub(crate) fn width(servers: usize) -> usize {
 /// The input for one observation.
 pub(crate) fn of_observation(observation: &Observation<'_>, input: &mut Vec<f32>) {
     input.clear();
-    input.extend(observation.backlog.iter().map(|m| backlog(m.seconds() as f32)));
+    input.extend(observation.offers.iter().map(|offer| backlog(offer.backlog.seconds() as f32)));
     input.push(slack(observation.time_to_due().seconds() as f32));
     input.push(urgency(observation.request.penalty));
 }

@@ -119,11 +119,11 @@ impl Policy for Agent {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         // Live, a server may be away. The networks have an input for each server, so that they
         // cannot decide for fewer; the rule nearest to them can.
-        if observation.cluster.len() != self.actor.servers() {
+        if observation.offers.len() != self.actor.servers() {
             return Myopic.decide(observation);
         }
         features::of_observation(observation, &mut self.input);
-        self.actor.most_probable(&self.input, observation.bounds, &mut self.activations)
+        self.actor.most_probable(&self.input, observation.offers, &mut self.activations)
     }
 }
 
@@ -165,8 +165,8 @@ pub enum PolicyError {
 #[cfg(test)]
 mod tests {
     use scheduling::{
-        Objective, Purpose, Request, Seconds, Server, StepBounds, StepRate, Steps,
-        TardinessPenalty, Time, Traffic,
+        Objective, Offer, Purpose, Request, Seconds, StepBounds, StepRate, Steps, TardinessPenalty,
+        Time, Traffic,
     };
 
     use super::*;
@@ -174,22 +174,20 @@ mod tests {
     #[test]
     fn both_agents_decide_within_the_bounds() {
         let mut draw = Generator::new(5, Purpose::Search, 0);
-        let servers = [12.0, 7.0].map(|rate| Server {
-            name: format!("s{rate}"),
-            step_rate: StepRate::new(rate).unwrap(),
-            overhead: Seconds::ZERO,
-        });
-        let cluster = Cluster::new(servers.to_vec()).unwrap();
         let mut input = Vec::new();
         let observe = |bounds, decide: &mut dyn FnMut(&Observation<'_>) -> Decision| {
             let (now, penalty) = (Time::ZERO, TardinessPenalty::Linear);
             let request = Request { arrival: now, due: now + Seconds::of(9.0), penalty };
+            let offers = [(12.0, 3.0), (7.0, 0.0)].map(|(rate, backlog)| Offer {
+                backlog: Seconds::of(backlog),
+                overhead: Seconds::ZERO,
+                step_rate: StepRate::new(rate).unwrap(),
+                bounds,
+            });
             decide(&Observation {
                 now,
                 request: &request,
-                bounds,
-                backlog: &[Seconds::of(3.0), Seconds::ZERO],
-                cluster: &cluster,
+                offers: &offers,
                 objective: &Objective::default(),
                 traffic: &Traffic::default(),
             })

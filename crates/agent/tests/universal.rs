@@ -10,7 +10,7 @@ use agent::{
 use proptest::prelude::*;
 use scheduling::policies::Myopic;
 use scheduling::{
-    AgentName, Cap, Cluster, Decision, Generator, Instance, Objective, Observation, Policy,
+    AgentName, Cap, Cluster, Decision, Generator, Instance, Objective, Observation, Offer, Policy,
     PolicyName, Purpose, Queues, Request, Seconds, Server, StepBounds, StepRate, TardinessPenalty,
     Time, Traffic,
 };
@@ -65,8 +65,13 @@ fn decide(
     slack: f64,
     penalty: TardinessPenalty,
 ) -> Decision {
-    let rates: Vec<_> = servers.iter().map(|server| server.0).collect();
-    let backlog: Vec<_> = servers.iter().map(|server| Seconds::of(server.1)).collect();
+    let offer = |&(rate, backlog): &(f64, f64)| Offer {
+        backlog: Seconds::of(backlog),
+        overhead: Seconds::ZERO,
+        step_rate: StepRate::new(rate).unwrap(),
+        bounds: StepBounds::ALL,
+    };
+    let offers: Vec<_> = servers.iter().map(offer).collect();
     let now = Time::new(50.0).unwrap();
     let request = request(now, slack, penalty);
     let mut traffic = Traffic::default();
@@ -74,9 +79,7 @@ fn decide(
     policy.decide(&Observation {
         now,
         request: &request,
-        bounds: StepBounds::ALL,
-        backlog: &backlog,
-        cluster: &cluster(&rates),
+        offers: &offers,
         objective: &Objective::default(),
         traffic: &traffic,
     })
@@ -178,15 +181,15 @@ fn mean_reward(network: &PriceNetwork) -> f64 {
     let rewards = (1000..1010).flat_map(|number| {
         let instance = instance(number);
         let mut policy = UniversalAgent::new(Arc::new(network.clone()), None);
-        let mut queues = Queues::new(2);
+        let mut queues = Queues::new(instance.cluster());
         (instance.requests().iter())
             .map(|request| {
-                let (cluster, objective) = (instance.cluster(), instance.objective());
+                let objective = instance.objective();
                 queues.arrive(request);
-                let observation = queues.observe(request.arrival, request, cluster, objective);
+                let observation = queues.observe(request.arrival, request, objective);
                 let decision = policy.decide(&observation);
                 let reward = observation.reward(decision);
-                queues.dispatch(request.arrival, decision, cluster);
+                queues.dispatch(request.arrival, decision);
                 reward
             })
             .collect::<Vec<_>>()

@@ -60,16 +60,16 @@ impl<P: Policy> Scheduler<P> {
             Some(seen) if seen.size == size && seen.eligible == eligible => seen,
             _ => Seen::new(&self.servers, eligible, size),
         };
-        let Seen { cluster, queues, .. } = &mut seen;
+        let queues = &mut seen.queues;
         queues.set_traffic(traffic);
+        queues.set_bounds(order.bounds);
         for (position, &server) in eligible.iter().enumerate() {
             queues.set_free_at(position, self.servers[server].free_at(now));
         }
-        let observation = queues.observe(now, &order.request, cluster, &self.objective);
-        let observation = Observation { bounds: order.bounds, ..observation };
+        let observation = queues.observe(now, &order.request, &self.objective);
         let decision = ask(&mut self.policy, &observation);
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
-        let execution = queues.dispatch(now, decision, cluster);
+        let execution = queues.dispatch(now, decision);
         self.seen = Some(seen);
         let of_all = |d: Decision| Decision { server: eligible[d.server], ..d };
         Some(Quote { decision: of_all(decision), execution, shadow: shadow.map(of_all) })
@@ -201,7 +201,6 @@ pub(super) struct Seen {
     eligible: Vec<usize>,
     /// For pictures of this size.
     size: f64,
-    cluster: Cluster,
     /// The model that policies are asked with, corrected by what really happened.
     queues: Queues,
 }
@@ -210,8 +209,7 @@ impl Seen {
     fn new(servers: &[ServerState], eligible: &[usize], size: f64) -> Self {
         let cluster = eligible.iter().map(|&j| servers[j].seen(size)).collect();
         let cluster = Cluster::new(cluster).expect("somebody asked about some server");
-        let queues = Queues::new(cluster.len());
-        Self { eligible: eligible.to_vec(), size, cluster, queues }
+        Self { eligible: eligible.to_vec(), size, queues: Queues::new(&cluster) }
     }
 }
 
@@ -219,15 +217,15 @@ impl Seen {
 /// steps outside the bounds, has a bug, which must not cost the request.
 fn ask(policy: &mut dyn Policy, observation: &Observation<'_>) -> Decision {
     let decision = policy.decide(observation);
-    let Observation { cluster, bounds, .. } = observation;
-    if decision.server >= cluster.len() {
+    let Some(offer) = observation.offers.get(decision.server) else {
         tracing::error!(
             server = decision.server,
-            servers = cluster.len(),
+            servers = observation.offers.len(),
             "the policy named a server that it was not shown; the myopic rule decides instead"
         );
         return Myopic.decide(observation);
-    }
+    };
+    let bounds = offer.bounds;
     if !bounds.contains(decision.steps) {
         tracing::error!(
             steps = decision.steps.get(),

@@ -112,7 +112,7 @@ impl State {
         let instance = scenario.instance(SEED, Episode::Evaluation(number));
         let generator = Generator::new(SEED, Purpose::Policy, number);
         let policy = recipe.policy(instance.cluster(), generator)?;
-        let queues = Queues::new(instance.cluster().len());
+        let queues = Queues::new(instance.cluster());
         let count = instance.requests().len();
         // The first requests find queues that are not yet as long as they will be.
         let warm = count / 5;
@@ -130,11 +130,11 @@ impl State {
 
     /// Decides a request by the policy, and gives its reward.
     fn serve(&mut self, queues: &mut Queues, request: &Request) -> f64 {
-        let (cluster, objective) = (self.instance.cluster(), self.instance.objective());
+        let objective = self.instance.objective();
         let now = request.arrival;
         queues.arrive(request);
-        let decision = self.policy.decide(&queues.observe(now, request, cluster, objective));
-        let finish = queues.dispatch(now, decision, cluster).finish;
+        let decision = self.policy.decide(&queues.observe(now, request, objective));
+        let finish = queues.dispatch(now, decision).finish;
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 
@@ -144,7 +144,7 @@ impl State {
         let Self { instance, at, queues, policy, .. } = self;
         let (cluster, objective) = (instance.cluster(), instance.objective());
         let request = &instance.requests()[*at];
-        let observation = queues.observe(request.arrival, request, cluster, objective);
+        let observation = queues.observe(request.arrival, request, objective);
         let own = policy.decide(&observation);
         let near = [-48, -36, -24, -16, -8, 0, 8, 16, 24, 36, 48].map(f64::from);
         let steps = |server: usize| {
@@ -208,7 +208,7 @@ impl State {
             .collect();
         let start = |state: &Self, decision: Decision| {
             let mut queues = state.queues.clone();
-            queues.dispatch(now, decision, state.instance.cluster());
+            queues.dispatch(now, decision);
             queues
         };
         let mut queues = start(self, own);

@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
+use crate::bounds::StepBounds;
 use crate::objective::TardinessPenalty;
+use crate::offer::Offer;
 use crate::units::{Seconds, StepRate, Steps, Time};
 
 /// Request i: what the requester tells the scheduler on arrival.
@@ -35,22 +37,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// p_ij = overhead + steps / rate: eq. (1), with c in steps per second.
+    /// p_ij of eq. (1), at the reference size.
     pub fn service_time(&self, steps: Steps) -> Seconds {
         self.overhead + steps / self.step_rate
     }
 
-    /// The most steps that fit into `available`, if at least one does.
-    ///
-    /// The result is exact in floating point: `service_time(result) ≤ available`, and one step
-    /// more, where allowed, would not fit.
-    pub fn most_steps_within(&self, available: Seconds) -> Option<Steps> {
-        let fits = |steps| self.service_time(steps) <= available;
-        // Rounding may put the quotient one step off on either side.
-        let near = Steps::saturating((available - self.overhead) * self.step_rate);
-        let above = Steps::saturating(f64::from(near.get()) + 1.0);
-        let below = Steps::saturating(f64::from(near.get()) - 1.0);
-        [above, near, below].into_iter().find(|&steps| fits(steps))
+    /// What it offers a request that may have so many steps, at the reference size.
+    pub fn offer(&self, backlog: Seconds, bounds: StepBounds) -> Offer {
+        Offer { backlog, overhead: self.overhead, step_rate: self.step_rate, bounds }
     }
 }
 
@@ -75,46 +69,5 @@ impl std::ops::Deref for Cluster {
     type Target = [Server];
     fn deref(&self) -> &[Server] {
         &self.0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn server(rate: f64, overhead: f64) -> Server {
-        Server {
-            name: "s0".into(),
-            step_rate: StepRate::new(rate).unwrap(),
-            overhead: Seconds::new(overhead).unwrap(),
-        }
-    }
-
-    #[test]
-    fn service_time_is_overhead_plus_steps_over_rate() {
-        let s = server(16.0, 0.5);
-        assert_eq!(s.service_time(Steps::new(40).unwrap()), Seconds::of(3.0));
-    }
-
-    #[test]
-    fn most_steps_within_a_table_of_spans() {
-        let s = server(10.0, 1.0);
-        for (available, expected) in
-            [(0.0, None), (1.0, None), (1.1, Some(1)), (4.0, Some(30)), (1e6, Some(200))]
-        {
-            let steps = s.most_steps_within(Seconds::of(available)).map(Steps::get);
-            assert_eq!(steps, expected, "within {available} s");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn most_steps_within_is_exact(rate in 0.1..50.0, overhead in 0.0..3.0, s in 1u32..=200) {
-            let server = server(rate, overhead);
-            // The span that some number of steps takes to the last bit is the hard case.
-            let available = server.service_time(Steps::new(s).unwrap());
-            prop_assert_eq!(server.most_steps_within(available).map(Steps::get), Some(s));
-        }
     }
 }

@@ -13,6 +13,7 @@ mod environment;
 mod fate;
 mod instance;
 mod objective;
+mod offer;
 mod policy;
 mod queue;
 mod random;
@@ -32,6 +33,7 @@ pub use instance::{Instance, InstanceError};
 pub use objective::{
     FullService, Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty,
 };
+pub use offer::Offer;
 pub use policies::{AgentName, Cap, PolicyName, PolicyNameError, Rule};
 pub use policy::{Decision, Observation, Policy};
 pub use queue::{Execution, Queues};

@@ -1,8 +1,8 @@
 //! The seam between the problem and those who solve it online.
 
-use crate::bounds::StepBounds;
-use crate::cluster::{Cluster, Request};
+use crate::cluster::Request;
 use crate::objective::Objective;
+use crate::offer::Offer;
 use crate::traffic::Traffic;
 use crate::units::{Seconds, Steps, Time};
 
@@ -19,13 +19,13 @@ use crate::units::{Seconds, Steps, Time};
 ///
 /// impl Policy for Stubborn {
 ///     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-///         Decision { server: 0, steps: observation.bounds.clamp(Steps::saturating(50.0)) }
+///         let bounds = observation.offers[0].bounds;
+///         Decision { server: 0, steps: bounds.clamp(Steps::saturating(50.0)) }
 ///     }
 /// }
 /// ```
 pub trait Policy: Send {
-    /// Decides for `observation.request`. The server index must be below
-    /// `observation.cluster.len()`, the steps within `observation.bounds`.
+    /// Decides for `observation.request`: one of `observation.offers`, and steps within its bounds.
     fn decide(&mut self, observation: &Observation<'_>) -> Decision;
 }
 
@@ -44,7 +44,7 @@ impl<P: Policy + ?Sized> Policy for &mut P {
 /// Action a_t: where a request runs and how many steps it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Index of the server, from 0.
+    /// Index of the server, from 0. What a policy decides is the index of its offer.
     pub server: usize,
     /// s_i
     pub steps: Steps,
@@ -57,12 +57,8 @@ pub struct Observation<'a> {
     pub now: Time,
     /// The request to be decided.
     pub request: &'a Request,
-    /// The steps that its requester accepts.
-    pub bounds: StepBounds,
-    /// m_j: time until each server will be free.
-    pub backlog: &'a [Seconds],
-    /// The servers, in the order of `backlog`.
-    pub cluster: &'a Cluster,
+    /// What the servers that can run it offer, at least one.
+    pub offers: &'a [Offer],
     /// What the decision will be judged by.
     pub objective: &'a Objective,
     /// What is known of the arrivals so far, that of the request included.
@@ -77,7 +73,7 @@ impl Observation<'_> {
 
     /// Time from now until the request would be finished under `decision`.
     pub fn time_to_finish(&self, decision: Decision) -> Seconds {
-        self.backlog[decision.server] + self.cluster[decision.server].service_time(decision.steps)
+        self.offers[decision.server].time_to_finish(decision.steps)
     }
 
     /// r_t of eq. (5) under `decision`: known at the time of the decision, as the finish time is.

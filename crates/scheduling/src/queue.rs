@@ -1,8 +1,9 @@
 //! The queue model: when each server will be free. Simulator and gateway both drive this one.
 
 use crate::bounds::StepBounds;
-use crate::cluster::{Cluster, Request};
+use crate::cluster::{Cluster, Request, Server};
 use crate::objective::Objective;
+use crate::offer::Offer;
 use crate::policy::{Decision, Observation};
 use crate::traffic::Traffic;
 use crate::units::{Seconds, Time};
@@ -14,8 +15,8 @@ use crate::units::{Seconds, Time};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queues {
     free_at: Vec<Time>,
-    /// m_j at the time of the last observation.
-    backlog: Vec<Seconds>,
+    /// What the servers offered at the time of the last observation.
+    offers: Vec<Offer>,
     traffic: Traffic,
 }
 
@@ -29,11 +30,12 @@ pub struct Execution {
 }
 
 impl Queues {
-    /// Empty queues for `servers` servers.
-    pub fn new(servers: usize) -> Self {
+    /// Empty queues of these servers. Every number of steps is accepted, as in the paper.
+    pub fn new(cluster: &Cluster) -> Self {
+        let offer = |server: &Server| server.offer(Seconds::ZERO, StepBounds::ALL);
         Self {
-            free_at: vec![Time::ZERO; servers],
-            backlog: vec![Seconds::ZERO; servers],
+            free_at: vec![Time::ZERO; cluster.len()],
+            offers: cluster.iter().map(offer).collect(),
             traffic: Traffic::default(),
         }
     }
@@ -54,37 +56,23 @@ impl Queues {
         &self.traffic
     }
 
-    /// What a policy may know when `request` is to be decided at `now`. Every number of steps is
-    /// accepted, as in the paper.
-    ///
-    /// # Panics
-    /// If the cluster does not have as many servers as there are queues.
+    /// What a policy may know when `request` is to be decided at `now`.
     pub fn observe<'a>(
         &'a mut self,
         now: Time,
         request: &'a Request,
-        cluster: &'a Cluster,
         objective: &'a Objective,
     ) -> Observation<'a> {
-        assert_eq!(self.free_at.len(), cluster.len(), "one queue per server");
-        for (backlog, &free_at) in self.backlog.iter_mut().zip(&self.free_at) {
-            *backlog = (free_at - now).positive_part();
+        for (offer, &free_at) in self.offers.iter_mut().zip(&self.free_at) {
+            offer.backlog = (free_at - now).positive_part();
         }
-        Observation {
-            now,
-            request,
-            bounds: StepBounds::ALL,
-            backlog: &self.backlog,
-            cluster,
-            objective,
-            traffic: &self.traffic,
-        }
+        Observation { now, request, offers: &self.offers, objective, traffic: &self.traffic }
     }
 
     /// Appends a request to the chosen server's queue and says when it will run.
-    pub fn dispatch(&mut self, now: Time, decision: Decision, cluster: &Cluster) -> Execution {
+    pub fn dispatch(&mut self, now: Time, decision: Decision) -> Execution {
         let start = self.free_at[decision.server].max(now);
-        let finish = start + cluster[decision.server].service_time(decision.steps);
+        let finish = start + self.offers[decision.server].service_time(decision.steps);
         self.free_at[decision.server] = finish;
         Execution { start, finish }
     }
@@ -92,6 +80,11 @@ impl Queues {
     /// Corrects the time at which `server` will be free, when a run turned out shorter or longer.
     pub fn set_free_at(&mut self, server: usize, free_at: Time) {
         self.free_at[server] = free_at;
+    }
+
+    /// Sets the steps that the next request accepts.
+    pub fn set_bounds(&mut self, bounds: StepBounds) {
+        self.offers.iter_mut().for_each(|offer| offer.bounds = bounds);
     }
 
     /// When each server will have finished everything dispatched to it.
@@ -114,10 +107,10 @@ mod tests {
         };
         let cluster = Cluster::new(vec![server("a"), server("b")]).unwrap();
         let at = |t| Time::new(t).unwrap();
-        let mut queues = Queues::new(2);
+        let mut queues = Queues::new(&cluster);
         let mut run = |now, server, steps| {
             let decision = Decision { server, steps: Steps::new(steps).unwrap() };
-            let run = queues.dispatch(at(now), decision, &cluster);
+            let run = queues.dispatch(at(now), decision);
             (run.start.seconds(), run.finish.seconds())
         };
         assert_eq!(run(1.0, 0, 50), (1.0, 6.0));
@@ -127,7 +120,8 @@ mod tests {
         let request =
             Request { arrival: at(9.5), due: at(12.0), penalty: TardinessPenalty::Linear };
         let objective = Objective::default();
-        let observation = queues.observe(at(9.5), &request, &cluster, &objective);
-        assert_eq!(observation.backlog, [Seconds::of(0.5), Seconds::ZERO]);
+        let observation = queues.observe(at(9.5), &request, &objective);
+        let backlogs: Vec<_> = observation.offers.iter().map(|offer| offer.backlog).collect();
+        assert_eq!(backlogs, [Seconds::of(0.5), Seconds::ZERO]);
     }
 }

@@ -49,12 +49,12 @@ fn rows(instance: &Instance, rule: &str) -> Vec<Row> {
     let rule: Rule = rule.parse().unwrap();
     let mut policy = rule.policy(Generator::new(1, Purpose::Policy, 0));
     let (cluster, objective) = (instance.cluster(), instance.objective());
-    let mut queues = Queues::new(cluster.len());
+    let mut queues = Queues::new(cluster);
     (instance.requests().iter().enumerate())
         .map(|(index, request)| {
             let now = request.arrival;
-            let decision = policy.decide(&queues.observe(now, request, cluster, objective));
-            let execution = queues.dispatch(now, decision, cluster);
+            let decision = policy.decide(&queues.observe(now, request, objective));
+            let execution = queues.dispatch(now, decision);
             Row::new(index, request, decision, execution, objective)
         })
         .collect()
@@ -79,7 +79,7 @@ proptest! {
         seed in any::<u64>(), server in 0usize..3, steps in 1u32..=200, slack in 0.0..20.0,
     ) {
         let instance = instance(seed, 3, 10, 1.0);
-        let mut queues = Queues::new(3);
+        let mut queues = Queues::new(instance.cluster());
         for (server, backlog) in [4.0, 0.0, 9.5].into_iter().enumerate() {
             queues.set_free_at(server, Time::new(backlog).unwrap());
         }
@@ -87,7 +87,7 @@ proptest! {
         for penalty in TardinessPenalty::ALL {
             let request = Request { arrival: Time::ZERO, due: Time::new(slack).unwrap(), penalty };
             let observation =
-                queues.observe(Time::ZERO, &request, instance.cluster(), instance.objective());
+                queues.observe(Time::ZERO, &request, instance.objective());
             let mut myopic =
                 Rule::Myopic.policy(Generator::new(1, Purpose::Policy, 0));
             let best = observation.reward(myopic.decide(&observation));

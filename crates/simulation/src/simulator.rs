@@ -16,19 +16,19 @@ pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
         return simulate_by_events(instance, policy);
     }
     let (cluster, objective) = (instance.cluster(), instance.objective());
-    let mut queues = Queues::new(cluster.len());
+    let mut queues = Queues::new(cluster);
     (instance.requests().iter().enumerate())
         .map(|(index, request)| {
             let now = request.arrival;
             queues.arrive(request);
-            let decision = policy.decide(&queues.observe(now, request, cluster, objective));
+            let decision = policy.decide(&queues.observe(now, request, objective));
             assert!(
                 decision.server < cluster.len(),
                 "the policy sends request {index} to server {}: allowed is 0 to {}",
                 decision.server,
                 cluster.len() - 1,
             );
-            let execution = queues.dispatch(now, decision, cluster);
+            let execution = queues.dispatch(now, decision);
             Row::new(index, request, decision, execution, objective)
         })
         .collect()

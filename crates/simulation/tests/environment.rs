@@ -39,9 +39,13 @@ impl Recorder {
 
 impl Policy for Recorder {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let server = self.generator.below(observation.cluster.len());
+        let server = self.generator.below(observation.offers.len());
         let decision = Decision { server, steps: Steps::from_index(self.generator.below(200)) };
-        self.seen.push((observation.backlog.to_vec(), *observation.request, decision));
+        self.seen.push((
+            observation.offers.iter().map(|offer| offer.backlog).collect(),
+            *observation.request,
+            decision,
+        ));
         decision
     }
 }
@@ -134,7 +138,7 @@ struct Astray;
 
 impl Policy for Astray {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        Decision { server: observation.cluster.len(), steps: Steps::MIN }
+        Decision { server: observation.offers.len(), steps: Steps::MIN }
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Episode<'a> {
 impl<'a> Episode<'a> {
     /// Runs the agent with these prices on the instance.
     pub(crate) fn run(network: &'a Arc<PriceNetwork>, instance: &'a Instance) -> Self {
-        let mut queues = Queues::new(instance.cluster().len());
+        let mut queues = Queues::new(instance.cluster());
         let (free_at, traffic, rewards) = (queues.free_at().to_vec(), Vec::new(), Vec::new());
         let mut episode = Self { instance, network, free_at, traffic, rewards };
         let mut agent = UniversalAgent::new(network.clone(), None);
@@ -99,7 +99,7 @@ impl<'a> Episode<'a> {
             let request = &arrivals[index];
             let now = request.arrival;
             let mut queues = self.queues_before(index);
-            let observation = queues.observe(now, request, cluster, objective);
+            let observation = queues.observe(now, request, objective);
             let own = agent.decide(&observation);
             let alternative = alternative(&observation, &agent, draw);
             if alternative == Some(own) {
@@ -111,7 +111,7 @@ impl<'a> Episode<'a> {
             let Decision { server, .. } = alternative.unwrap_or(own);
             samples.alternatives.push(&agent, server, alternative.map_or(0.0, service));
             if let Some(alternative) = alternative {
-                queues.dispatch(now, alternative, cluster);
+                queues.dispatch(now, alternative);
             }
             let cost = self.lost(index, follow, &mut queues, &mut agent);
             let cost = (cost / gain.max(1e-9)).clamp(-LARGEST_COST, LARGEST_COST);
@@ -146,7 +146,7 @@ impl<'a> Episode<'a> {
     /// What the queues still owe when a request has been decided, at the present prices: each longer
     /// queue as a job that was put there, each shorter one as a job that was taken away.
     fn owed(&self, index: usize, queues: &mut Queues, agent: &mut UniversalAgent) -> f64 {
-        let (cluster, objective) = (self.instance.cluster(), self.instance.objective());
+        let objective = self.instance.objective();
         let request = &self.instance.requests()[index];
         let now = request.arrival;
         let backlog = |free_at: &Time| (*free_at - now).positive_part().seconds();
@@ -156,7 +156,7 @@ impl<'a> Episode<'a> {
             .collect();
         let mut cost = |queues: &mut Queues, sign: f64| -> f64 {
             // Any request will do: the prices do not depend on it.
-            agent.price(&queues.observe(now, request, cluster, objective));
+            agent.price(&queues.observe(now, request, objective));
             let jobs = longer.iter().enumerate().filter(|(_, job)| sign * **job > 0.0);
             jobs.map(|(server, job)| agent.cost(server, sign * job)).sum()
         };
@@ -166,11 +166,11 @@ impl<'a> Episode<'a> {
 
     /// Decides a request, and gives its reward.
     fn serve(&self, request: &Request, queues: &mut Queues, agent: &mut UniversalAgent) -> f64 {
-        let (cluster, objective) = (self.instance.cluster(), self.instance.objective());
+        let objective = self.instance.objective();
         let now = request.arrival;
         queues.arrive(request);
-        let decision = agent.decide(&queues.observe(now, request, cluster, objective));
-        let finish = queues.dispatch(now, decision, cluster).finish;
+        let decision = agent.decide(&queues.observe(now, request, objective));
+        let finish = queues.dispatch(now, decision).finish;
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 
@@ -190,7 +190,7 @@ impl<'a> Episode<'a> {
 
     /// Queues that know the traffic up to a request, itself included.
     fn queues(&self, free_at: &[Time], index: usize) -> Queues {
-        let mut queues = Queues::new(free_at.len());
+        let mut queues = Queues::new(self.instance.cluster());
         for (server, &free_at) in free_at.iter().enumerate() {
             queues.set_free_at(server, free_at);
         }
@@ -212,12 +212,12 @@ fn alternative(
     }
     let (decision, [low, high]) = if kind < NOTHING + ANYTHING {
         let FullService { steps, .. } = observation.objective.full_service();
-        (Decision { server: draw.below(observation.cluster.len()), steps }, ANY_SHARES)
+        (Decision { server: draw.below(observation.offers.len()), steps }, ANY_SHARES)
     } else {
         // With extras of Gumbel's distribution a server is drawn as by a softmax of its best decision's
         // value.
         let mut gumbel = || -libm::log(-libm::log(draw.between(1e-9, 1.0)));
-        let extras: Vec<f64> = observation.backlog.iter().map(|_| -TEMPTATION * gumbel()).collect();
+        let extras: Vec<f64> = observation.offers.iter().map(|_| -TEMPTATION * gumbel()).collect();
         (agent.best_under(observation, |server| extras[server]), TEMPTING_STEPS)
     };
     let steps = draw.between(low, high) * f64::from(decision.steps.get());
@@ -283,8 +283,8 @@ mod tests {
         let mut agent = UniversalAgent::new(network.clone(), None);
         let request = &instance.requests()[9];
         let mut queues = episode.queues_before(9);
-        let (cluster, objective) = (instance.cluster(), instance.objective());
-        let observation = queues.observe(request.arrival, request, cluster, objective);
+        let objective = instance.objective();
+        let observation = queues.observe(request.arrival, request, objective);
         let own = agent.decide(&observation);
         let mut draw = Generator::new(3, Purpose::Exploration, 0);
         let drawn: Vec<_> =
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(without, episode.rewards[index + 1..=index + follow].iter().sum::<f64>());
         let mut queues = episode.queues_before(index);
         let alternative = Decision { server: 0, steps: Steps::saturating(150.0) };
-        queues.dispatch(instance.requests()[index].arrival, alternative, instance.cluster());
+        queues.dispatch(instance.requests()[index].arrival, alternative);
         let with = total(&mut queues.clone(), &mut agent);
         let lost = episode.lost(index, follow, &mut queues, &mut agent);
         // Nothing is left of it when the last requests come, so that no price is needed.
@@ -333,7 +333,7 @@ mod tests {
             // A job that nobody asked for, put there beside the own decision.
             let mut queues = episode.queues_before(10);
             let job = Decision { server: 0, steps: Steps::saturating(112.0) };
-            queues.dispatch(instance.requests()[9].arrival, job, instance.cluster());
+            queues.dispatch(instance.requests()[9].arrival, job);
             episode.lost(9, 30, &mut queues, &mut agent)
         };
         let [busy, quiet] = [4.0, 12.0].map(lost);

@@ -1,6 +1,6 @@
 //! What the network of prices sees: everything in units of the cluster and of the traffic itself.
 
-use scheduling::{Cluster, FullService, Observation, Seconds, Steps};
+use scheduling::{FullService, Observation, Offer, Seconds, Steps};
 
 /// Inputs that differ from server to server.
 pub(crate) const SERVER_INPUTS: usize = 12;
@@ -30,21 +30,21 @@ pub(crate) struct Features {
 impl Features {
     /// Writes the inputs for one observation.
     pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
-        let Observation { backlog, cluster, objective, traffic, .. } = *observation;
+        let Observation { offers, objective, traffic, .. } = *observation;
         let FullService { steps, gain } = objective.full_service();
         // Of the best so far, so that a curve that dips cannot leave 0..=1.
         let best = objective.best_qualities();
         let quarters = |n: usize| (best[n * steps.index() / 4] - best[0]) / gain.max(1e-9);
-        let servers = cluster.len();
+        let servers = offers.len();
         let count = servers as f64;
         self.speed.clear();
-        self.speed.extend(cluster.iter().map(|server| 1.0 / server.service_time(steps).seconds()));
+        self.speed.extend(offers.iter().map(|offer| 1.0 / offer.service_time(steps).seconds()));
         let capacity: f64 = self.speed.iter().sum();
         let mean_speed = capacity / count;
         let full = 1.0 / mean_speed;
         let slack = traffic.mean_slack().map_or(full, Seconds::seconds).max(1e-3 * full);
 
-        let backlogs = || backlog.iter().map(|m| m.seconds());
+        let backlogs = || offers.iter().map(|offer| offer.backlog.seconds());
         let work: f64 = backlogs().zip(&self.speed).map(|(m, speed)| m * speed).sum();
         let mean = work / capacity;
         self.free.rank(backlogs(), &self.speed);
@@ -114,7 +114,7 @@ impl Features {
             quarters(3) as f32,
             1.0 / count as f32,
             share(idle, 2.0),
-            overhead_share(cluster, steps) as f32,
+            overhead_share(offers, steps) as f32,
             free(0.25),
             free(0.5),
             free(1.0),
@@ -192,11 +192,9 @@ fn logarithm(x: f64, low: f64, high: f64) -> f32 {
 }
 
 /// Mean share of a full service that goes before its steps.
-fn overhead_share(cluster: &Cluster, steps: Steps) -> f64 {
-    let share = |server: &scheduling::Server| {
-        server.overhead.seconds() / server.service_time(steps).seconds()
-    };
-    cluster.iter().map(share).sum::<f64>() / cluster.len() as f64
+fn overhead_share(offers: &[Offer], steps: Steps) -> f64 {
+    let share = |offer: &Offer| offer.overhead.seconds() / offer.service_time(steps).seconds();
+    offers.iter().map(share).sum::<f64>() / offers.len() as f64
 }
 
 #[cfg(test)]

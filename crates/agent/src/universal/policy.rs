@@ -81,7 +81,7 @@ impl UniversalAgent {
         let cap = self.cap.map_or(CAP * full_service, Seconds::seconds);
         let latest = observation.time_to_due().seconds() + cap;
         let cost = |server: usize, service: Seconds| {
-            let over = (observation.backlog[server] + service).seconds() - latest;
+            let over = (observation.offers[server].backlog + service).seconds() - latest;
             // What is over the cap is worse than anything below it, and the less the better.
             let refusal = if over > 0.0 { 1e12 + 1e6 * over } else { 0.0 };
             self.cost(server, service.seconds()) + gain * extra(server) + refusal
@@ -99,7 +99,8 @@ impl UniversalAgent {
         let least = |best: f64| best - SAFE_MARGIN * self.features.gain;
         let reward = observation.reward(decision);
         // No reward exceeds the best quality, so that the exact test is seldom needed.
-        let best_quality = observation.objective.best_qualities()[observation.bounds.max.index()];
+        let most = observation.offers.iter().map(|offer| offer.bounds.max.index()).max();
+        let best_quality = observation.objective.best_qualities()[most.unwrap_or_default()];
         reward < least(best_quality)
             && self.cap.is_none()
             && reward < least(observation.reward(Myopic.decide(observation)))

@@ -314,7 +314,7 @@ proptest! {
             overhead: Seconds::ZERO,
         });
         let cluster = Cluster::new(servers.collect()).unwrap();
-        let (objective, mut queues) = (Objective::default(), Queues::new(rates.len()));
+        let (objective, mut queues) = (Objective::default(), Queues::new(&cluster));
         let mut now = 0.0;
         let (mut expected, mut found) = (Vec::new(), Vec::new());
         for (n, (pause, slack)) in trace.iter().enumerate() {
@@ -324,8 +324,8 @@ proptest! {
             let request = order.request;
             queues.arrive(&request);
             let decision =
-                simulated.decide(&queues.observe(at(now), &request, &cluster, &objective));
-            let execution = queues.dispatch(at(now), decision, &cluster);
+                simulated.decide(&queues.observe(at(now), &request, &objective));
+            let execution = queues.dispatch(at(now), decision);
             expected.push(Row::new(n, &request, decision, execution, &objective));
             s.submit(at(now), order).unwrap();
             s.recorded(at(now), id(n as u64));

@@ -1,3 +1,4 @@
+use crate::offer::Offer;
 use crate::policies::position_of_least;
 use crate::policy::{Decision, Observation, Policy};
 use crate::units::Steps;
@@ -12,10 +13,11 @@ pub struct Fixed {
 
 impl Policy for Fixed {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let steps = observation.bounds.clamp(self.steps);
-        let finish = |server| observation.time_to_finish(Decision { server, steps }).seconds();
-        let server = position_of_least((0..observation.cluster.len()).map(finish));
-        Decision { server, steps }
+        let steps = |offer: &Offer| offer.bounds.clamp(self.steps);
+        let offers = observation.offers;
+        let finish = offers.iter().map(|offer| offer.time_to_finish(steps(offer)).seconds());
+        let server = position_of_least(finish);
+        Decision { server, steps: steps(&offers[server]) }
     }
 }
 

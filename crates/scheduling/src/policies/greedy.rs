@@ -22,19 +22,21 @@ pub enum Ties {
 
 impl Policy for Greedy {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let Observation { backlog, cluster, .. } = observation;
-        let least = backlog.iter().map(|m| m.seconds()).fold(f64::INFINITY, f64::min);
-        let free_first = |index: &usize| backlog[*index].seconds() <= least;
+        let offers = observation.offers;
+        let backlog = |index: usize| offers[index].backlog.seconds();
+        let least = (0..offers.len()).map(backlog).fold(f64::INFINITY, f64::min);
+        let free_first = |index: &usize| backlog(*index) <= least;
         let server = match self.ties {
-            Ties::Lowest => (0..cluster.len()).find(free_first).unwrap_or(0),
-            Ties::Fastest => position_of_least((0..cluster.len()).map(|index| {
-                let rate = cluster[index].step_rate.steps_per_second();
+            Ties::Lowest => (0..offers.len()).find(free_first).unwrap_or(0),
+            Ties::Fastest => position_of_least((0..offers.len()).map(|index| {
+                let rate = offers[index].step_rate.steps_per_second();
                 if free_first(&index) { -rate } else { f64::INFINITY }
             })),
         };
-        let available = observation.time_to_due() - backlog[server];
-        let steps = cluster[server].most_steps_within(available).unwrap_or(Steps::MIN);
-        Decision { server, steps: observation.bounds.clamp(steps) }
+        let offer = &offers[server];
+        let available = observation.time_to_due() - offer.backlog;
+        let steps = offer.most_steps_within(available).unwrap_or(Steps::MIN);
+        Decision { server, steps: offer.bounds.clamp(steps) }
     }
 }
 

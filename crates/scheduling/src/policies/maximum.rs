@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::bounds::StepBounds;
+use crate::offer::Offer;
 use crate::policy::{Decision, Observation};
 use crate::units::{Seconds, Steps};
 
@@ -12,8 +13,8 @@ use crate::units::{Seconds, Steps};
 ///
 /// `cost` must be finite and must not fall as the service time grows.
 ///
-/// Nothing is approximated: the result is that of a plain loop over all servers and all steps within
-/// the bounds, to the last bit. But most steps are never looked at. Among steps `a..=b` no value exceeds the best
+/// Nothing is approximated: the result is that of a plain loop over all offers and all steps within
+/// their bounds, to the last bit. But most steps are never looked at. Among steps `a..=b` no value exceeds the best
 /// quality up to `b` minus penalty and cost at `a`, since both only grow with the steps; rounding is
 /// monotone, so this holds in floating point too. A range whose bound is below the best value found
 /// so far is skipped whole.
@@ -21,34 +22,34 @@ pub fn best_decision(
     observation: &Observation<'_>,
     cost: impl FnMut(usize, Seconds) -> f64,
 ) -> (Decision, f64) {
-    if observation.bounds == StepBounds::ALL {
+    if observation.offers.iter().all(|offer| offer.bounds == StepBounds::ALL) {
         // Almost always: constant ranges make it a tenth faster.
-        best_among(observation, 0..Steps::COUNT, cost)
+        best_among(observation, |_| 0..Steps::COUNT, cost)
     } else {
-        best_among(observation, observation.bounds.indices(), cost)
+        best_among(observation, |offer| offer.bounds.indices(), cost)
     }
 }
 
 #[inline(always)]
 fn best_among(
     observation: &Observation<'_>,
-    accepted: Range<usize>,
+    accepted: impl Fn(&Offer) -> Range<usize>,
     mut cost: impl FnMut(usize, Seconds) -> f64,
 ) -> (Decision, f64) {
     let mut search = Search {
         observation,
-        decision: Decision { server: 0, steps: observation.bounds.min },
+        decision: Decision { server: 0, steps: observation.offers[0].bounds.min },
         value: f64::NEG_INFINITY,
         finish: f64::INFINITY,
     };
     // A coarse look at every server, so that there is something to be better than.
-    for server in 0..observation.cluster.len() {
-        for range in ranges(accepted.clone(), COARSE) {
+    for (server, offer) in observation.offers.iter().enumerate() {
+        for range in ranges(accepted(offer), COARSE) {
             search.look_at(server, range.end - 1, &mut cost);
         }
     }
-    for server in 0..observation.cluster.len() {
-        for range in ranges(accepted.clone(), COARSE) {
+    for (server, offer) in observation.offers.iter().enumerate() {
+        for range in ranges(accepted(offer), COARSE) {
             if !search.may_win(server, &range, &mut cost) {
                 continue;
             }
@@ -134,9 +135,10 @@ impl Search<'_> {
         quality: f64,
         cost: &mut impl FnMut(usize, Seconds) -> f64,
     ) -> f64 {
-        let Observation { cluster, backlog, objective, request, .. } = *self.observation;
-        let service = cluster[decision.server].service_time(decision.steps);
-        let tardiness = backlog[decision.server] + service - self.observation.time_to_due();
+        let Observation { offers, objective, request, .. } = *self.observation;
+        let offer = &offers[decision.server];
+        let service = offer.service_time(decision.steps);
+        let tardiness = offer.backlog + service - self.observation.time_to_due();
         let penalty = objective.tardiness_weight() * request.penalty.at(tardiness);
         quality - penalty - cost(decision.server, service)
     }
@@ -146,8 +148,8 @@ impl Search<'_> {
 mod tests {
     use super::*;
     use crate::{
-        Cluster, Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, Server, StepRate,
-        TardinessPenalty, Time, Traffic,
+        Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, StepRate, TardinessPenalty,
+        Time, Traffic,
     };
     use proptest::prelude::*;
 
@@ -155,13 +157,12 @@ mod tests {
         observation: &Observation<'_>,
         cost: impl Fn(usize, Seconds) -> f64,
     ) -> (Decision, f64) {
-        let mut best = (Decision { server: 0, steps: observation.bounds.min }, f64::NEG_INFINITY);
+        let mut best = (Decision { server: 0, steps: Steps::MIN }, f64::NEG_INFINITY);
         let mut earliest = f64::INFINITY;
-        for server in 0..observation.cluster.len() {
-            for steps in Steps::all().filter(|&steps| observation.bounds.contains(steps)) {
+        for (server, offer) in observation.offers.iter().enumerate() {
+            for steps in Steps::all().filter(|&steps| offer.bounds.contains(steps)) {
                 let decision = Decision { server, steps };
-                let service = observation.cluster[server].service_time(steps);
-                let value = observation.reward(decision) - cost(server, service);
+                let value = observation.reward(decision) - cost(server, offer.service_time(steps));
                 let finish = observation.time_to_finish(decision).seconds();
                 if value > best.1 || (value == best.1 && finish < earliest) {
                     best = (decision, value);
@@ -197,32 +198,29 @@ mod tests {
                 let value = draw.between(0.0, high);
                 if draw.below(2) == 0 { value.floor() } else { value }
             };
-            let backlog: Vec<_> = (0..servers).map(|_| Seconds::of(drawn(longest))).collect();
             let prices: Vec<_> = (0..servers).map(|_| drawn(largest_price)).collect();
             // As many rates as servers at most, so that some are alike.
             let rates: Vec<_> = (0..servers).map(|_| 1.0 + drawn(30.0)).collect();
-            let servers = (0..servers).map(|j| Server {
-                name: format!("s{j}"),
-                step_rate: StepRate::new(rates[j * j % servers]).unwrap(),
+            let mut offers: Vec<_> = (0..servers).map(|j| Offer {
+                backlog: Seconds::of(drawn(longest)),
                 overhead: Seconds::of(drawn(2.0)),
-            });
-            let cluster = Cluster::new(servers.collect()).unwrap();
+                step_rate: StepRate::new(rates[j * j % servers]).unwrap(),
+                bounds: StepBounds::ALL,
+            }).collect();
             let objective = Objective::new(curve(kind, &mut draw), weight).unwrap();
             let now = Time::new(17.3).unwrap();
-            // Every number of steps half of the time.
-            let [min, max] = [bounds.0.min(bounds.1), bounds.0.max(bounds.1)].map(Steps::new);
-            let all = draw.below(2) == 0;
-            let bounds = if all { StepBounds::ALL } else {
-                StepBounds { min: min.unwrap(), max: max.unwrap() }
-            };
+            // Every number of steps half of the time, and on every other server in the other half.
+            if draw.below(2) == 0 {
+                let [min, max] = [bounds.0.min(bounds.1), bounds.0.max(bounds.1)].map(Steps::new);
+                let bounds = StepBounds { min: min.unwrap(), max: max.unwrap() };
+                offers.iter_mut().step_by(2).for_each(|offer| offer.bounds = bounds);
+            }
             for penalty in TardinessPenalty::ALL {
                 let request = Request { arrival: now, due: now + Seconds::of(slack), penalty };
                 let observation = Observation {
                     now,
                     request: &request,
-                    bounds,
-                    backlog: &backlog,
-                    cluster: &cluster,
+                    offers: &offers,
                     objective: &objective,
                     traffic: &Traffic::default(),
                 };

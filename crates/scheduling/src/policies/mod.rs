@@ -30,8 +30,8 @@ fn position_of_least(values: impl Iterator<Item = f64>) -> usize {
 #[cfg(test)]
 mod tests {
     use crate::{
-        Cluster, Decision, Generator, Objective, Observation, Policy, Purpose, Request, Seconds,
-        Server, StepBounds, StepRate, Steps, TardinessPenalty, Time, Traffic,
+        Decision, Generator, Objective, Observation, Offer, Policy, Purpose, Request, Seconds,
+        StepBounds, StepRate, Steps, TardinessPenalty, Time, Traffic,
     };
 
     /// The decision of `policy` for a request due in `slack` seconds, with servers given as
@@ -53,25 +53,19 @@ mod tests {
         penalty: TardinessPenalty,
         bounds: StepBounds,
     ) -> Decision {
-        let cluster = Cluster::new(
-            (servers.iter().enumerate())
-                .map(|(index, &(rate, _))| Server {
-                    name: format!("s{index}"),
-                    step_rate: StepRate::new(rate).unwrap(),
-                    overhead: Seconds::ZERO,
-                })
-                .collect(),
-        )
-        .unwrap();
-        let backlog: Vec<_> = servers.iter().map(|&(_, backlog)| Seconds::of(backlog)).collect();
+        let offer = |&(rate, backlog): &(f64, f64)| Offer {
+            backlog: Seconds::of(backlog),
+            overhead: Seconds::ZERO,
+            step_rate: StepRate::new(rate).unwrap(),
+            bounds,
+        };
+        let offers: Vec<_> = servers.iter().map(offer).collect();
         let now = Time::new(100.0).unwrap();
         let request = Request { arrival: now, due: now + Seconds::of(slack), penalty };
         policy.decide(&Observation {
             now,
             request: &request,
-            bounds,
-            backlog: &backlog,
-            cluster: &cluster,
+            offers: &offers,
             objective: &Objective::default(),
             traffic: &Traffic::default(),
         })

@@ -93,7 +93,7 @@ impl Policy for Priced {
         let mut last = (usize::MAX, 0.0);
         let cost = |server: usize, service: crate::Seconds| {
             if server != last.0 {
-                last = (server, self.price.at(observation.backlog[server].seconds()));
+                last = (server, self.price.at(observation.offers[server].backlog.seconds()));
             }
             last.1 * service.seconds()
         };

@@ -19,8 +19,8 @@ impl Random {
 
 impl Policy for Random {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let steps = observation.bounds.clamp(self.steps);
-        Decision { server: self.generator.below(observation.cluster.len()), steps }
+        let server = self.generator.below(observation.offers.len());
+        Decision { server, steps: observation.offers[server].bounds.clamp(self.steps) }
     }
 }
 

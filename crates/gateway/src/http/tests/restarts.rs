@@ -12,7 +12,7 @@ struct Listener(Arc<Mutex<Traffic>>);
 impl Policy for Listener {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         *self.0.lock().unwrap() = *observation.traffic;
-        Decision { server: 0, steps: observation.bounds.clamp(Steps::MIN) }
+        Decision { server: 0, steps: observation.offers[0].bounds.clamp(Steps::MIN) }
     }
 }
 

@@ -1,0 +1,85 @@
+//! What servers offer a request.
+
+use crate::bounds::StepBounds;
+use crate::units::{Seconds, StepRate, Steps};
+
+/// What one server offers one request: all that a policy may know of that server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Offer {
+    /// m_j: time until the server will be free.
+    pub backlog: Seconds,
+    /// Time of a run that does not depend on its steps; the paper has none.
+    pub overhead: Seconds,
+    /// c_j, at the size of the request.
+    pub step_rate: StepRate,
+    /// Steps that may be chosen there.
+    pub bounds: StepBounds,
+}
+
+impl Offer {
+    /// p_ij = overhead + steps / rate: eq. (1), with c in steps per second.
+    pub fn service_time(&self, steps: Steps) -> Seconds {
+        self.overhead + steps / self.step_rate
+    }
+
+    /// Time from now until a run of so many steps would be finished.
+    pub fn time_to_finish(&self, steps: Steps) -> Seconds {
+        self.backlog + self.service_time(steps)
+    }
+
+    /// The most steps that fit into `available`, if at least one does, whatever the bounds.
+    ///
+    /// The result is exact in floating point: `service_time(result) ≤ available`, and one step
+    /// more, where allowed, would not fit.
+    pub fn most_steps_within(&self, available: Seconds) -> Option<Steps> {
+        let fits = |steps| self.service_time(steps) <= available;
+        // Rounding may put the quotient one step off on either side.
+        let near = Steps::saturating((available - self.overhead) * self.step_rate);
+        let above = Steps::saturating(f64::from(near.get()) + 1.0);
+        let below = Steps::saturating(f64::from(near.get()) - 1.0);
+        [above, near, below].into_iter().find(|&steps| fits(steps))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn offer(rate: f64, overhead: f64) -> Offer {
+        Offer {
+            backlog: Seconds::of(2.0),
+            overhead: Seconds::new(overhead).unwrap(),
+            step_rate: StepRate::new(rate).unwrap(),
+            bounds: StepBounds::ALL,
+        }
+    }
+
+    #[test]
+    fn service_time_is_overhead_plus_steps_over_rate() {
+        let steps = Steps::new(40).unwrap();
+        assert_eq!(offer(16.0, 0.5).service_time(steps), Seconds::of(3.0));
+        assert_eq!(offer(16.0, 0.5).time_to_finish(steps), Seconds::of(5.0));
+    }
+
+    #[test]
+    fn most_steps_within_a_table_of_spans() {
+        let offer = offer(10.0, 1.0);
+        for (available, expected) in
+            [(0.0, None), (1.0, None), (1.1, Some(1)), (4.0, Some(30)), (1e6, Some(200))]
+        {
+            let steps = offer.most_steps_within(Seconds::of(available)).map(Steps::get);
+            assert_eq!(steps, expected, "within {available} s");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn most_steps_within_is_exact(rate in 0.1..50.0, overhead in 0.0..3.0, s in 1u32..=200) {
+            let offer = offer(rate, overhead);
+            // The span that some number of steps takes to the last bit is the hard case.
+            let available = offer.service_time(Steps::new(s).unwrap());
+            prop_assert_eq!(offer.most_steps_within(available).map(Steps::get), Some(s));
+        }
+    }
+}
