@@ -67,7 +67,10 @@ pub(crate) struct Attached {
     /// None if the configured speed is to be kept.
     pub(crate) estimator: Option<SpeedEstimator>,
     pub(crate) trials: Trials,
+    /// Why the latest probe or run says that it does not answer, if so.
     pub(crate) trouble: Option<String>,
+    /// Why its latest job failed, if so. That it answers probes says nothing against it.
+    pub(crate) failure: Option<String>,
 }
 
 /// The task's state.

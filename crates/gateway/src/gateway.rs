@@ -274,6 +274,7 @@ fn attach(
         estimator: server.learn_speed.then(|| SpeedEstimator::new(spec(server).speed)),
         trials: Trials::new(config),
         trouble: None,
+        failure: None,
     }
 }
 

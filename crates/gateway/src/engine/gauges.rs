@@ -22,7 +22,7 @@ impl Engine {
                 resting: state.rest.left(now),
                 waiting: state.queue_length(),
                 backlog: self.scheduler.backlog(now, index),
-                trouble: attached.trouble.clone(),
+                trouble: attached.trouble.as_ref().or(attached.failure.as_ref()).cloned(),
             })
             .collect()
     }

@@ -23,6 +23,7 @@ impl Engine {
         match result {
             Ok(Painted { png, timing }) => {
                 self.health(now, server, None);
+                self.servers[server].failure = None;
                 if let Some(run) = run {
                     self.learn(now, run, timing);
                 }
@@ -50,11 +51,10 @@ impl Engine {
                 }
                 // Before the server is found unhealthy, which would give up this very run.
                 self.scheduler.failed(now, id, &failure);
+                self.servers[server].failure = Some(error.to_string());
                 if error.blames_server() {
                     self.health(now, server, Some(&error));
                     self.servers[server].doubt.notify_one();
-                } else {
-                    self.servers[server].trouble = Some(error.to_string());
                 }
             }
         }
