@@ -153,6 +153,8 @@ async fn answers_are_of_the_documented_form() {
 #[tokio::test]
 async fn what_the_document_rules_out_is_refused() {
     let t = start("").await;
+    let unknown = t.get("/v1/requests?zebra=1").await;
+    assert!((400..500).contains(&unknown.status), "a parameter that nobody knows is taken");
     let values = [
         json!(null),
         json!(true),
