@@ -39,7 +39,7 @@ pub struct Server {
 impl Server {
     /// p_ij of eq. (1), at the reference size.
     pub fn service_time(&self, steps: Steps) -> Seconds {
-        self.overhead + steps / self.step_rate
+        self.offer(Seconds::ZERO, StepBounds::ALL).service_time(steps)
     }
 
     /// What it offers a request that may have so many steps, at the reference size.
