@@ -72,6 +72,7 @@ function showRequests(requests) {
     cell(row, result?.steps ?? decision?.steps, true);
     cell(row, fixed(result?.quality ?? decision?.expected_quality, 1), true);
     const late = result ? result.tardiness_seconds : decision?.predicted_tardiness_seconds;
+    // What is shown as 0.0 s is not marked.
     cell(row, late == null ? "" : fixed(late, 1) + " s", true).classList.toggle("late", late >= 0.05);
   }
 }

@@ -153,8 +153,6 @@ async fn answers_are_of_the_documented_form() {
 #[tokio::test]
 async fn what_the_document_rules_out_is_refused() {
     let t = start("").await;
-    let unknown = t.get("/v1/requests?zebra=1").await;
-    assert!((400..500).contains(&unknown.status), "a parameter that nobody knows is taken");
     let values = [
         json!(null),
         json!(true),
@@ -198,6 +196,13 @@ async fn what_the_document_rules_out_is_refused() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_query_parameter_that_nobody_knows_is_refused() {
+    let t = start("").await;
+    let unknown = t.get("/v1/requests?zebra=1").await;
+    assert!((400..500).contains(&unknown.status), "{}", unknown.status);
 }
 
 #[tokio::test]
