@@ -169,9 +169,10 @@ fn a_disk_that_lies_is_found_out() {
     }
 }
 
-/// Hours of a world that runs as long as it is told to, and of one in every test run.
-const LONG: f64 = 4.0;
+/// Hours of a world in every test run.
 const SHORT: f64 = 0.4;
+/// Hours of each world where they run for as long as they are told to.
+const LONG: f64 = 4.0;
 
 /// Worlds for `ATELIER_WORLD_HOURS`, from `ATELIER_WORLD_SEED` on, one after the other on each core.
 #[test]
