@@ -16,9 +16,12 @@ pub(crate) fn idempotency_key(
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let wrong =
         || Problem::field("Idempotency-Key", "allowed are 1 to 255 visible ASCII characters");
-    let key = value.to_str().map_err(|_| wrong())?.trim_matches('"');
+    let text = value.to_str().map_err(|_| wrong())?;
+    // Some write it as a string of RFC 9651; the quotes count, as the description counts them.
+    let quoted = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let key = quoted.unwrap_or(text);
     // A tab is let through by `to_str`.
-    if key.is_empty() || key.len() > 255 || key.contains('\t') {
+    if key.is_empty() || text.len() > 255 || key.contains('\t') {
         return Err(wrong());
     }
     Ok(Some(IdempotencyKey { key: key.into(), fingerprint: Sha256::digest(body).into() }))
@@ -53,7 +56,11 @@ mod tests {
         assert_eq!(wait("wait=soon"), None);
         let key = |value: &str| idempotency_key(&headers("idempotency-key", value), b"x");
         assert_eq!(key("\"k-1\"").unwrap().unwrap().key, "k-1");
-        assert!(key("").is_err() && key(&"k".repeat(256)).is_err());
+        assert_eq!(key("\"k").unwrap().unwrap().key, "\"k");
+        assert!(key("").is_err() && key("\"\"").is_err());
+        assert!(key(&"k".repeat(255)).is_ok() && key(&"k".repeat(256)).is_err());
+        assert!(key(&format!("\"{}\"", "k".repeat(254))).is_err(), "256 with the quotes");
+        assert!(key(&"\"".repeat(256)).is_err());
         assert!(key("a\tb").is_err() && key("a b").is_ok());
     }
 }

@@ -9,6 +9,7 @@ use futures_util::stream;
 use scheduling::TardinessPenalty;
 use scheduling::message::excerpt;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::Server;
 use super::answer;
@@ -68,6 +69,11 @@ pub(crate) fn list_query(text: &str) -> Result<ListQuery, Problem> {
     })
 }
 
+/// A number as JSON writes it, and so as the description has it: neither `+5` nor `007`.
+fn number<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
+
 impl ListQuery {
     /// What is asked of the journal.
     fn filter(self, owner: &str) -> Result<Filter, Problem> {
@@ -77,13 +83,14 @@ impl ListQuery {
         let limit = match self.limit.as_deref() {
             None => 50,
             Some(text) => {
-                text.parse().ok().filter(|limit| (1..=500).contains(limit)).ok_or_else(|| {
+                number(text).filter(|limit| (1..=500).contains(limit)).ok_or_else(|| {
                     wrong("limit", text, "allowed is a number of requests from 1 to 500")
                 })?
             }
         };
         let before = self.before.as_deref().map(|text| {
-            text.parse().map_err(|_| wrong("before", text, "allowed is `next` of the page before"))
+            number(text)
+                .ok_or_else(|| wrong("before", text, "allowed is `next` of the page before"))
         });
         Ok(Filter {
             owner: Some(owner.into()),

@@ -227,7 +227,7 @@ pub(super) fn to_native(
     };
     // Checked even where the body says more: what is wrong is never passed over.
     let due = header("x-atelier-due-in-seconds").map(|text| {
-        text.parse().map_err(|_| {
+        serde_json::from_str(&text).map_err(|_| {
             let detail = format!("{:?} is not a number", excerpt(&text));
             Problem::field("x-atelier-due-in-seconds", detail)
         })

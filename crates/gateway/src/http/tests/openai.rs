@@ -32,10 +32,12 @@ async fn the_openai_client_gets_its_picture() {
         .await;
     check(json!({ "prompt": "x", "penalty": "cubic" }), "penalty").await;
     check(json!({ "prompt": "x", "colour": 1 }), "colour").await;
-    let headers = [("x-atelier-due-in-seconds", "-1")];
-    let late =
-        t.send(Method::POST, "/v1/images/generations", &headers, &json!({"prompt": "x"})).await;
-    assert_eq!(late.status, 400);
+    for due in ["-1", "+5", "5.", "inf", "NaN", "soon", ""] {
+        let headers = [("x-atelier-due-in-seconds", due)];
+        let late =
+            t.send(Method::POST, "/v1/images/generations", &headers, &json!({"prompt": "x"})).await;
+        assert_eq!(late.status, 400, "{due:?}");
+    }
     assert_eq!(t.get("/v1/models").await.json()["data"][0]["id"], "atelier");
 }
 

@@ -40,6 +40,9 @@ async fn a_request_goes_from_202_to_its_picture() {
         ("limit=many", "limit", "\"many\": allowed is a number of requests from 1 to 500"),
         ("before=now", "before", "`next` of the page before"),
         ("limit=501", "limit", "1 to 500"),
+        ("limit=007", "limit", "1 to 500"),
+        ("limit=%2B5", "limit", "1 to 500"),
+        ("before=%2B5", "before", "of the page before"),
     ] {
         let refused = t.get(&format!("/v1/requests?{query}")).await;
         assert_eq!((refused.status, &refused.json()["field"]), (422, &json!(field)));
