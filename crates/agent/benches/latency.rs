@@ -18,10 +18,12 @@ use scheduling::{
 /// seconds.
 fn instance(servers: usize) -> Instance {
     let mut draw = Generator::new(1, Purpose::Search, servers as u64);
-    let cluster = (0..servers).map(|index| Server {
-        name: format!("s{index}"),
-        step_rate: StepRate::new(draw.between(6.0, 18.0)).expect("in range"),
-        overhead: Seconds::ZERO,
+    let cluster = (0..servers).map(|index| {
+        Server::new(
+            format!("s{index}"),
+            StepRate::new(draw.between(6.0, 18.0)).expect("in range"),
+            Seconds::ZERO,
+        )
     });
     let cluster = Cluster::new(cluster.collect()).expect("there are servers");
     let mut now = Time::ZERO;
@@ -29,7 +31,7 @@ fn instance(servers: usize) -> Instance {
         .map(|_| {
             now += Seconds::of(draw.exponential(10.0 / servers as f64));
             let due = now + Seconds::of(draw.between(2.0, 20.0));
-            Request { arrival: now, due, penalty: TardinessPenalty::ALL[draw.below(3)] }
+            Request::new(now, due, TardinessPenalty::ALL[draw.below(3)])
         })
         .collect();
     Instance::new(cluster, requests, Objective::default()).expect("drawn in order")

@@ -177,8 +177,9 @@ mod tests {
         let mut input = Vec::new();
         let observe = |bounds, decide: &mut dyn FnMut(&Observation<'_>) -> Decision| {
             let (now, penalty) = (Time::ZERO, TardinessPenalty::Linear);
-            let request = Request { arrival: now, due: now + Seconds::of(9.0), penalty };
+            let request = Request::new(now, now + Seconds::of(9.0), penalty);
             let offers = [(12.0, 3.0), (7.0, 0.0)].map(|(rate, backlog)| Offer {
+                load: Seconds::ZERO,
                 backlog: Seconds::of(backlog),
                 overhead: Seconds::ZERO,
                 step_rate: StepRate::new(rate).unwrap(),

@@ -194,11 +194,8 @@ fn an_agent_for_another_number_of_servers_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     checkpoint(ActorCritic::new(2, 5, hyperparameters(9)), vec![]).save(folder.path()).unwrap();
     let name = AgentName { checkpoint: folder.path().into(), cap: None }.into();
-    let server = |index| Server {
-        name: format!("s{index}"),
-        step_rate: StepRate::new(10.0).unwrap(),
-        overhead: Seconds::ZERO,
-    };
+    let server =
+        |index| Server::new(format!("s{index}"), StepRate::new(10.0).unwrap(), Seconds::ZERO);
     let recipe = Recipe::load(&name).unwrap();
     let build = |servers: usize| {
         let cluster = Cluster::new((0..servers).map(server).collect()).unwrap();

@@ -30,14 +30,12 @@ fn instance(number: u64) -> Instance {
 }
 
 fn request(arrival: Time, slack: f64, penalty: TardinessPenalty) -> Request {
-    Request { arrival, due: arrival + Seconds::of(slack), penalty }
+    Request::new(arrival, arrival + Seconds::of(slack), penalty)
 }
 
 fn cluster(rates: &[f64]) -> Cluster {
-    let servers = rates.iter().enumerate().map(|(index, &rate)| Server {
-        name: format!("s{index}"),
-        step_rate: StepRate::new(rate).unwrap(),
-        overhead: Seconds::ZERO,
+    let servers = rates.iter().enumerate().map(|(index, &rate)| {
+        Server::new(format!("s{index}"), StepRate::new(rate).unwrap(), Seconds::ZERO)
     });
     Cluster::new(servers.collect()).unwrap()
 }
@@ -66,6 +64,7 @@ fn decide(
     penalty: TardinessPenalty,
 ) -> Decision {
     let offer = |&(rate, backlog): &(f64, f64)| Offer {
+        load: Seconds::ZERO,
         backlog: Seconds::of(backlog),
         overhead: Seconds::ZERO,
         step_rate: StepRate::new(rate).unwrap(),

@@ -65,9 +65,10 @@ pub(crate) fn read_instance(file: &Path) -> Result<Instance, Failure> {
     Instance::from_json(&read(file)?).map_err(|error| Failure::refused(file.display(), error))
 }
 
-/// The rows in a CSV file.
-pub(crate) fn read_rows(file: &Path) -> Result<Vec<Row>, Failure> {
-    scheduling::read_rows(&read(file)?).map_err(|error| Failure::refused(file.display(), error))
+/// The rows in a CSV file, of an instance with models of these names.
+pub(crate) fn read_rows(file: &Path, models: &[String]) -> Result<Vec<Row>, Failure> {
+    scheduling::read_rows(&read(file)?, models)
+        .map_err(|error| Failure::refused(file.display(), error))
 }
 
 /// The policies of these names.

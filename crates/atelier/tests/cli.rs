@@ -88,7 +88,7 @@ fn every_policys_rows_are_a_valid_schedule() {
                 "--rows",
                 "r.csv",
             ]);
-            let rows = read_rows(&workshop.read("r.csv")).unwrap();
+            let rows = read_rows(&workshop.read("r.csv"), &[]).unwrap();
             verify(&instance, &rows, Order::FirstComeFirstServed).unwrap();
             let mean = rows.iter().map(|row| row.reward).sum::<f64>() / 2000.0;
             assert!(printed.contains(&format!("{mean:.4}")), "{printed} has no {mean}");

@@ -27,12 +27,11 @@ impl<P: Policy> Scheduler<P> {
         if self.gate == Gate::Closing {
             return Err(Rejection::Closing);
         }
-        let most = self.servers.iter().map(|s| s.spec.max_pixels).max().unwrap_or(0);
+        let most = self.servers.iter().map(|s| s.max_pixels).max().unwrap_or(0);
         if order.pixels > most {
             return Err(Rejection::TooLarge { pixels: order.pixels, most });
         }
-        let able = |s: &&ServerState| s.available() && order.pixels <= s.spec.max_pixels;
-        if !self.servers.iter().any(|s| able(&s)) {
+        if !self.servers.iter().any(|s| s.available() && s.takes(order)) {
             return Err(Rejection::NoServer);
         }
         let waiting = self.waiting();
@@ -97,7 +96,7 @@ impl<P: Policy> Scheduler<P> {
         for server in &self.servers {
             let mut start = server.vacant_at(now);
             let starting = usize::from(server.occupancy == Occupancy::Idle);
-            for (position, waiting) in server.waiting.iter().enumerate() {
+            for (position, waiting) in server.waiting().iter().enumerate() {
                 if position >= starting {
                     let owner = &self.live[&waiting.id].order.owner;
                     shares.push(Share { owner, start, service: waiting.service });
@@ -115,10 +114,11 @@ impl<P: Policy> Scheduler<P> {
 
     /// What the request would take on a mean server that can take it.
     fn typical_service(&self, order: &Order) -> Seconds {
-        let steps = order.bounds.clamp(self.objective.full_service().steps);
-        let size = self.size_of(order);
-        let able = self.servers.iter().filter(|s| order.pixels <= s.spec.max_pixels);
-        let services: Vec<_> = able.map(|s| s.speed.service_time(steps, size).seconds()).collect();
+        let full = self.objective.full_service().steps;
+        let able = self.servers.iter().filter(|s| s.takes(order));
+        let offers = able.filter_map(|s| s.offer(&order.request));
+        let services: Vec<_> =
+            offers.map(|offer| offer.service_time(offer.bounds.clamp(full)).seconds()).collect();
         Seconds::of(services.iter().sum::<f64>() / services.len().max(1) as f64)
     }
 

@@ -17,9 +17,10 @@ impl<P: Policy> Scheduler<P> {
     }
 
     /// A server stopped answering: what runs there is given up, and that and what waits there is
-    /// decided again.
+    /// decided again. It comes back with no model loaded.
     pub fn server_down(&mut self, now: Time, server: usize) {
         self.servers[server].health = Health::Unhealthy;
+        self.servers[server].unload();
         self.abandon(now, server);
         self.replace_waiting(now, &[server], Cause::ServerDown);
     }
@@ -41,15 +42,15 @@ impl<P: Policy> Scheduler<P> {
     /// A server turned out to be of another speed. What waits there is decided again if it became
     /// notably slower.
     pub fn server_speed(&mut self, now: Time, server: usize, speed: Speed) {
-        let before = std::mem::replace(&mut self.servers[server].speed, speed);
+        let before = self.servers[server].speed();
+        self.servers[server].set_speed(speed);
         self.seen = None;
         let typical = Steps::saturating(30.0);
-        let slower = speed.service_time(typical, 1.0).seconds()
-            > Self::NOTABLY * before.service_time(typical, 1.0).seconds();
+        let slower = speed.service_time(typical).seconds()
+            > Self::NOTABLY * before.service_time(typical).seconds();
         if slower {
             self.replace_waiting(now, &[server], Cause::ServerSlower);
         } else {
-            self.refresh_services(server);
             self.offer(now, server);
         }
     }

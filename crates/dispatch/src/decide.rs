@@ -4,7 +4,7 @@ use scheduling::policies::Myopic;
 use scheduling::{Cluster, Decision, Observation, Policy, Queues, Time, Traffic};
 
 use super::event::{Cause, Decided, Effect, Order, Outcome, Quote, RequestId};
-use super::server::{ServerState, Waiting};
+use super::server::ServerState;
 use super::setback::Setbacks;
 use super::{Acceptance, Gate, Place, Scheduler};
 
@@ -33,18 +33,16 @@ impl<P: Policy> Scheduler<P> {
         };
         let Decision { server, steps } = quote.decision;
         live.place = Place::Queued { server, steps };
-        let size = f64::from(live.order.pixels) / f64::from(self.limits.reference_pixels);
-        let state = &mut self.servers[server];
-        let service = state.speed.service_time(steps, size);
-        state.waiting.push_back(Waiting { id, steps, size, service });
+        let request = live.order.request;
+        self.servers[server].push(id, request, steps);
         self.effects.push(Effect::Decided(Decided { request: id, at: now, cause, quote }));
         self.start_next(now, server);
     }
 
     /// Asks the policy; none if no server is eligible.
     ///
-    /// A policy sees only servers that can run this very request, with their step rates at its
-    /// size, so it needs to know nothing of health or of pixels.
+    /// A policy sees only offers of servers that can run this very request, so it needs to know nothing
+    /// of health or of pixels.
     pub(super) fn decide(
         &mut self,
         now: Time,
@@ -55,21 +53,21 @@ impl<P: Policy> Scheduler<P> {
         if eligible.is_empty() {
             return None;
         }
-        let size = self.size_of(order);
         let mut seen = match self.seen.take() {
-            Some(seen) if seen.size == size && seen.eligible == eligible => seen,
-            _ => Seen::new(&self.servers, eligible, size),
+            Some(seen) if seen.eligible == eligible => seen,
+            _ => Seen::new(&self.servers, eligible),
         };
         let queues = &mut seen.queues;
         queues.set_traffic(traffic);
-        queues.set_bounds(order.bounds);
         for (position, &server) in eligible.iter().enumerate() {
-            queues.set_free_at(position, self.servers[server].free_at(now));
+            let state = &self.servers[server];
+            queues.set_free_at(position, state.free_at(now));
+            queues.set_loaded(position, state.loaded_at_last());
         }
         let observation = queues.observe(now, &order.request, &self.objective);
         let decision = ask(&mut self.policy, &observation);
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
-        let execution = queues.dispatch(now, decision);
+        let (_, execution) = queues.dispatch(now, decision);
         self.seen = Some(seen);
         let of_all = |d: Decision| Decision { server: eligible[d.server], ..d };
         Some(Quote { decision: of_all(decision), execution, shadow: shadow.map(of_all) })
@@ -82,7 +80,7 @@ impl<P: Policy> Scheduler<P> {
         let mut able = Vec::with_capacity(self.servers.len());
         able.extend(
             (0..self.servers.len())
-                .filter(|&j| order.pixels <= self.servers[j].spec.max_pixels)
+                .filter(|&j| self.servers[j].takes(order))
                 .filter(|&j| self.servers[j].open_to(now, &order.owner) && setbacks.allow(now, j)),
         );
         if setbacks.is_empty() {
@@ -105,9 +103,10 @@ impl<P: Policy> Scheduler<P> {
         let mut gaining = Vec::new();
         for other in &self.servers {
             let mut finish = other.vacant_at(now);
-            for waiting in &other.waiting {
+            for waiting in other.waiting() {
                 finish += waiting.service;
-                if now + state.speed.service_time(waiting.steps, waiting.size) < finish {
+                let here = state.offer(&waiting.request);
+                if here.is_some_and(|offer| now + offer.service_time(waiting.steps) < finish) {
                     gaining.push((self.live[&waiting.id].ticket, waiting.id));
                 }
             }
@@ -133,9 +132,7 @@ impl<P: Policy> Scheduler<P> {
         if !eligible.contains(&server) {
             return None;
         }
-        let queue = &mut self.servers[before].waiting;
-        let position = queue.iter().position(|waiting| waiting.id == id).expect("it waits there");
-        let waiting = queue.remove(position).expect("it has a position");
+        let (position, waiting) = self.servers[before].remove(id).expect("it waits there");
         let quote = self.decide(now, &order, &eligible, self.traffic);
         let chosen = quote.map(|quote| quote.decision.server).filter(|&chosen| chosen != before);
         if chosen.is_some() {
@@ -144,20 +141,16 @@ impl<P: Policy> Scheduler<P> {
             self.start_next(now, before);
             self.try_out(now, before);
         } else {
-            self.servers[before].waiting.insert(position, waiting);
+            self.servers[before].insert(position, waiting);
         }
         chosen
-    }
-
-    pub(super) fn size_of(&self, order: &Order) -> f64 {
-        f64::from(order.pixels) / f64::from(self.limits.reference_pixels)
     }
 
     /// Decides again, in order of acceptance, everything that waits at these servers or nowhere.
     pub(super) fn replace_waiting(&mut self, now: Time, servers: &[usize], cause: Cause) {
         let mut again: Vec<_> = std::mem::take(&mut self.unplaced).into_iter().collect();
         for &server in servers {
-            let waiting = std::mem::take(&mut self.servers[server].waiting);
+            let waiting = self.servers[server].take_waiting();
             again.extend(waiting.iter().map(|w| (self.live[&w.id].ticket, w.id)));
         }
         again.sort_unstable();
@@ -185,31 +178,21 @@ impl<P: Policy> Scheduler<P> {
         let all: Vec<_> = (0..self.servers.len()).collect();
         self.replace_waiting(now, &all, Cause::ServerUp);
     }
-
-    /// Brings the predicted service times of a queue in line with the server's speed.
-    pub(super) fn refresh_services(&mut self, server: usize) {
-        let state = &mut self.servers[server];
-        for waiting in &mut state.waiting {
-            waiting.service = state.speed.service_time(waiting.steps, waiting.size);
-        }
-    }
 }
 
 /// The servers as the last decision saw them, kept for the next one.
 pub(super) struct Seen {
     /// Their indices.
     eligible: Vec<usize>,
-    /// For pictures of this size.
-    size: f64,
     /// The model that policies are asked with, corrected by what really happened.
     queues: Queues,
 }
 
 impl Seen {
-    fn new(servers: &[ServerState], eligible: &[usize], size: f64) -> Self {
-        let cluster = eligible.iter().map(|&j| servers[j].seen(size)).collect();
+    fn new(servers: &[ServerState], eligible: &[usize]) -> Self {
+        let cluster = eligible.iter().map(|&j| servers[j].server.clone()).collect();
         let cluster = Cluster::new(cluster).expect("somebody asked about some server");
-        Self { eligible: eligible.to_vec(), size, queues: Queues::new(&cluster) }
+        Self { eligible: eligible.to_vec(), queues: Queues::new(&cluster) }
     }
 }
 
@@ -231,7 +214,7 @@ fn ask(policy: &mut dyn Policy, observation: &Observation<'_>) -> Decision {
             steps = decision.steps.get(),
             fewest = bounds.min.get(),
             most = bounds.max.get(),
-            "the policy named steps outside the requester's bounds; the nearest are taken instead"
+            "the policy named steps outside the bounds of the offer; the nearest are taken instead"
         );
     }
     Decision { steps: bounds.clamp(decision.steps), ..decision }

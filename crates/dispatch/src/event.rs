@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use scheduling::{Decision, Execution, Objective, Request, Seconds, StepBounds, Steps, Time};
+use scheduling::{Decision, Execution, Objective, Request, Seconds, Steps, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -28,12 +28,10 @@ pub struct Order {
     pub id: RequestId,
     /// Whose it is.
     pub owner: Owner,
-    /// Arrival, due time, penalty.
+    /// Arrival, due time, penalty, size, bounds on steps, model.
     pub request: Request,
     /// Width times height.
     pub pixels: u32,
-    /// Steps the requester accepts.
-    pub bounds: StepBounds,
     /// From when on it is not worth starting any more.
     pub expires: Time,
 }
@@ -64,11 +62,13 @@ pub struct Run {
     pub steps: Steps,
     /// When it started.
     pub start: Time,
-    /// How long it was predicted to take.
+    /// How long it was predicted to load its model first.
+    pub load: Seconds,
+    /// How long it was predicted to take, the load included.
     pub service: Seconds,
 }
 
-/// What a policy would decide now, within the requester's bounds.
+/// What a policy would decide now, within the bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quote {
     /// Server and steps.

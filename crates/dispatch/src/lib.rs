@@ -44,8 +44,6 @@ pub struct Limits {
     /// How much of the servers' time may wait, in seconds of each server, and is shared by the
     /// owners; no bound where there is only one.
     pub horizon: Option<Seconds>,
-    /// Picture size, in pixels, at which the step rates of the servers hold.
-    pub reference_pixels: u32,
 }
 
 /// Queue state of all servers and the life of all requests that have not ended.
@@ -218,11 +216,11 @@ impl<P: Policy> Scheduler<P> {
     /// Takes back a request that was running on `server` at the time of a crash, so that it can be
     /// looked up there. A server that is taken leaves the request to be decided anew.
     pub fn restore_running(&mut self, now: Time, order: Order, run: Run, failures: u32) {
-        let (id, server) = (order.id, run.server);
+        let (id, model, server) = (order.id, order.request.model, run.server);
         let ticket = self.insert(order, Acceptance::Durable, run.id.attempt, failures);
         match self.servers.get_mut(server) {
             Some(state) if state.occupancy == Occupancy::Idle => {
-                state.occupy(now, run);
+                state.restore(now, run, model);
                 self.live.get_mut(&id).expect("just inserted").place = Place::Running { server };
                 self.effects.push(Effect::LookUp(run));
             }
@@ -325,7 +323,7 @@ impl<P: Policy> Scheduler<P> {
 
     /// Requests that wait for a server.
     pub fn waiting(&self) -> usize {
-        self.unplaced.len() + self.servers.iter().map(|s| s.waiting.len()).sum::<usize>()
+        self.unplaced.len() + self.servers.iter().map(ServerState::queue_length).sum::<usize>()
     }
 
     fn insert(&mut self, order: Order, record: Acceptance, attempts: u32, failures: u32) -> Ticket {
@@ -363,7 +361,7 @@ impl<P: Policy> Scheduler<P> {
                 self.unplaced.remove(&live.ticket);
             }
             Place::Queued { server, .. } => {
-                self.servers[server].waiting.retain(|waiting| waiting.id != id);
+                self.servers[server].remove(id);
                 self.start_next(now, server);
                 self.used_up(now, server);
             }

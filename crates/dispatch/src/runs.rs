@@ -66,7 +66,7 @@ impl<P: Policy> Scheduler<P> {
         }
         let live = &self.live[&id];
         let hopeless = (self.servers.iter().enumerate())
-            .filter(|(_, state)| live.order.pixels <= state.spec.max_pixels)
+            .filter(|(_, state)| state.takes(&live.order))
             .all(|(server, _)| live.setbacks.exclude(server));
         let reason = if hopeless {
             live.setbacks.reasons()
@@ -155,14 +155,14 @@ impl<P: Policy> Scheduler<P> {
         if self.gate != Gate::Open || !state.available() || state.occupancy != Occupancy::Idle {
             return;
         }
-        let Some(head) = state.waiting.front() else { return };
+        let Some(head) = state.waiting().front() else { return };
         let id = head.id;
         let live = self.live.get_mut(&id).expect("what waits is live");
         let Place::Queued { steps, .. } = live.place else { unreachable!("it waits") };
         if live.record == Acceptance::Pending {
             return;
         }
-        let head = state.waiting.pop_front().expect("it has a front");
+        let head = state.pop().expect("it has a front");
         live.attempts += 1;
         live.place = Place::Running { server };
         let run = Run {
@@ -170,6 +170,7 @@ impl<P: Policy> Scheduler<P> {
             server,
             steps,
             start: now,
+            load: head.load,
             service: head.service,
         };
         state.occupy(now, run);

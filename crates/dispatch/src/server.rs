@@ -2,42 +2,33 @@
 
 use std::collections::VecDeque;
 
-use scheduling::{Seconds, Server, StepRate, Steps, Time};
+use scheduling::{Loaded, Model, Offer, Request, Seconds, Server, StepRate, Steps, Time};
 
-use super::event::{Owner, RequestId, Run};
+use super::event::{Order, Owner, RequestId, Run};
 use super::rest::Rest;
 
 /// A server as configured.
 #[derive(Clone, Debug)]
 pub struct ServerSpec {
-    /// Unique name.
-    pub name: String,
-    /// Speed to begin with.
-    pub speed: Speed,
+    /// Its name, the speeds to begin with, what it draws with and what is loaded at first.
+    pub server: Server,
     /// Largest picture it takes, as width times height.
     pub max_pixels: u32,
 }
 
-/// What a run costs on a server: `overhead + steps · size / rate`, with the size relative to the
-/// reference size.
+/// What a run costs on a server, at the reference size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Speed {
     /// Time of a run that does not depend on its steps.
     pub overhead: Seconds,
-    /// Steps per second at the reference size.
+    /// Steps per second.
     pub rate: StepRate,
 }
 
 impl Speed {
-    /// p_ij for a picture `size` times the reference size.
-    pub fn service_time(self, steps: Steps, size: f64) -> Seconds {
-        self.overhead + steps / self.rate_at(size)
-    }
-
-    /// Steps per second for a picture `size` times the reference size, within the allowed rates.
-    pub(crate) fn rate_at(self, size: f64) -> StepRate {
-        let rate = self.rate.steps_per_second() / size;
-        StepRate::new(rate.clamp(1e-3, 1e6)).expect("clamped into the range")
+    /// p_ij of eq. (1).
+    pub fn service_time(self, steps: Steps) -> Seconds {
+        Server::new("", self.rate, self.overhead).service_time(steps)
     }
 }
 
@@ -96,18 +87,21 @@ impl Occupancy {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Waiting {
     pub(super) id: RequestId,
+    pub(super) request: Request,
     pub(super) steps: Steps,
-    pub(super) size: f64,
+    /// How long its run is predicted to load the model, after those ahead of it.
+    pub(super) load: Seconds,
+    /// How long its run is predicted to take, the load included.
     pub(super) service: Seconds,
 }
 
 /// A server and its queue.
 #[derive(Clone, Debug)]
 pub struct ServerState {
-    /// As configured; the speed in here is the one to begin with.
-    pub spec: ServerSpec,
-    /// The speed that decisions are made with.
-    pub speed: Speed,
+    /// With the speeds that decisions are made with.
+    pub server: Server,
+    /// Largest picture it takes, as width times height.
+    pub max_pixels: u32,
     /// Whether it answers.
     pub health: Health,
     /// Whether it is to be used.
@@ -116,14 +110,20 @@ pub struct ServerState {
     pub occupancy: Occupancy,
     /// Whether jobs get done there.
     pub rest: Rest,
-    pub(super) waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Waiting>,
+    /// What is loaded while the present run lasts.
+    loaded: Loaded,
+    /// What will be loaded at the end of the queue.
+    last: Loaded,
 }
 
 impl ServerState {
-    pub(super) fn new(spec: ServerSpec) -> Self {
+    pub(super) fn new(ServerSpec { server, max_pixels }: ServerSpec) -> Self {
         Self {
-            speed: spec.speed,
-            spec,
+            loaded: server.loaded(),
+            last: server.loaded(),
+            server,
+            max_pixels,
             health: Health::Unhealthy,
             administration: Administration::Enabled,
             occupancy: Occupancy::Idle,
@@ -152,13 +152,97 @@ impl ServerState {
         self.waiting.len()
     }
 
-    /// The server as a policy sees it, for a picture `size` times the reference size.
-    pub(super) fn seen(&self, size: f64) -> Server {
-        Server {
-            name: self.spec.name.clone(),
-            step_rate: self.speed.rate_at(size),
-            overhead: self.speed.overhead,
-        }
+    /// The speed that decisions are made with, with models that do not have their own.
+    pub fn speed(&self) -> Speed {
+        Speed { overhead: self.server.overhead, rate: self.server.step_rate }
+    }
+
+    /// The models that are loaded, the least recently used first.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// The models that will be loaded when everything dispatched to it will have finished.
+    pub(super) fn loaded_at_last(&self) -> &Loaded {
+        &self.last
+    }
+
+    /// Whether it can run what is ordered, available or not.
+    pub(super) fn takes(&self, order: &Order) -> bool {
+        order.pixels <= self.max_pixels && self.server.takes(&order.request)
+    }
+
+    /// What it offers a request behind its queue.
+    pub(super) fn offer(&self, request: &Request) -> Option<Offer> {
+        self.server.offer(request, Seconds::ZERO, &self.last)
+    }
+
+    /// The requests in its queue.
+    pub(super) fn waiting(&self) -> &VecDeque<Waiting> {
+        &self.waiting
+    }
+
+    /// Puts a request behind the queue.
+    pub(super) fn push(&mut self, id: RequestId, request: Request, steps: Steps) {
+        let waiting = Waiting { id, request, steps, load: Seconds::ZERO, service: Seconds::ZERO };
+        self.waiting.push_back(waiting);
+        self.predict(self.waiting.len() - 1);
+    }
+
+    /// Puts a request back where it waited.
+    pub(super) fn insert(&mut self, position: usize, waiting: Waiting) {
+        self.waiting.insert(position, waiting);
+        self.predict_all();
+    }
+
+    /// Takes a request out of the queue, and says where it waited.
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<(usize, Waiting)> {
+        let position = self.waiting.iter().position(|waiting| waiting.id == id)?;
+        let waiting = self.waiting.remove(position)?;
+        self.predict_all();
+        Some((position, waiting))
+    }
+
+    /// Takes the head off the queue, which begins to run.
+    pub(super) fn pop(&mut self) -> Option<Waiting> {
+        let head = self.waiting.pop_front()?;
+        self.server.run(head.request.model, &mut self.loaded);
+        Some(head)
+    }
+
+    /// Takes all requests out of the queue.
+    pub(super) fn take_waiting(&mut self) -> VecDeque<Waiting> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.last.clone_from(&self.loaded);
+        waiting
+    }
+
+    /// It went down, and has nothing loaded when it comes back.
+    pub(super) fn unload(&mut self) {
+        self.loaded.clear();
+        self.predict_all();
+    }
+
+    /// It has another speed.
+    pub(super) fn set_speed(&mut self, speed: Speed) {
+        (self.server.overhead, self.server.step_rate) = (speed.overhead, speed.rate);
+        self.predict_all();
+    }
+
+    /// Brings the predictions of the queue in line with what is ahead of it.
+    fn predict_all(&mut self) {
+        self.last.clone_from(&self.loaded);
+        (0..self.waiting.len()).for_each(|position| self.predict(position));
+    }
+
+    /// Predicts the request at a position after those ahead of it, the last of which is predicted.
+    fn predict(&mut self, position: usize) {
+        let waiting = &mut self.waiting[position];
+        let offer = self.server.offer(&waiting.request, Seconds::ZERO, &self.last);
+        let offer = offer.expect("only what the server takes waits there");
+        waiting.load = offer.load;
+        waiting.service = offer.service_time(waiting.steps);
+        self.server.run(waiting.request.model, &mut self.last);
     }
 
     /// When everything dispatched to it will have finished.
@@ -185,6 +269,13 @@ impl ServerState {
         let expected = now + run.service;
         let overdue = expected + run.service * 0.5 + Seconds::of(1.0);
         self.occupancy = Occupancy::Running { run, expected, overdue };
+    }
+
+    /// Takes back a run that was under way, and so has its model loaded.
+    pub(super) fn restore(&mut self, now: Time, run: Run, model: Model) {
+        self.occupy(now, run);
+        self.server.run(model, &mut self.loaded);
+        self.predict_all();
     }
 
     /// Marks the run as unwanted, if there is one that is not yet.

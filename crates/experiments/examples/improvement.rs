@@ -134,7 +134,7 @@ impl State {
         let now = request.arrival;
         queues.arrive(request);
         let decision = self.policy.decide(&queues.observe(now, request, objective));
-        let finish = queues.dispatch(now, decision).finish;
+        let finish = queues.dispatch(now, decision).1.finish;
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 

@@ -69,13 +69,13 @@ pub(crate) fn clairvoyant(
     Ok((Found { reward, rows }, bound))
 }
 
-/// Whether the bound and the search for the clairvoyant schedule hold on an instance: they take
-/// predictions for what happens.
+/// Whether the bound and the search for the clairvoyant schedule hold on an instance: they know no
+/// models, sizes and bounds on steps, and take predictions for what happens.
 ///
 /// # Errors
-/// [`ScheduleError::NotIdeal`]
+/// [`ScheduleError::NotPlain`]
 pub fn foreseeable(instance: &Instance) -> Result<(), ScheduleError> {
-    if instance.is_ideal() { Ok(()) } else { Err(ScheduleError::NotIdeal) }
+    if instance.is_plain() { Ok(()) } else { Err(ScheduleError::NotPlain) }
 }
 
 /// What the schedule that knows all arrivals is called.
@@ -105,10 +105,10 @@ pub enum ScheduleError {
     Policy(#[from] PolicyError),
     /// What was possible is asked of an instance beyond the paper's world.
     #[error(
-        "what was possible is not known where service times stray or servers fail: allowed is an \
-         instance without sigma, luck and down"
+        "what was possible is not known where there are models, sizes, bounds on steps, service times \
+         that stray or servers that fail: allowed is an instance of the paper's world, and overheads"
     )]
-    NotIdeal,
+    NotPlain,
     /// The schedule breaks the rules: a bug of ours.
     #[error("the schedule of {name} breaks the rules; please report this:{}", list(violations))]
     Violations {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::routing::{get, post};
 use base64::Engine as _;
-use dispatch::{Order, RequestId, StepBounds};
+use dispatch::{Order, RequestId};
 use gateway::backends::picture;
 use gateway::journal::{Accepted, Journal, Record, Spec, Sqlite};
 use gateway::{Config, World, rules, run};
@@ -148,9 +148,8 @@ fn record() -> Record {
     let order = Order {
         id: RequestId(uuid::Uuid::now_v7()),
         owner: "x".into(),
-        request: scheduling::Request { arrival: time(0.0), due: time(9.0), penalty },
+        request: scheduling::Request::new(time(0.0), time(9.0), penalty),
         pixels: 64,
-        bounds: StepBounds::ALL,
         expires: time(99.0),
     };
     let (prompt, negative_prompt) = ("x".into(), String::new());

@@ -201,7 +201,7 @@ impl Engine {
         match message {
             Message::Submit { accepted, reply } => self.submit(now, accepted, reply),
             Message::Quote { order, reply } => {
-                let quote = self.scheduler.quote(now, &order);
+                let quote = self.scheduler.quote(now, &self.sized(order));
                 let _ = reply.send(quote.map(|quote| (quote, self.policy.clone())));
             }
             Message::Status { id, reply } => {

@@ -50,11 +50,7 @@ pub fn export(journal: &Path, config: &Config) -> Result<Exported, ExportError> 
             estimator.observe(run.steps, size, run.took);
         }
         let speed = estimator.estimate().filter(|_| server.learn_speed).unwrap_or(prior);
-        servers.push(Server {
-            name: server.name.get_ref().clone(),
-            step_rate: speed.rate,
-            overhead: speed.overhead,
-        });
+        servers.push(Server::new(server.name.get_ref().clone(), speed.rate, speed.overhead));
     }
     let cluster = Cluster::new(servers).expect("the configuration has at least one server");
     let mut traffic = reader.traffic()?;
@@ -64,10 +60,8 @@ pub fn export(journal: &Path, config: &Config) -> Result<Exported, ExportError> 
     let origin = traffic.first().map_or(Time::ZERO, |(first, _)| first.arrival);
     let since = |time: Time| Time::ZERO + (time - origin).positive_part();
     let requests = (traffic.into_iter())
-        .map(|(request, _)| Request {
-            arrival: since(request.arrival),
-            due: since(request.due),
-            penalty: request.penalty,
+        .map(|(request, _)| {
+            Request::new(since(request.arrival), since(request.due), request.penalty)
         })
         .collect();
     let instance = Instance::new(cluster, requests, config.objective())?;

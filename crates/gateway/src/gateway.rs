@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dispatch::{Limits, Scheduler, ServerSpec, Speed};
 use futures_util::FutureExt as _;
-use scheduling::{Request, Seconds, Traffic};
+use scheduling::{Request, Seconds, Server, Traffic};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -271,7 +271,7 @@ fn attach(
         worker,
         health: HealthCounter::new(health.failures, health.successes),
         doubt,
-        estimator: server.learn_speed.then(|| SpeedEstimator::new(spec(server).speed)),
+        estimator: server.learn_speed.then(|| SpeedEstimator::new(speed(server))),
         trials: Trials::new(config),
         trouble: None,
         failure: None,
@@ -311,14 +311,15 @@ fn limits(config: &Config) -> Limits {
         waiting: config.limits.waiting as usize,
         attempts: config.limits.attempts,
         horizon: (config.keys.len() > 1).then(|| Seconds::of(horizon)),
-        reference_pixels: config.reference_pixels(),
     }
 }
 
 fn spec(server: &ServerConfig) -> ServerSpec {
-    ServerSpec {
-        name: server.name.get_ref().clone(),
-        speed: Speed { overhead: server.overhead_seconds, rate: server.steps_per_second },
-        max_pixels: server.max_pixels,
-    }
+    let Speed { overhead, rate } = speed(server);
+    let name = server.name.get_ref().as_str();
+    ServerSpec { server: Server::new(name, rate, overhead), max_pixels: server.max_pixels }
+}
+
+fn speed(server: &ServerConfig) -> Speed {
+    Speed { overhead: server.overhead_seconds, rate: server.steps_per_second }
 }

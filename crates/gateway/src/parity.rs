@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent::Recipe;
 use async_trait::async_trait;
-use dispatch::{Order, RequestId, StepBounds};
+use dispatch::{Order, RequestId};
 
 use scheduling::{
     Cluster, Generator, Instance, Objective, PolicyName, Purpose, Request, Seconds, Server,
@@ -65,12 +65,10 @@ fn contended() -> Instance {
     let requests = drawn.requests().iter().take(REQUESTS).map(|request| {
         let arrival = snap(request.arrival);
         let due = snap(request.due).max(arrival + GRID);
-        Request { arrival: at(arrival), due: at(due), penalty: request.penalty }
+        Request::new(at(arrival), at(due), request.penalty)
     });
-    let servers = RATES.iter().enumerate().map(|(index, &rate)| Server {
-        name: format!("s{index}"),
-        step_rate: StepRate::new(rate).unwrap(),
-        overhead: Seconds::of(OVERHEAD),
+    let servers = RATES.iter().enumerate().map(|(index, &rate)| {
+        Server::new(format!("s{index}"), StepRate::new(rate).unwrap(), Seconds::of(OVERHEAD))
     });
     let cluster = Cluster::new(servers.collect()).unwrap();
     Instance::new(cluster, requests.collect(), Objective::default()).unwrap()
@@ -114,14 +112,8 @@ async fn served(instance: &Instance, config: Config, policies: PolicyFactory) ->
             tokio::task::yield_now().await;
         }
         let id = RequestId(uuid::Uuid::now_v7());
-        let order = Order {
-            id,
-            owner: "x".into(),
-            request: *request,
-            pixels: 64,
-            bounds: StepBounds::ALL,
-            expires: at(1e6),
-        };
+        let order =
+            Order { id, owner: "x".into(), request: *request, pixels: 64, expires: at(1e6) };
         let (prompt, negative_prompt) = (String::new(), String::new());
         let spec = Spec { prompt, negative_prompt, width: 8, height: 8, seed: 0 };
         handle.submit(Arc::new(Accepted { order, spec, key: None })).await.unwrap();

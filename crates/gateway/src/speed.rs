@@ -175,7 +175,7 @@ impl Sample {
 
 /// Seconds of a typical run.
 fn typical(speed: Speed) -> f64 {
-    speed.service_time(Config::typical_steps(), 1.0).seconds()
+    speed.service_time(Config::typical_steps()).seconds()
 }
 
 /// How far runs are from a prediction, the nearest first.

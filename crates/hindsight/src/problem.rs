@@ -89,7 +89,7 @@ impl<'a> Problem<'a> {
             i,
             &self.instance.requests()[i],
             Decision { server: j, steps },
-            Execution { start, finish },
+            Execution { start, load: Seconds::ZERO, finish },
             self.instance.objective(),
         )
     }

@@ -36,7 +36,7 @@ fn rule(instance: &Instance, name: &str) -> f64 {
     let rewards = instance.requests().iter().enumerate().map(|(index, request)| {
         let now = request.arrival;
         let decision = policy.decide(&queues.observe(now, request, objective));
-        let execution = queues.dispatch(now, decision);
+        let (_, execution) = queues.dispatch(now, decision);
         Row::new(index, request, decision, execution, objective).reward
     });
     rewards.sum::<f64>() / instance.requests().len() as f64
@@ -67,7 +67,7 @@ fn the_number_of_threads_changes_nothing() {
         .into();
     for other in &outcomes[1..] {
         assert_eq!(outcomes[0].bound().to_bits(), other.bound().to_bits());
-        let rows = |outcome: &Outcome| write_rows(&outcome.schedule().unwrap().rows);
+        let rows = |outcome: &Outcome| write_rows(&outcome.schedule().unwrap().rows, &[]);
         assert_eq!(rows(&outcomes[0]), rows(other));
     }
 }

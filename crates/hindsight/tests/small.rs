@@ -154,15 +154,11 @@ fn exact_agrees_with_enumeration() {
 }
 
 fn server(name: &str, rate: f64, overhead: f64) -> Server {
-    Server {
-        name: name.into(),
-        step_rate: StepRate::new(rate).unwrap(),
-        overhead: Seconds::new(overhead).unwrap(),
-    }
+    Server::new(name, StepRate::new(rate).unwrap(), Seconds::new(overhead).unwrap())
 }
 
 fn request(arrival: f64, due: f64, penalty: TardinessPenalty) -> Request {
-    Request { arrival: Time::new(arrival).unwrap(), due: Time::new(due).unwrap(), penalty }
+    Request::new(Time::new(arrival).unwrap(), Time::new(due).unwrap(), penalty)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::units::Steps;
 
-/// Fewest and most steps that a requester accepts; the fewest are not above the most.
+/// Fewest and most steps that are accepted; the fewest are not above the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepBounds {
     /// Fewest.
@@ -23,6 +23,12 @@ impl StepBounds {
     /// Whether so many steps are accepted.
     pub fn contains(self, steps: Steps) -> bool {
         (self.min..=self.max).contains(&steps)
+    }
+
+    /// What both accept, if there is anything.
+    pub fn and(self, other: Self) -> Option<Self> {
+        let both = Self { min: self.min.max(other.min), max: self.max.min(other.max) };
+        (both.min <= both.max).then_some(both)
     }
 
     /// Positions of the accepted steps in a table over [`Steps::all`].

@@ -1,11 +1,14 @@
 //! Requests and the servers that run them.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use crate::bounds::StepBounds;
+use crate::model::{HostedModel, Hosting, Loaded, Model};
 use crate::objective::TardinessPenalty;
 use crate::offer::Offer;
-use crate::units::{Seconds, StepRate, Steps, Time};
+use crate::units::{Seconds, Size, StepRate, Steps, Time};
 
 /// Request i: what the requester tells the scheduler on arrival.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,14 +17,30 @@ pub struct Request {
     pub arrival: Time,
     /// d_i; never before the arrival.
     pub due: Time,
+    /// Relative to the reference size.
+    pub size: Size,
+    /// Steps that the requester accepts.
+    pub bounds: StepBounds,
+    /// What it is to be drawn with.
+    pub model: Model,
     /// g_i
     pub penalty: TardinessPenalty,
 }
 
 impl Request {
+    /// A request of the paper: one model, the reference size, every number of steps.
+    pub const fn new(arrival: Time, due: Time, penalty: TardinessPenalty) -> Self {
+        Self { arrival, due, size: Size::ONE, bounds: StepBounds::ALL, model: Model(0), penalty }
+    }
+
     /// o_t = d_i − r_i, the processing time that the requester expects.
     pub fn slack(&self) -> Seconds {
         self.due - self.arrival
+    }
+
+    /// Whether it asks for nothing that the paper's requests do not.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::new(self.arrival, self.due, self.penalty)
     }
 }
 
@@ -34,23 +53,74 @@ pub struct Server {
     pub step_rate: StepRate,
     /// Time of a run that does not depend on its steps; the paper has none.
     pub overhead: Seconds,
+    /// Steps that it may be given.
+    pub bounds: StepBounds,
+    /// Its models; where there is nothing it draws with all of them alike and loads none.
+    pub hosting: Option<Hosting>,
 }
 
 impl Server {
-    /// p_ij of eq. (1), at the reference size.
-    pub fn service_time(&self, steps: Steps) -> Seconds {
-        self.offer(Seconds::ZERO, StepBounds::ALL).service_time(steps)
+    /// A server that draws with every model and any number of steps.
+    pub fn new(name: impl Into<String>, step_rate: StepRate, overhead: Seconds) -> Self {
+        Self { name: name.into(), step_rate, overhead, bounds: StepBounds::ALL, hosting: None }
     }
 
-    /// What it offers a request that may have so many steps, at the reference size.
-    pub fn offer(&self, backlog: Seconds, bounds: StepBounds) -> Offer {
-        Offer { backlog, overhead: self.overhead, step_rate: self.step_rate, bounds }
+    /// Whether it has nothing that the paper's servers have not.
+    pub fn is_plain(&self) -> bool {
+        self.bounds == StepBounds::ALL && self.hosting.is_none()
+    }
+
+    /// p_ij of eq. (1) for a request of the paper.
+    pub fn service_time(&self, steps: Steps) -> Seconds {
+        let Self { overhead, step_rate, bounds, .. } = *self;
+        let (backlog, load) = (Seconds::ZERO, Seconds::ZERO);
+        Offer { backlog, load, overhead, step_rate, bounds }.service_time(steps)
+    }
+
+    /// What it offers a request, with these models loaded before it: nothing if it does not draw with
+    /// the model, or with no number of steps that is accepted.
+    pub fn offer(&self, request: &Request, backlog: Seconds, loaded: &Loaded) -> Option<Offer> {
+        let hosted = self.hosted(request.model)?;
+        let bounds = hosted.bounds.and(self.bounds)?.and(request.bounds)?;
+        let load = if loaded.contains(request.model) { Seconds::ZERO } else { hosted.load };
+        let step_rate = hosted.step_rate / request.size;
+        Some(Offer { backlog, load, overhead: hosted.overhead, step_rate, bounds })
+    }
+
+    /// Whether it can run the request at all.
+    pub fn takes(&self, request: &Request) -> bool {
+        self.offer(request, Seconds::ZERO, &Loaded::default()).is_some()
+    }
+
+    /// How it draws with a model, if it does.
+    pub fn hosted(&self, model: Model) -> Option<HostedModel> {
+        if let Some(hosting) = &self.hosting {
+            return hosting.hosted(model).copied();
+        }
+        let &Self { step_rate, overhead, .. } = self;
+        let (load, bounds) = (Seconds::ZERO, StepBounds::ALL);
+        Some(HostedModel { model, step_rate, overhead, load, bounds })
+    }
+
+    /// What it has loaded at first.
+    pub fn loaded(&self) -> Loaded {
+        self.hosting.as_ref().map(|hosting| hosting.loaded.clone()).unwrap_or_default()
+    }
+
+    /// A run with the model begins, and it has these loaded.
+    pub fn run(&self, model: Model, loaded: &mut Loaded) {
+        if let Some(hosting) = &self.hosting {
+            loaded.run(model, hosting.resident);
+        }
     }
 }
 
-/// The servers: at least one.
+/// The servers, at least one, and the names of the models, which may be none. Copies share them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cluster(Vec<Server>);
+pub struct Cluster {
+    servers: Arc<[Server]>,
+    models: Arc<[String]>,
+}
 
 /// A cluster needs at least one server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -58,16 +128,39 @@ pub struct Cluster(Vec<Server>);
 pub struct EmptyCluster;
 
 impl Cluster {
+    /// Servers that draw with one model, which has no name.
+    ///
     /// # Errors
     /// [`EmptyCluster`] if there is no server.
     pub fn new(servers: Vec<Server>) -> Result<Self, EmptyCluster> {
-        if servers.is_empty() { Err(EmptyCluster) } else { Ok(Self(servers)) }
+        Self::with_models(servers, Vec::new())
+    }
+
+    /// Servers that draw with models of these names.
+    ///
+    /// # Errors
+    /// [`EmptyCluster`] if there is no server.
+    pub fn with_models(servers: Vec<Server>, models: Vec<String>) -> Result<Self, EmptyCluster> {
+        if servers.is_empty() {
+            return Err(EmptyCluster);
+        }
+        Ok(Self { servers: servers.into(), models: models.into() })
+    }
+
+    /// Names of the models.
+    pub fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    /// Whether it has nothing that the paper's clusters have not.
+    pub fn is_plain(&self) -> bool {
+        self.models.is_empty() && self.servers.iter().all(Server::is_plain)
     }
 }
 
 impl std::ops::Deref for Cluster {
     type Target = [Server];
     fn deref(&self) -> &[Server] {
-        &self.0
+        &self.servers
     }
 }

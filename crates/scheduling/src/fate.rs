@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::random::{Generator, Purpose};
-use crate::units::{Luck, Seconds, Sigma, Time};
+use crate::units::{Luck, Sigma, Time};
 
 /// What the paper's world leaves out, for one instance; no policy sees it.
 ///
@@ -39,7 +39,7 @@ pub struct Down {
 }
 
 impl Fate {
-    /// How much longer than predicted attempt number `attempt` of a request takes on a server:
+    /// How many times as long as predicted attempt number `attempt` of a request takes on a server:
     /// exp(σ · luck − σ²/2), which is 1 on average.
     pub fn stretch(&self, server: usize, request: usize, attempt: u32) -> f64 {
         let sigma = f64::from(self.servers[server].sigma);
@@ -47,17 +47,6 @@ impl Fate {
             return 1.0;
         }
         libm::exp(sigma * self.luck(request, attempt) - sigma * sigma / 2.0)
-    }
-
-    /// The true service time where `predicted` was predicted; the prediction itself where σ is 0.
-    pub fn service_time(
-        &self,
-        predicted: Seconds,
-        server: usize,
-        request: usize,
-        attempt: u32,
-    ) -> Seconds {
-        predicted * self.stretch(server, request, attempt)
     }
 
     /// The standard normal draw of attempt number `attempt`, from 1, of a request. What the instance does
@@ -187,8 +176,7 @@ mod tests {
             let found = fate(sigma, luck).stretch(0, 1, 1);
             assert!((found / expected - 1.0).abs() < 1e-12, "{sigma}, {luck:?}: {found}");
         }
-        let predicted = Seconds::of(0.1 + 0.2);
-        assert_eq!(fate(0.0, None).service_time(predicted, 0, 2, 1), predicted, "to the last bit");
+        assert_eq!(fate(0.0, None).stretch(0, 2, 1), 1.0);
     }
 
     #[test]

@@ -2,22 +2,26 @@
 
 use thiserror::Error;
 
+use crate::bounds::StepBounds;
 use crate::cluster::{Cluster, Request};
 use crate::fate::{Fate, FateError};
 use crate::message::excerpt;
 use crate::objective::{Objective, ObjectiveError};
 
 mod json;
+mod servers;
 
 /// A cluster, the requests in order of arrival, the objective, and their [`Fate`].
 ///
 /// Invariant: at least one server and one request, server names unique, requests sorted by arrival,
-/// no due time before its arrival.
+/// no due time before its arrival, a server that takes it for each request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     cluster: Cluster,
     requests: Vec<Request>,
     objective: Objective,
+    /// Whether servers and requests have nothing that the paper's have not.
+    plain: bool,
     /// None in the paper's world.
     fate: Option<Fate>,
 }
@@ -49,9 +53,25 @@ impl Instance {
             if due < arrival {
                 return Err(InstanceError::DueBeforeArrival { index, due, arrival });
             }
+            if !cluster.iter().any(|server| server.takes(request)) {
+                return Err(Self::untaken(&cluster, index, request));
+            }
             before = arrival;
         }
-        Ok(Self { cluster, requests, objective, fate: None })
+        let plain = cluster.is_plain() && requests.iter().all(Request::is_plain);
+        Ok(Self { cluster, requests, objective, plain, fate: None })
+    }
+
+    /// Why no server takes a request.
+    fn untaken(cluster: &Cluster, index: usize, request: &Request) -> InstanceError {
+        let hosted: Vec<_> =
+            cluster.iter().filter_map(|server| server.hosted(request.model)).collect();
+        if hosted.is_empty() {
+            let name = cluster.models().get(request.model.index()).cloned();
+            return InstanceError::Unhosted { index, name: name.unwrap_or_default() };
+        }
+        let StepBounds { min, max } = request.bounds;
+        InstanceError::Bounds { index, min: min.get(), max: max.get() }
     }
 
     /// The same instance under a fate, or in the paper's world if there is none.
@@ -79,6 +99,12 @@ impl Instance {
     /// Whether service times are exact and no server fails, as in the paper.
     pub fn is_ideal(&self) -> bool {
         self.fate.is_none()
+    }
+
+    /// Whether it is one of the paper's world: ideal, with one model, one size, and every number of
+    /// steps. Overheads it may have.
+    pub fn is_plain(&self) -> bool {
+        self.plain && self.is_ideal()
     }
 
     /// The servers.
@@ -150,6 +176,30 @@ pub enum InstanceError {
         due: f64,
         /// Its arrival.
         arrival: f64,
+    },
+    /// No server draws with the model of a request.
+    #[error(
+        "requests[{index}].model: \"{}\" is hosted by no server: allowed are the models of servers",
+        excerpt(name)
+    )]
+    Unhosted {
+        /// Position of the request.
+        index: usize,
+        /// The model.
+        name: String,
+    },
+    /// The steps that a request accepts are accepted by no server that hosts its model.
+    #[error(
+        "requests[{index}]: it accepts {min} to {max} steps, and no server that hosts its model gives \
+         any of them: allowed are bounds that share a number of steps with those of a server"
+    )]
+    Bounds {
+        /// Position of the request.
+        index: usize,
+        /// Fewest steps that it accepts.
+        min: u32,
+        /// Most steps that it accepts.
+        max: u32,
     },
     /// The objective is out of range.
     #[error(transparent)]
@@ -297,7 +347,7 @@ mod tests {
         ] {
             let error = Instance::from_json(&json(servers, requests, &rest)).unwrap_err();
             let message = error.to_string();
-            assert!(message.len() < 400 && !message.contains(&"1".repeat(150)), "{message}");
+            assert!(message.len() < 440 && !message.contains(&"1".repeat(150)), "{message}");
         }
     }
 

@@ -8,18 +8,20 @@ use crate::units::{Seconds, StepRate, Steps};
 pub struct Offer {
     /// m_j: time until the server will be free.
     pub backlog: Seconds,
+    /// Time to load the model of the request; 0 if it will be loaded when the run begins.
+    pub load: Seconds,
     /// Time of a run that does not depend on its steps; the paper has none.
     pub overhead: Seconds,
-    /// c_j, at the size of the request.
+    /// c_j with the model of the request and at its size.
     pub step_rate: StepRate,
     /// Steps that may be chosen there.
     pub bounds: StepBounds,
 }
 
 impl Offer {
-    /// p_ij = overhead + steps / rate: eq. (1), with c in steps per second.
+    /// p_ij = load + overhead + steps / rate: eq. (1), with c in steps per second.
     pub fn service_time(&self, steps: Steps) -> Seconds {
-        self.overhead + steps / self.step_rate
+        self.load + self.overhead + steps / self.step_rate
     }
 
     /// Time from now until a run of so many steps would be finished.
@@ -34,7 +36,7 @@ impl Offer {
     pub fn most_steps_within(&self, available: Seconds) -> Option<Steps> {
         let fits = |steps| self.service_time(steps) <= available;
         // Rounding may put the quotient one step off on either side.
-        let near = Steps::saturating((available - self.overhead) * self.step_rate);
+        let near = Steps::saturating((available - (self.load + self.overhead)) * self.step_rate);
         let above = Steps::saturating(f64::from(near.get()) + 1.0);
         let below = Steps::saturating(f64::from(near.get()) - 1.0);
         [above, near, below].into_iter().find(|&steps| fits(steps))
@@ -49,6 +51,7 @@ mod tests {
     fn offer(rate: f64, overhead: f64) -> Offer {
         Offer {
             backlog: Seconds::of(2.0),
+            load: Seconds::ZERO,
             overhead: Seconds::new(overhead).unwrap(),
             step_rate: StepRate::new(rate).unwrap(),
             bounds: StepBounds::ALL,
@@ -60,6 +63,8 @@ mod tests {
         let steps = Steps::new(40).unwrap();
         assert_eq!(offer(16.0, 0.5).service_time(steps), Seconds::of(3.0));
         assert_eq!(offer(16.0, 0.5).time_to_finish(steps), Seconds::of(5.0));
+        let loading = Offer { load: Seconds::of(9.0), ..offer(16.0, 0.5) };
+        assert_eq!(loading.service_time(steps), Seconds::of(12.0));
     }
 
     #[test]
@@ -75,8 +80,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn most_steps_within_is_exact(rate in 0.1..50.0, overhead in 0.0..3.0, s in 1u32..=200) {
-            let offer = offer(rate, overhead);
+        fn most_steps_within_is_exact(
+            rate in 0.1..50.0, overhead in 0.0..3.0, load in 0.0..60.0, s in 1u32..=200,
+        ) {
+            let offer = Offer { load: Seconds::of(load), ..offer(rate, overhead) };
             // The span that some number of steps takes to the last bit is the hard case.
             let available = offer.service_time(Steps::new(s).unwrap());
             prop_assert_eq!(offer.most_steps_within(available).map(Steps::get), Some(s));

@@ -2,22 +2,44 @@
 
 use crate::bounds::StepBounds;
 use crate::cluster::{Cluster, Request, Server};
+use crate::model::{Loaded, Model};
 use crate::objective::Objective;
 use crate::offer::Offer;
 use crate::policy::{Decision, Observation};
 use crate::traffic::Traffic;
-use crate::units::{Seconds, Time};
+use crate::units::{Seconds, Size, Time};
 
 /// The queues of a cluster, one per server, first come first served without preemption.
 ///
-/// A server that works off its queue in order is described by one number: the time at which it will
-/// have finished everything dispatched to it.
+/// A server that works off its queue in order is described by the time at which it will have finished
+/// everything dispatched to it, and by the models that it will have loaded then.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Queues {
+    cluster: Cluster,
     free_at: Vec<Time>,
-    /// What the servers offered at the time of the last observation.
+    /// One for each server; empty where none loads models.
+    loaded: Vec<Loaded>,
+    asked: Asked,
+    /// What was offered to what was asked last, without the backlogs since.
     offers: Vec<Offer>,
+    /// The server behind each offer.
+    offering: Vec<usize>,
     traffic: Traffic,
+}
+
+/// What offers depend on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Asked {
+    model: Model,
+    size: Size,
+    bounds: StepBounds,
+}
+
+impl Asked {
+    const fn by(request: &Request) -> Self {
+        let &Request { model, size, bounds, .. } = request;
+        Self { model, size, bounds }
+    }
 }
 
 /// When a request runs.
@@ -25,19 +47,28 @@ pub struct Queues {
 pub struct Execution {
     /// Start of the run.
     pub start: Time,
+    /// How long it loads its model first.
+    pub load: Seconds,
     /// t_fin: end of the run.
     pub finish: Time,
 }
 
 impl Queues {
-    /// Empty queues of these servers. Every number of steps is accepted, as in the paper.
+    /// Empty queues of these servers.
     pub fn new(cluster: &Cluster) -> Self {
-        let offer = |server: &Server| server.offer(Seconds::ZERO, StepBounds::ALL);
-        Self {
+        let loads = cluster.iter().any(|server| server.hosting.is_some());
+        let plain = Request::new(Time::ZERO, Time::ZERO, crate::TardinessPenalty::Linear);
+        let mut queues = Self {
             free_at: vec![Time::ZERO; cluster.len()],
-            offers: cluster.iter().map(offer).collect(),
+            loaded: if loads { cluster.iter().map(Server::loaded).collect() } else { Vec::new() },
+            asked: Asked::by(&plain),
+            offers: Vec::with_capacity(cluster.len()),
+            offering: Vec::with_capacity(cluster.len()),
             traffic: Traffic::default(),
-        }
+            cluster: cluster.clone(),
+        };
+        queues.ask(Time::ZERO, &plain);
+        queues
     }
 
     /// Takes note of an arrival, once for each request and before it is decided. Without it,
@@ -63,18 +94,45 @@ impl Queues {
         request: &'a Request,
         objective: &'a Objective,
     ) -> Observation<'a> {
-        for (offer, &free_at) in self.offers.iter_mut().zip(&self.free_at) {
-            offer.backlog = (free_at - now).positive_part();
+        // What is loaded changes with every run.
+        if self.asked != Asked::by(request) || !self.loaded.is_empty() {
+            self.ask(now, request);
+        } else {
+            for (offer, &server) in self.offers.iter_mut().zip(&self.offering) {
+                offer.backlog = (self.free_at[server] - now).positive_part();
+            }
         }
         Observation { now, request, offers: &self.offers, objective, traffic: &self.traffic }
     }
 
-    /// Appends a request to the chosen server's queue and says when it will run.
-    pub fn dispatch(&mut self, now: Time, decision: Decision) -> Execution {
-        let start = self.free_at[decision.server].max(now);
-        let finish = start + self.offers[decision.server].service_time(decision.steps);
-        self.free_at[decision.server] = finish;
-        Execution { start, finish }
+    /// Asks all servers for their offers anew.
+    fn ask(&mut self, now: Time, request: &Request) {
+        self.asked = Asked::by(request);
+        self.offers.clear();
+        self.offering.clear();
+        let nothing = Loaded::default();
+        for (index, server) in self.cluster.iter().enumerate() {
+            let backlog = (self.free_at[index] - now).positive_part();
+            let loaded = self.loaded.get(index).unwrap_or(&nothing);
+            if let Some(offer) = server.offer(request, backlog, loaded) {
+                self.offers.push(offer);
+                self.offering.push(index);
+            }
+        }
+    }
+
+    /// Appends the request of the last observation to the queue of the chosen offer's server, and says
+    /// which server that is and when it will run.
+    pub fn dispatch(&mut self, now: Time, decision: Decision) -> (usize, Execution) {
+        let (server, offer) = (self.offering[decision.server], &self.offers[decision.server]);
+        let start = self.free_at[server].max(now);
+        let finish = start + offer.service_time(decision.steps);
+        let execution = Execution { start, load: offer.load, finish };
+        self.free_at[server] = finish;
+        if let Some(loaded) = self.loaded.get_mut(server) {
+            self.cluster[server].run(self.asked.model, loaded);
+        }
+        (server, execution)
     }
 
     /// Corrects the time at which `server` will be free, when a run turned out shorter or longer.
@@ -82,9 +140,11 @@ impl Queues {
         self.free_at[server] = free_at;
     }
 
-    /// Sets the steps that the next request accepts.
-    pub fn set_bounds(&mut self, bounds: StepBounds) {
-        self.offers.iter_mut().for_each(|offer| offer.bounds = bounds);
+    /// Corrects what `server` will have loaded when it is free.
+    pub fn set_loaded(&mut self, server: usize, loaded: &Loaded) {
+        if let Some(own) = self.loaded.get_mut(server) {
+            own.clone_from(loaded);
+        }
     }
 
     /// When each server will have finished everything dispatched to it.
@@ -100,25 +160,21 @@ mod tests {
 
     #[test]
     fn requests_wait_for_those_ahead_and_idle_time_is_lost() {
-        let server = |name: &str| Server {
-            name: name.into(),
-            step_rate: StepRate::new(10.0).unwrap(),
-            overhead: Seconds::ZERO,
-        };
+        let rate = StepRate::new(10.0).unwrap();
+        let server = |name: &str| Server::new(name, rate, Seconds::ZERO);
         let cluster = Cluster::new(vec![server("a"), server("b")]).unwrap();
         let at = |t| Time::new(t).unwrap();
         let mut queues = Queues::new(&cluster);
         let mut run = |now, server, steps| {
             let decision = Decision { server, steps: Steps::new(steps).unwrap() };
-            let run = queues.dispatch(at(now), decision);
+            let (_, run) = queues.dispatch(at(now), decision);
             (run.start.seconds(), run.finish.seconds())
         };
         assert_eq!(run(1.0, 0, 50), (1.0, 6.0));
         assert_eq!(run(2.0, 0, 10), (6.0, 7.0));
         assert_eq!(run(2.0, 1, 10), (2.0, 3.0));
         assert_eq!(run(9.0, 0, 10), (9.0, 10.0));
-        let request =
-            Request { arrival: at(9.5), due: at(12.0), penalty: TardinessPenalty::Linear };
+        let request = Request::new(at(9.5), at(12.0), TardinessPenalty::Linear);
         let objective = Objective::default();
         let observation = queues.observe(at(9.5), &request, &objective);
         let backlogs: Vec<_> = observation.offers.iter().map(|offer| offer.backlog).collect();

@@ -4,10 +4,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use crate::cluster::Request;
-use crate::message::bounded;
+use crate::message::{bounded, excerpt};
+use crate::model::Model;
 use crate::objective::Objective;
 use crate::policy::Decision;
 use crate::queue::Execution;
+use crate::units::Seconds;
 
 /// One line of a schedule: a request, its decision, and what came of it.
 ///
@@ -43,14 +45,24 @@ pub struct Row {
 /// The columns of a row that the paper's world has no need of.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Beyond {
-    /// Of the request, relative to the reference size; 1 as long as instances know no sizes.
+    /// What it is drawn with.
+    pub model: Model,
+    /// Of the request, relative to the reference size.
     pub size: f64,
-    /// Time that loading the model took, in seconds; 0 as long as instances know no models.
+    /// Time of the run in which the model was loaded, in seconds.
     pub load: f64,
     /// Runs it took: those before the last were lost when their servers went down.
     pub attempts: u32,
     /// How it ended.
     pub outcome: RowOutcome,
+}
+
+impl Beyond {
+    /// A request that run number `attempt` completed, which loaded its model for so long.
+    pub fn completed(request: &Request, load: Seconds, attempt: u32) -> Self {
+        let (model, size, load) = (request.model, request.size.into(), load.seconds());
+        Self { model, size, load, attempts: attempt, outcome: RowOutcome::Completed }
+    }
 }
 
 /// How a request ended.
@@ -122,8 +134,8 @@ fn as_it_stands<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Str
     String::deserialize(deserializer).map(Some)
 }
 
-impl From<&Row> for Line {
-    fn from(row: &Row) -> Self {
+impl Line {
+    fn of(row: &Row, models: &[String]) -> Self {
         let &Row { request, server, steps, arrival, start, finish, due, tardiness, .. } = row;
         let &Row { penalty, quality, reward, beyond, .. } = row;
         Self {
@@ -138,30 +150,29 @@ impl From<&Row> for Line {
             penalty,
             quality,
             reward,
-            model: beyond.map(|_| String::new()),
+            model: beyond
+                .map(|beyond| models.get(beyond.model.index()).cloned().unwrap_or_default()),
             size: beyond.map(|beyond| beyond.size),
             load: beyond.map(|beyond| beyond.load),
             attempts: beyond.map(|beyond| beyond.attempts),
             outcome: beyond.map(|beyond| beyond.outcome),
         }
     }
-}
 
-impl Line {
-    fn row(self) -> Result<Row, &'static str> {
+    fn row(self, models: &[String]) -> Result<Row, String> {
         let Self { request, server, steps, arrival, start, finish, due, tardiness, .. } = self;
         let Self { penalty, quality, reward, ref model, size, load, attempts, outcome, .. } = self;
         let beyond = match (model.as_deref(), size, load, attempts, outcome) {
             (None, None, None, None, None) => None,
-            (Some(""), Some(size), Some(load), Some(attempts), Some(outcome)) => {
-                Some(Beyond { size, load, attempts, outcome })
+            (Some(name), Some(size), Some(load), Some(attempts), Some(outcome)) => {
+                let model = model_of(name, models)?;
+                Some(Beyond { model, size, load, attempts, outcome })
             }
-            (Some("") | None, ..) => {
-                return Err(
-                    "size, load, attempts and outcome stand together, with model, or not at all",
-                );
+            _ => {
+                let problem =
+                    "model, size, load, attempts and outcome stand together or not at all";
+                return Err(problem.into());
             }
-            _ => return Err("model: allowed is nothing, as instances know no models"),
         };
         Ok(Row {
             request,
@@ -180,6 +191,22 @@ impl Line {
     }
 }
 
+fn model_of(name: &str, models: &[String]) -> Result<Model, String> {
+    if name.is_empty() && models.is_empty() {
+        return Ok(Model::default());
+    }
+    let position = models.iter().position(|model| model == name);
+    let model = position.and_then(|position| u16::try_from(position).ok()).map(Model);
+    model.ok_or_else(|| {
+        let name = excerpt(name);
+        if models.is_empty() {
+            format!("model: {name:?}: allowed is nothing, as the instance names no models")
+        } else {
+            format!("model: {name:?}: allowed is a model that the instance names")
+        }
+    })
+}
+
 /// The header of rows in CSV.
 const COLUMNS: [&str; 11] = [
     "request",
@@ -195,29 +222,32 @@ const COLUMNS: [&str; 11] = [
     "reward",
 ];
 
-/// Rows as CSV with a header, numbers in the shortest form that reads back exactly.
-pub fn write_rows(rows: &[Row]) -> String {
-    rows_in_parts(rows).collect()
+/// Rows of an instance with models of these names as CSV with a header, numbers in the shortest form that
+/// reads back exactly.
+pub fn write_rows(rows: &[Row], models: &[String]) -> String {
+    rows_in_parts(rows, models).collect()
 }
 
 /// As [`write_rows`], in parts of some hundred kilobytes, to be written one after the other.
-pub fn rows_in_parts(rows: &[Row]) -> impl Iterator<Item = String> {
+pub fn rows_in_parts(rows: &[Row], models: &[String]) -> impl Iterator<Item = String> {
     const ROWS: usize = 2000;
-    rows.chunks(ROWS).enumerate().map(|(part, rows)| {
+    rows.chunks(ROWS).enumerate().map(move |(part, rows)| {
         let mut writer = csv::WriterBuilder::new().has_headers(part == 0).from_writer(Vec::new());
         for row in rows {
-            writer.serialize(Line::from(row)).expect("rows are flat and memory does not fail");
+            writer
+                .serialize(Line::of(row, models))
+                .expect("rows are flat and memory does not fail");
         }
         let bytes = writer.into_inner().expect("memory does not fail");
-        String::from_utf8(bytes).expect("numbers are ASCII")
+        String::from_utf8(bytes).expect("names are UTF-8 and numbers ASCII")
     })
 }
 
-/// Reads rows from CSV.
+/// Reads rows of an instance with models of these names from CSV.
 ///
 /// # Errors
 /// [`RowError`] with the line, on a missing or unknown column or a cell that is not a number.
-pub fn read_rows(text: &str) -> Result<Vec<Row>, RowError> {
+pub fn read_rows(text: &str, models: &[String]) -> Result<Vec<Row>, RowError> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let header = reader.headers().map_err(|error| RowError(bounded(&error.to_string())))?;
     // Where no row follows, nothing else would look at it.
@@ -230,8 +260,9 @@ pub fn read_rows(text: &str) -> Result<Vec<Row>, RowError> {
     let mut rows = Vec::new();
     for (index, line) in reader.deserialize().enumerate() {
         let line: Line = line.map_err(|error| RowError(bounded(&error.to_string())))?;
-        let row =
-            line.row().map_err(|problem| RowError(format!("line {}: {problem}", index + 2)))?;
+        let row = line
+            .row(models)
+            .map_err(|problem| RowError(format!("line {}: {problem}", index + 2)))?;
         rows.push(row);
     }
     Ok(rows)
@@ -262,11 +293,11 @@ mod tests {
             reward: -0.0,
             beyond: None,
         }];
-        let text = write_rows(&rows);
+        let text = write_rows(&rows, &[]);
         assert!(text.starts_with(
             "request,server,steps,arrival,start,finish,due,tardiness,penalty,quality,reward\n0,3,120,"
         ));
-        assert_eq!(read_rows(&text).unwrap(), rows);
+        assert_eq!(read_rows(&text, &[]).unwrap(), rows);
     }
 
     #[test]
@@ -280,18 +311,33 @@ mod tests {
             line(",,1.0,0.0,1,completed"),
             line(",,1.0,0.0,3,failed")
         );
-        let rows = read_rows(&text).unwrap();
-        let beyond = Beyond { size: 1.0, load: 0.0, attempts: 3, outcome: RowOutcome::Failed };
+        let rows = read_rows(&text, &[]).unwrap();
+        let outcome = RowOutcome::Failed;
+        let beyond = Beyond { model: Model(0), size: 1.0, load: 0.0, attempts: 3, outcome };
         assert_eq!(rows[1].beyond, Some(beyond));
-        assert_eq!(write_rows(&rows), text);
+        assert_eq!(write_rows(&rows, &[]), text);
+        let models = ["sd15".to_owned(), "sdxl, tuned".to_owned()];
+        let text = format!("{header}{more}\n{}\n", line(",\"sdxl, tuned\",4.0,9.5,1,completed"));
+        let rows = read_rows(&text, &models).unwrap();
+        assert_eq!(rows[0].beyond.map(|beyond| beyond.model), Some(Model(1)));
+        assert_eq!(write_rows(&rows, &models), text);
+        for name in ["", "flux"] {
+            let text = text.replace("\"sdxl, tuned\"", name);
+            let message = read_rows(&text, &models).unwrap_err().to_string();
+            assert!(message.contains("line 2: model") && message.contains("allowed"), "{message}");
+        }
         for (columns, cells, part) in [
-            (more, ",sdxl,1.0,0.0,1,completed", "line 2: model: allowed is nothing"),
+            (more, ",sdxl,1.0,0.0,1,completed", "line 2: model: \"sdxl\": allowed is nothing"),
             (more, ",,1.0,0.0,1,lost", "line: 2"),
             (more, ",,1.0,0.0,-1,completed", "line: 2"),
-            (",size,load", ",1.0,0.0", "line 2: size, load, attempts and outcome stand together"),
+            (
+                ",size,load",
+                ",1.0,0.0",
+                "line 2: model, size, load, attempts and outcome stand together",
+            ),
         ] {
             let text = format!("{header}{columns}\n{}\n", line(cells));
-            let message = read_rows(&text).unwrap_err().to_string();
+            let message = read_rows(&text, &[]).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
     }
@@ -313,11 +359,11 @@ mod tests {
             beyond: None,
         };
         let rows: Vec<_> = (0..5000).map(|request| Row { request, ..row.clone() }).collect();
-        assert!(rows_in_parts(&rows).count() > 1);
-        let text = write_rows(&rows);
+        assert!(rows_in_parts(&rows, &[]).count() > 1);
+        let text = write_rows(&rows, &[]);
         assert_eq!(text.lines().filter(|line| line.starts_with("request,")).count(), 1);
-        assert_eq!(read_rows(&text).unwrap(), rows);
-        assert_eq!(write_rows(&[]), "");
+        assert_eq!(read_rows(&text, &[]).unwrap(), rows);
+        assert_eq!(write_rows(&[], &[]), "");
     }
 
     #[test]
@@ -333,10 +379,10 @@ mod tests {
             (format!("{header}\n0,0,{},0,0,0,0,0,0,0,0\n", "x".repeat(9000)), "line: 2"),
             (format!("{header},colour\n0,0,1,0,0,0,0,0,0,0,0,1\n"), "colour"),
         ] {
-            let message = read_rows(&text).unwrap_err().to_string();
+            let message = read_rows(&text, &[]).unwrap_err().to_string();
             assert!(message.contains(part) && message.len() < 600, "{message}");
         }
         let row = "0,0,1,0,0,0,0,0,0,0,0";
-        assert_eq!(read_rows(&format!("\u{feff}{header}\n{row}\n")).unwrap().len(), 1);
+        assert_eq!(read_rows(&format!("\u{feff}{header}\n{row}\n"), &[]).unwrap().len(), 1);
     }
 }

@@ -67,7 +67,7 @@ mod tests {
 
     fn request(arrival: f64, slack: f64, penalty: TardinessPenalty) -> Request {
         let arrival = Time::new(arrival).unwrap();
-        Request { arrival, due: arrival + Seconds::of(slack), penalty }
+        Request::new(arrival, arrival + Seconds::of(slack), penalty)
     }
 
     #[test]

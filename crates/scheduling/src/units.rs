@@ -116,6 +116,37 @@ impl StepRate {
     }
 }
 
+/// Size of what a request asks for: its pixels against the reference size, times its pictures. A step
+/// takes so many times as long as at the reference size.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Size(f64);
+
+impl Size {
+    /// The reference size, at which the step rates of the servers hold; the paper has no other.
+    pub const ONE: Self = Self(1.0);
+
+    /// A size read from outside.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] unless `1e-6 ≤ size ≤ 1e6`.
+    pub fn new(size: f64) -> Result<Self, OutOfRange> {
+        checked(size, "a size", 1e-6, 1e6, "1e-6 to 1e6 times the reference size").map(Self)
+    }
+
+    /// The size of one picture, in pixels, where the reference size is `reference` pixels. None is taken
+    /// for one.
+    pub fn of_picture(pixels: u32, reference: u32) -> Self {
+        Self(f64::from(pixels.max(1)) / f64::from(reference.max(1)))
+    }
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self::ONE
+    }
+}
+
 /// Number of denoising steps `s_i` of a request, `1..=200`.
 ///
 /// ```
@@ -276,6 +307,14 @@ impl Mul<StepRate> for Seconds {
     }
 }
 
+impl Div<Size> for StepRate {
+    /// The rate at this size.
+    type Output = Self;
+    fn div(self, size: Size) -> Self {
+        Self(self.0 / size.0)
+    }
+}
+
 impl Div<StepRate> for Steps {
     type Output = Seconds;
     fn div(self, rate: StepRate) -> Seconds {
@@ -301,7 +340,7 @@ macro_rules! number_with_a_range {
     )*};
 }
 
-number_with_a_range!(Time, Seconds, StepRate, Sigma, Luck);
+number_with_a_range!(Time, Seconds, StepRate, Size, Sigma, Luck);
 
 impl TryFrom<u32> for Steps {
     type Error = OutOfRange;

@@ -3,10 +3,14 @@
 //! It shares no code with those that make schedules and lists every violation it finds.
 
 use std::collections::HashMap;
-use std::fmt;
 
+use crate::cluster::{Request, Server};
 use crate::instance::Instance;
 use crate::row::{Row, RowOutcome};
+
+mod violation;
+
+pub use violation::Violation;
 
 /// In which order a server may run the requests dispatched to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,106 +19,6 @@ pub enum Order {
     FirstComeFirstServed,
     /// In any order: eq. (4) alone.
     Any,
-}
-
-/// One broken rule of a schedule.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Violation {
-    /// (4b) A request that never runs.
-    Missing {
-        /// The request.
-        request: usize,
-    },
-    /// (4b) A request that runs more than once.
-    Duplicate {
-        /// The request.
-        request: usize,
-    },
-    /// A row for a request that the instance does not have.
-    UnknownRequest {
-        /// Its number.
-        request: usize,
-    },
-    /// (4b) A server that the cluster does not have.
-    UnknownServer {
-        /// The request.
-        request: usize,
-        /// The server's number.
-        server: usize,
-    },
-    /// (4e) Steps outside 1..=200.
-    Steps {
-        /// The request.
-        request: usize,
-        /// Its steps.
-        steps: u32,
-    },
-    /// (4d) A start before the arrival.
-    EarlyStart {
-        /// The request.
-        request: usize,
-        /// When it starts.
-        start: f64,
-        /// When it arrives.
-        arrival: f64,
-    },
-    /// (4c) Two requests on one server at once.
-    Overlap {
-        /// The server.
-        server: usize,
-        /// The request that runs.
-        running: usize,
-        /// The request that starts meanwhile.
-        started: usize,
-    },
-    /// A later arrival that starts first on the same server.
-    OutOfOrder {
-        /// The server.
-        server: usize,
-        /// The request that starts first.
-        first: usize,
-        /// The request that arrived before it.
-        second: usize,
-    },
-    /// A run on a server that is down meanwhile.
-    Down {
-        /// The server.
-        server: usize,
-        /// The request.
-        request: usize,
-        /// When the server goes down.
-        from: f64,
-        /// When it comes back.
-        to: f64,
-    },
-    /// More runs than servers went down from the arrival to the start of the last one: only what a
-    /// server takes with it is run again.
-    Attempts {
-        /// The request.
-        request: usize,
-        /// Runs it is said to have had.
-        attempts: u32,
-        /// The most that it can have had.
-        most: u32,
-    },
-    /// A row without the columns that tell load, attempts and outcome, though the instance goes beyond
-    /// the paper's world, or with them, though it does not.
-    Columns {
-        /// The request.
-        request: usize,
-    },
-    /// A figure that does not follow from the instance and the decision: (1) and (4a) for `finish`
-    /// and `tardiness`, (2), (3), (5) for the others.
-    Arithmetic {
-        /// The request.
-        request: usize,
-        /// Name of the column.
-        column: &'static str,
-        /// What stands in the row.
-        found: f64,
-        /// What follows from the instance.
-        expected: f64,
-    },
 }
 
 /// Two figures are the same when they differ by at most this share of the larger one (or of 1):
@@ -133,8 +37,9 @@ pub fn verify(instance: &Instance, rows: &[Row], order: Order) -> Result<(), Vec
     let mut violations = Vec::new();
     each_request_once(instance, rows, &mut violations);
     let losses = losses(instance);
-    for row in rows {
-        check_row(instance, row, &mut violations);
+    let loads = loads(instance, rows);
+    for (row, load) in rows.iter().zip(loads) {
+        check_row(instance, row, load, &mut violations);
         check_reality(instance, row, &losses, &mut violations);
     }
     let order = if instance.is_ideal() { order } else { Order::Any };
@@ -160,8 +65,69 @@ fn each_request_once(instance: &Instance, rows: &[Row], violations: &mut Vec<Vio
     }
 }
 
-/// (4a), (4d), (4e) and the arithmetic of one row.
-fn check_row(instance: &Instance, row: &Row, violations: &mut Vec<Violation>) {
+/// What a server takes for a request, written out anew.
+struct Terms {
+    overhead: f64,
+    seconds_per_step: f64,
+    load: f64,
+    min: u32,
+    max: u32,
+}
+
+/// The terms of a server that draws with the request's model.
+fn terms(server: &Server, request: &Request) -> Option<Terms> {
+    let mut bounds = [server.bounds, request.bounds, crate::StepBounds::ALL];
+    let (mut rate, mut overhead, mut load) = (server.step_rate, server.overhead, 0.0);
+    if let Some(hosting) = &server.hosting {
+        let hosted = hosting.models.iter().find(|hosted| hosted.model == request.model)?;
+        (rate, overhead, load) = (hosted.step_rate, hosted.overhead, hosted.load.seconds());
+        bounds[2] = hosted.bounds;
+    }
+    Some(Terms {
+        overhead: overhead.seconds(),
+        seconds_per_step: f64::from(request.size) / rate.steps_per_second(),
+        load,
+        min: bounds.iter().map(|bounds| bounds.min.get()).max()?,
+        max: bounds.iter().map(|bounds| bounds.max.get()).min()?,
+    })
+}
+
+/// What each run is predicted to load, by the runs ahead of it on its server.
+fn loads(instance: &Instance, rows: &[Row]) -> Vec<f64> {
+    let mut loads = vec![0.0; rows.len()];
+    for (number, server) in instance.cluster().iter().enumerate() {
+        let Some(hosting) = &server.hosting else { continue };
+        let runs = rows.iter().enumerate().filter(|(_, row)| row.server == number);
+        let mut runs: Vec<_> = runs.collect();
+        runs.sort_by(|(_, a), (_, b)| a.start.total_cmp(&b.start).then(a.request.cmp(&b.request)));
+        let mut downs = instance.fate().map_or(&[][..], |fate| &fate.servers[number].down);
+        // The least recently used first.
+        let mut loaded = hosting.loaded.to_vec();
+        for (position, row) in runs {
+            let Some(request) = instance.requests().get(row.request) else { continue };
+            let Some(terms) = terms(server, request) else { continue };
+            while let Some((down, later)) = downs.split_first()
+                && (down.to.seconds() <= row.start || same(down.to.seconds(), row.start))
+            {
+                loaded.clear();
+                downs = later;
+            }
+            if let Some(place) = loaded.iter().position(|&model| model == request.model) {
+                loaded.remove(place);
+            } else {
+                loads[position] = terms.load;
+                if loaded.len() >= hosting.resident {
+                    loaded.remove(0);
+                }
+            }
+            loaded.push(request.model);
+        }
+    }
+    loads
+}
+
+/// (4a), (4d), (4e) and the arithmetic of one row, whose run is predicted to load for so long.
+fn check_row(instance: &Instance, row: &Row, load: f64, violations: &mut Vec<Violation>) {
     let request = row.request;
     let Some(given) = instance.requests().get(request) else { return };
     let mut expect = |column, found: f64, expected: f64| {
@@ -186,12 +152,13 @@ fn check_row(instance: &Instance, row: &Row, violations: &mut Vec<Violation>) {
     let server = instance.cluster().get(row.server);
     let steps = crate::Steps::new(row.steps).ok();
     let failed = row.beyond.is_some_and(|beyond| beyond.outcome == RowOutcome::Failed);
-    if let (Some(server), Some(_), false) = (server, steps, failed) {
-        let predicted =
-            server.overhead.seconds() + f64::from(row.steps) / server.step_rate.steps_per_second();
+    let terms = server.map(|server| terms(server, given));
+    if let (Some(Some(terms)), Some(_), false) = (&terms, steps, failed) {
+        let predicted = load + terms.overhead + f64::from(row.steps) * terms.seconds_per_step;
         let attempts = row.beyond.map_or(1, |beyond| beyond.attempts);
         let stretch = stretch(instance, row.server, request, attempts);
         expect("finish", row.finish, row.start + predicted * stretch);
+        expect("load", row.beyond.map_or(0.0, |beyond| beyond.load), load * stretch);
     }
     if let Some(steps) = steps {
         let quality = if failed { 0.0 } else { instance.objective().quality(steps) };
@@ -200,8 +167,14 @@ fn check_row(instance: &Instance, row: &Row, violations: &mut Vec<Violation>) {
         expect("reward", row.reward, quality - weight * penalty);
     }
 
-    if server.is_none() {
-        violations.push(Violation::UnknownServer { request, server: row.server });
+    match terms {
+        None => violations.push(Violation::UnknownServer { request, server: row.server }),
+        Some(None) => violations.push(Violation::NotHosted { request, server: row.server }),
+        Some(Some(Terms { min, max, .. })) => {
+            if steps.is_some() && !(min..=max).contains(&row.steps) {
+                violations.push(Violation::Bounds { request, steps: row.steps, min, max });
+            }
+        }
     }
     if steps.is_none() {
         violations.push(Violation::Steps { request, steps: row.steps });
@@ -235,11 +208,15 @@ fn losses(instance: &Instance) -> Vec<f64> {
 fn check_reality(instance: &Instance, row: &Row, losses: &[f64], violations: &mut Vec<Violation>) {
     let request = row.request;
     let Some(given) = instance.requests().get(request) else { return };
-    if row.beyond.is_some() == instance.is_ideal() {
+    if row.beyond.is_some() == instance.is_plain() {
         violations.push(Violation::Columns { request });
     }
-    let (Some(fate), Some(beyond)) = (instance.fate(), row.beyond) else { return };
-    for (column, found, expected) in [("size", beyond.size, 1.0), ("load", beyond.load, 0.0)] {
+    let Some(beyond) = row.beyond else { return };
+    let model = |model: crate::Model| f64::from(model.0);
+    for (column, found, expected) in [
+        ("model", model(beyond.model), model(given.model)),
+        ("size", beyond.size, given.size.into()),
+    ] {
         if !same(found, expected) {
             violations.push(Violation::Arithmetic { request, column, found, expected });
         }
@@ -252,7 +229,8 @@ fn check_reality(instance: &Instance, row: &Row, losses: &[f64], violations: &mu
         let (attempts, most) = (beyond.attempts, lost + 1);
         violations.push(Violation::Attempts { request, attempts, most });
     }
-    let down = fate.servers.get(row.server).map_or(&[][..], |server| &server.down);
+    let fate = instance.fate().and_then(|fate| fate.servers.get(row.server));
+    let down = fate.map_or(&[][..], |server| &server.down);
     // The first spans that it can meet; one may end, to within rounding, where the run starts.
     let first = down.partition_point(|span| span.to.seconds() < start);
     for span in down[first..].iter().take_while(|span| span.from.seconds() < row.finish) {
@@ -304,51 +282,4 @@ fn check_servers(rows: &[Row], order: Order, violations: &mut Vec<Violation>) {
 
 fn same(a: f64, b: f64) -> bool {
     a == b || (a - b).abs() <= TOLERANCE * a.abs().max(b.abs()).max(1.0)
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing { request } => write!(f, "(4b) request {request} never runs"),
-            Self::Duplicate { request } => {
-                write!(f, "(4b) request {request} runs more than once")
-            }
-            Self::UnknownRequest { request } => {
-                write!(f, "request {request} is not in the instance")
-            }
-            Self::UnknownServer { request, server } => {
-                write!(f, "(4b) request {request} runs on server {server}, which does not exist")
-            }
-            Self::Steps { request, steps } => {
-                write!(f, "(4e) request {request} has {steps} steps: allowed is 1 to 200")
-            }
-            Self::EarlyStart { request, start, arrival } => write!(
-                f,
-                "(4d) request {request} starts at {start} s, before its arrival at {arrival} s"
-            ),
-            Self::Overlap { server, running, started } => write!(
-                f,
-                "(4c) server {server} starts request {started} while request {running} runs"
-            ),
-            Self::OutOfOrder { server, first, second } => write!(
-                f,
-                "server {server} runs request {first} before request {second}, which arrived first"
-            ),
-            Self::Down { server, request, from, to } => write!(
-                f,
-                "server {server} runs request {request} though it is down from {from} s to {to} s"
-            ),
-            Self::Attempts { request, attempts, most } => {
-                write!(f, "request {request} took {attempts} runs: allowed is 1 to {most}")
-            }
-            Self::Columns { request } => write!(
-                f,
-                "request {request}: the columns from model on stand where the instance has sigma, \
-                 luck or down, and only there"
-            ),
-            Self::Arithmetic { request, column, found, expected } => {
-                write!(f, "request {request}: {column} is {found}, but {expected} follows")
-            }
-        }
-    }
 }

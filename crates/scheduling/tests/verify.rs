@@ -21,10 +21,12 @@ const RULES: [&str; 7] = [
 fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instance {
     let mut draw = Generator::new(seed, Purpose::Search, 0);
     let servers = (0..servers)
-        .map(|index| Server {
-            name: format!("s{index}"),
-            step_rate: StepRate::new(draw.between(4.0, 20.0)).unwrap(),
-            overhead: Seconds::of(draw.between(0.0, 1.0)),
+        .map(|index| {
+            Server::new(
+                format!("s{index}"),
+                StepRate::new(draw.between(4.0, 20.0)).unwrap(),
+                Seconds::of(draw.between(0.0, 1.0)),
+            )
         })
         .collect();
     let mut now = Time::ZERO;
@@ -34,11 +36,11 @@ fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instan
             if draw.below(4) > 0 {
                 now += Seconds::of(draw.exponential(interval));
             }
-            Request {
-                arrival: now,
-                due: now + Seconds::of(draw.between(0.0, 20.0)),
-                penalty: TardinessPenalty::ALL[draw.below(3)],
-            }
+            Request::new(
+                now,
+                now + Seconds::of(draw.between(0.0, 20.0)),
+                TardinessPenalty::ALL[draw.below(3)],
+            )
         })
         .collect();
     Instance::new(Cluster::new(servers).unwrap(), requests, Objective::default()).unwrap()
@@ -54,7 +56,7 @@ fn rows(instance: &Instance, rule: &str) -> Vec<Row> {
         .map(|(index, request)| {
             let now = request.arrival;
             let decision = policy.decide(&queues.observe(now, request, objective));
-            let execution = queues.dispatch(now, decision);
+            let (_, execution) = queues.dispatch(now, decision);
             Row::new(index, request, decision, execution, objective)
         })
         .collect()
@@ -85,7 +87,7 @@ proptest! {
         }
         let steps = Steps::new(steps).unwrap();
         for penalty in TardinessPenalty::ALL {
-            let request = Request { arrival: Time::ZERO, due: Time::new(slack).unwrap(), penalty };
+            let request = Request::new(Time::ZERO, Time::new(slack).unwrap(), penalty);
             let observation =
                 queues.observe(Time::ZERO, &request, instance.objective());
             let mut myopic =
@@ -175,21 +177,17 @@ fn every_column_is_recomputed() {
 
 /// A hand-made schedule of two requests on one server, two seconds each.
 fn two_on_one(starts: [f64; 2], order: Order) -> Result<(), Vec<Violation>> {
-    let server = Server {
-        name: "only".into(),
-        step_rate: StepRate::new(10.0).unwrap(),
-        overhead: Seconds::ZERO,
-    };
+    let server = Server::new("only", StepRate::new(10.0).unwrap(), Seconds::ZERO);
     let at = |t| Time::new(t).unwrap();
-    let request =
-        |arrival| Request { arrival: at(arrival), due: at(9.0), penalty: TardinessPenalty::Linear };
+    let request = |arrival| Request::new(at(arrival), at(9.0), TardinessPenalty::Linear);
     let requests = vec![request(0.0), request(1.0)];
     let instance =
         Instance::new(Cluster::new(vec![server]).unwrap(), requests, Objective::default()).unwrap();
     let rows: Vec<_> = (0..2)
         .map(|index| {
             let start = at(starts[index]);
-            let execution = Execution { start, finish: start + Seconds::of(2.0) };
+            let execution =
+                Execution { start, load: Seconds::ZERO, finish: start + Seconds::of(2.0) };
             let decision = Decision { server: 0, steps: Steps::new(20).unwrap() };
             let request = &instance.requests()[index];
             Row::new(index, request, decision, execution, instance.objective())

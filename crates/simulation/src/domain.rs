@@ -149,7 +149,7 @@ impl Domain {
                 let rate = centre * libm::exp(spread * (draw.uniform() - 0.5));
                 let step_rate = StepRate::new(rate.clamp(1e-3, 1e6)).expect("clamped");
                 let overhead = Seconds::of(share * (worth.steps / step_rate).seconds());
-                Server { name: format!("s{index}"), step_rate, overhead }
+                Server::new(format!("s{index}"), step_rate, overhead)
             })
             .collect()
     }
@@ -188,11 +188,11 @@ impl InstanceSource for Domain {
         let requests = (0..count)
             .map(|_| {
                 now += Seconds::of(arrival.exponential(interval));
-                Request {
-                    arrival: now,
-                    due: now + Seconds::of(slack.between(least_slack, most_slack)),
-                    penalty: TardinessPenalty::ALL[penalty.weighted(&weights)],
-                }
+                Request::new(
+                    now,
+                    now + Seconds::of(slack.between(least_slack, most_slack)),
+                    TardinessPenalty::ALL[penalty.weighted(&weights)],
+                )
             })
             .collect();
         let cluster = scheduling::Cluster::new(servers).expect("there is at least one server");
@@ -200,7 +200,7 @@ impl InstanceSource for Domain {
             .expect("names differ and requests are drawn in order")
     }
 
-    fn is_ideal(&self) -> bool {
+    fn is_plain(&self) -> bool {
         true
     }
 

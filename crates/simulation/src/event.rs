@@ -129,15 +129,13 @@ mod tests {
 
     #[test]
     fn a_schedule_as_a_log() {
-        let server = |name: &str| Server {
-            name: name.into(),
-            step_rate: StepRate::new(10.0).unwrap(),
-            overhead: Seconds::ZERO,
-        };
-        let request = |arrival| Request {
-            arrival: Time::new(arrival).unwrap(),
-            due: Time::new(99.0).unwrap(),
-            penalty: TardinessPenalty::Linear,
+        let server = |name: &str| Server::new(name, StepRate::new(10.0).unwrap(), Seconds::ZERO);
+        let request = |arrival| {
+            Request::new(
+                Time::new(arrival).unwrap(),
+                Time::new(99.0).unwrap(),
+                TardinessPenalty::Linear,
+            )
         };
         // Requests 0 and 1 arrive together, 2 and 3 at the very moment at which 0 is done.
         let requests = [1.0, 1.0, 3.0, 3.0].map(request).to_vec();

@@ -1,8 +1,7 @@
 //! Traffic that happened: judge by it as it was, train on what it could have been.
 
 use scheduling::{
-    Cluster, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Seconds,
-    TardinessPenalty, Time,
+    Cluster, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Seconds, Time,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -21,8 +20,8 @@ const LONGEST: f64 = 1e5;
 pub struct Recording {
     name: String,
     instance: Instance,
-    /// What each request adds to the one before: time since it, slack, penalty.
-    requests: Vec<(Seconds, Seconds, TardinessPenalty)>,
+    /// Of each request, the time since the one before and the slack, neither longer than is kept.
+    spans: Vec<(Seconds, Seconds)>,
 }
 
 impl Recording {
@@ -32,15 +31,15 @@ impl Recording {
         let span = all[all.len() - 1].arrival - all[0].arrival;
         let mean = Seconds::of(span.seconds() / all.len() as f64);
         let cut = |time: Seconds| Seconds::of(time.seconds().min(LONGEST));
-        let requests = (all.iter().enumerate())
+        let spans = (all.iter().enumerate())
             .map(|(index, request)| {
                 // Nothing is known of the time before the first one.
                 let pause =
                     if index == 0 { mean } else { request.arrival - all[index - 1].arrival };
-                (cut(pause), cut(request.slack()), request.penalty)
+                (cut(pause), cut(request.slack()))
             })
             .collect();
-        Self { name: name.into(), instance, requests }
+        Self { name: name.into(), instance, spans }
     }
 
     fn description(&self) -> serde_json::Value {
@@ -60,7 +59,7 @@ impl Recording {
 ///
 /// Evaluation instance k is the k-th recording as it is. Training episodes take turns: each is a
 /// block bootstrap of one recording, on its servers. Runs of 50 requests from random places follow
-/// one another, each request with the time since the one before, the slack and the penalty that it
+/// one another, each request with the time since the one before, the slack and all else that it
 /// had; there are as many as the longest recording has, at most 2000. Servers stray and fail as they did
 /// in the recording, with new luck for every request.
 ///
@@ -112,8 +111,8 @@ impl InstanceSource for Recordings {
         Some(self.0.len() as u64)
     }
 
-    fn is_ideal(&self) -> bool {
-        self.0.iter().all(|recording| recording.instance.is_ideal())
+    fn is_plain(&self) -> bool {
+        self.0.iter().all(|recording| recording.instance.is_plain())
     }
 
     fn description(&self) -> serde_json::Value {
@@ -143,7 +142,7 @@ impl EpisodeSource for Recordings {
     }
 
     fn requests(&self) -> usize {
-        let longest = self.0.iter().map(|recording| recording.requests.len()).max();
+        let longest = self.0.iter().map(|recording| recording.spans.len()).max();
         longest.map_or(0, |longest| longest.min(EPISODE))
     }
 
@@ -165,7 +164,7 @@ impl EpisodeSource for Recordings {
         episode: Episode,
     ) -> Box<dyn Iterator<Item = Request> + Send + '_> {
         Box::new(Resampled {
-            requests: &self.of(episode).requests,
+            recording: self.of(episode),
             place: Generator::new(seed, Purpose::Arrival, episode.stream()),
             now: Time::ZERO,
             next: 0,
@@ -176,7 +175,7 @@ impl EpisodeSource for Recordings {
 
 /// Requests of a recording, resampled in blocks, without end.
 struct Resampled<'a> {
-    requests: &'a [(Seconds, Seconds, TardinessPenalty)],
+    recording: &'a Recording,
     place: Generator,
     now: Time,
     next: usize,
@@ -188,13 +187,14 @@ impl Iterator for Resampled<'_> {
 
     fn next(&mut self) -> Option<Request> {
         if self.left == 0 {
-            (self.next, self.left) = (self.place.below(self.requests.len()), BLOCK);
+            (self.next, self.left) = (self.place.below(self.recording.spans.len()), BLOCK);
         }
-        let (pause, slack, penalty) = self.requests[self.next];
-        self.next = (self.next + 1) % self.requests.len();
+        let (pause, slack) = self.recording.spans[self.next];
+        let recorded = self.recording.instance.requests()[self.next];
+        self.next = (self.next + 1) % self.recording.spans.len();
         self.left -= 1;
         self.now += pause;
-        Some(Request { arrival: self.now, due: self.now + slack, penalty })
+        Some(Request { arrival: self.now, due: self.now + slack, ..recorded })
     }
 }
 
@@ -202,7 +202,7 @@ impl Iterator for Resampled<'_> {
 mod tests {
     use super::*;
     use crate::{BatchedEnvironment, Scenario};
-    use scheduling::{Decision, Environment, Steps};
+    use scheduling::{Decision, Environment, Steps, TardinessPenalty};
 
     fn one(instance: Instance) -> Recordings {
         Recordings::new(vec![Recording::new("traffic", instance)])
@@ -251,7 +251,7 @@ mod tests {
     fn a_single_request_and_long_pauses_can_be_resampled() {
         let request = |arrival: f64| {
             let arrival = Time::new(arrival).unwrap();
-            Request { arrival, due: arrival, penalty: TardinessPenalty::Linear }
+            Request::new(arrival, arrival, TardinessPenalty::Linear)
         };
         let cluster = recorded(1).cluster().clone();
         let objective = scheduling::Objective::default();

@@ -1,16 +1,16 @@
 //! The simulator: a policy on an instance, in virtual time.
 
-use scheduling::{Instance, Policy, Queues, Row};
+use scheduling::{Beyond, Decision, Instance, Policy, Queues, Row};
 
 use crate::virtual_time::simulate_by_events;
 
 /// Lets `policy` decide every request as it arrives; one row per request, in order of arrival.
 ///
-/// In the paper's world a server is described by the time at which it will be free; elsewhere the
-/// gateway's scheduler runs in virtual time ([`simulate_by_events`]).
+/// Where predictions come true a server is described by the time at which it will be free and by what it
+/// will have loaded then; elsewhere the gateway's scheduler runs in virtual time ([`simulate_by_events`]).
 ///
 /// # Panics
-/// If the policy breaks its contract and names a server that the cluster does not have.
+/// If the policy breaks its contract and takes an offer that there is not.
 pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
     if !instance.is_ideal() {
         return simulate_by_events(instance, policy);
@@ -21,15 +21,20 @@ pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
         .map(|(index, request)| {
             let now = request.arrival;
             queues.arrive(request);
-            let decision = policy.decide(&queues.observe(now, request, objective));
+            let observation = queues.observe(now, request, objective);
+            let offers = observation.offers.len();
+            let decision = policy.decide(&observation);
             assert!(
-                decision.server < cluster.len(),
-                "the policy sends request {index} to server {}: allowed is 0 to {}",
+                decision.server < offers,
+                "the policy takes offer {} for request {index}: allowed is 0 to {}",
                 decision.server,
-                cluster.len() - 1,
+                offers - 1,
             );
-            let execution = queues.dispatch(now, decision);
-            Row::new(index, request, decision, execution, objective)
+            let (server, execution) = queues.dispatch(now, decision);
+            let decision = Decision { server, ..decision };
+            let row = Row::new(index, request, decision, execution, objective);
+            let beyond = Beyond::completed(request, execution.load, 1);
+            Row { beyond: (!instance.is_plain()).then_some(beyond), ..row }
         })
         .collect()
 }

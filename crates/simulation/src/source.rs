@@ -46,8 +46,8 @@ pub trait InstanceSource: Debug + Sync {
         None
     }
 
-    /// Whether service times are exact and no server fails on any of the instances, as in the paper.
-    fn is_ideal(&self) -> bool;
+    /// Whether all of its instances are of the paper's world, as [`Instance::is_plain`] has it.
+    fn is_plain(&self) -> bool;
 
     /// What a checkpoint keeps of the source: equal descriptions mean equal instances.
     fn description(&self) -> serde_json::Value;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use dispatch::{
     Effect, Failure, FailureClass, Limits, Order, Outcome, Owner, RequestId, Run, RunId, Scheduler,
-    ServerSpec, Speed, StepBounds,
+    ServerSpec,
 };
-use scheduling::{Beyond, Decision, Execution, Instance, Policy, Row, RowOutcome, Seconds, Time};
+use scheduling::{Beyond, Decision, Execution, Instance, Policy, Row, Seconds, Time};
 use uuid::Uuid;
 
-/// As [`crate::simulate`], by way of the scheduler that the gateway drives, whatever the instance. In the
-/// paper's world the rows are those of [`crate::simulate`], to the last bit.
+/// As [`crate::simulate`], by way of the scheduler that the gateway drives, whatever the instance. Where
+/// predictions come true the rows are those of [`crate::simulate`], to the last bit.
 ///
 /// A run takes what the instance's [`scheduling::Fate`] makes of its prediction. It is lost when its server
 /// goes down, and its request is decided again, as is all that waits there. A request that arrives while
@@ -64,13 +64,9 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(instance: &'a Instance, policy: &'a mut dyn Policy) -> Self {
-        let servers = instance.cluster().iter().map(|server| ServerSpec {
-            name: server.name.clone(),
-            speed: Speed { overhead: server.overhead, rate: server.step_rate },
-            max_pixels: SIZE,
-        });
-        let limits =
-            Limits { waiting: usize::MAX, attempts: 1, horizon: None, reference_pixels: SIZE };
+        let servers = instance.cluster().iter();
+        let servers = servers.map(|server| ServerSpec { server: server.clone(), max_pixels: 1 });
+        let limits = Limits { waiting: usize::MAX, attempts: 1, horizon: None };
         let objective = instance.objective().clone();
         let mut scheduler = Scheduler::new(servers.collect(), objective, policy, limits);
         (0..instance.cluster().len()).for_each(|server| scheduler.server_up(Time::ZERO, server));
@@ -138,8 +134,8 @@ impl<'a> World<'a> {
             id: name(index),
             owner: self.owner.clone(),
             request,
-            pixels: SIZE,
-            bounds: StepBounds::ALL,
+            // Its size is that of the request: no server is too small for it.
+            pixels: 1,
             expires: Time::ZERO + Seconds::of(f64::MAX),
         };
         if self.scheduler.submit(now, order()).is_ok() {
@@ -178,33 +174,30 @@ impl<'a> World<'a> {
 
     fn start(&mut self, run: &Run) {
         let (request, attempt) = (index(run.id.request), run.id.attempt);
-        let service = match self.instance.fate() {
-            Some(fate) => fate.service_time(run.service, run.server, request, attempt),
-            None => run.service,
-        };
+        let service = run.service * self.stretch(run);
         let completion = Event::Completion { request, attempt };
         self.completions.push(Reverse(timed(run.start + service, completion)));
+    }
+
+    /// By how much the prediction of a run is missed.
+    fn stretch(&self, run: &Run) -> f64 {
+        let (request, attempt) = (index(run.id.request), run.id.attempt);
+        self.instance.fate().map_or(1.0, |fate| fate.stretch(run.server, request, attempt))
     }
 
     fn complete(&mut self, run: &Run, at: Time) {
         let index = index(run.id.request);
         let decision = Decision { server: run.server, steps: run.steps };
-        let execution = Execution { start: run.start, finish: at };
+        let stretch = self.stretch(run);
+        let load = run.load * stretch;
+        let execution = Execution { start: run.start, load, finish: at };
         let request = &self.instance.requests()[index];
         let row = Row::new(index, request, decision, execution, self.instance.objective());
-        let attempts = run.id.attempt;
-        let beyond = (!self.instance.is_ideal()).then_some(Beyond {
-            size: 1.0,
-            load: 0.0,
-            attempts,
-            outcome: RowOutcome::Completed,
-        });
+        let beyond = Beyond::completed(request, load, run.id.attempt);
+        let beyond = (!self.instance.is_plain()).then_some(beyond);
         self.rows[index] = Some(Row { beyond, ..row });
     }
 }
-
-/// All pictures are of one size.
-const SIZE: u32 = 512 * 512;
 
 fn name(request: usize) -> RequestId {
     RequestId(Uuid::from_u128(request as u128))

@@ -23,7 +23,7 @@ impl InstanceSource for Scenario {
             .expect("a checked scenario gives valid instances")
     }
 
-    fn is_ideal(&self) -> bool {
+    fn is_plain(&self) -> bool {
         self.settings().noise.is_none() && self.settings().failures.is_none()
     }
 
@@ -57,10 +57,12 @@ impl EpisodeSource for Scenario {
             Drawn::PerInstance => Generator::new(seed, Purpose::Cluster, episode.stream()),
         };
         let kinds = model.servers.iter().flat_map(|group| std::iter::repeat_n(group, group.count));
-        let servers = kinds.enumerate().map(|(index, group)| Server {
-            name: format!("s{index}"),
-            step_rate: group.step_rate.draw(&mut generator),
-            overhead: group.overhead.draw(&mut generator),
+        let servers = kinds.enumerate().map(|(index, group)| {
+            Server::new(
+                format!("s{index}"),
+                group.step_rate.draw(&mut generator),
+                group.overhead.draw(&mut generator),
+            )
         });
         Cluster::new(servers.collect()).expect("a checked scenario has servers")
     }
@@ -91,7 +93,7 @@ impl EpisodeSource for Scenario {
 impl Scenario {
     /// Luck of each request and outages of each server, if the scenario has any.
     fn fate(&self, seed: u64, episode: Episode, requests: &[Request]) -> Option<Fate> {
-        if self.is_ideal() {
+        if self.is_plain() {
             return None;
         }
         let noise = self.settings().noise;
@@ -143,10 +145,10 @@ impl Iterator for Workload {
     fn next(&mut self) -> Option<Request> {
         let Arrivals::Poisson { mean_interval } = self.arrivals;
         self.now += Seconds::of(self.arrival.exponential(mean_interval.seconds()));
-        Some(Request {
-            arrival: self.now,
-            due: self.now + self.slack.draw(&mut self.due),
-            penalty: TardinessPenalty::ALL[self.penalty.weighted(&self.weights)],
-        })
+        Some(Request::new(
+            self.now,
+            self.now + self.slack.draw(&mut self.due),
+            TardinessPenalty::ALL[self.penalty.weighted(&self.weights)],
+        ))
     }
 }

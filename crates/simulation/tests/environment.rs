@@ -124,7 +124,7 @@ fn long_episodes_agree_to_the_last_request() {
 #[test]
 fn rows_do_not_depend_on_the_number_of_threads() {
     let scenario = scenario(200, 1.0, Drawn::PerInstance, 0.0);
-    let run = |episode| scheduling::write_rows(&reference(&scenario, 3, episode).1);
+    let run = |episode| scheduling::write_rows(&reference(&scenario, 3, episode).1, &[]);
     let alone: Vec<_> = (0..8).map(run).collect();
     let together = std::thread::scope(|scope| {
         let halves =
@@ -143,7 +143,7 @@ impl Policy for Astray {
 }
 
 #[test]
-#[should_panic(expected = "the policy sends request 0 to server 7: allowed is 0 to 6")]
+#[should_panic(expected = "the policy takes offer 7 for request 0: allowed is 0 to 6")]
 fn a_policy_that_names_no_server_is_told() {
     let scenario = scenario(3, 1.0, Drawn::PerInstance, 0.0);
     simulate(&scenario.instance(1, Episode::Training(0)), &mut Astray);

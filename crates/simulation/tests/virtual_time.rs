@@ -21,10 +21,12 @@ fn at(seconds: f64) -> Time {
 /// Requests of which every fourth arrives with the one before, on servers of which some are alike.
 fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instance {
     let mut draw = Generator::new(seed, Purpose::Search, 0);
-    let servers = (0..servers).map(|index| Server {
-        name: format!("s{index}"),
-        step_rate: StepRate::new([4.0, 8.0, draw.between(4.0, 20.0)][draw.below(3)]).unwrap(),
-        overhead: Seconds::of([0.0, draw.between(0.0, 1.0)][draw.below(2)]),
+    let servers = (0..servers).map(|index| {
+        Server::new(
+            format!("s{index}"),
+            StepRate::new([4.0, 8.0, draw.between(4.0, 20.0)][draw.below(3)]).unwrap(),
+            Seconds::of([0.0, draw.between(0.0, 1.0)][draw.below(2)]),
+        )
     });
     let cluster = Cluster::new(servers.collect()).unwrap();
     let mut now = Time::ZERO;
@@ -33,7 +35,7 @@ fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instan
             now += Seconds::of(draw.exponential(interval));
         }
         let due = now + Seconds::of(draw.between(0.0, 20.0));
-        Request { arrival: now, due, penalty: TardinessPenalty::ALL[draw.below(3)] }
+        Request::new(now, due, TardinessPenalty::ALL[draw.below(3)])
     });
     Instance::new(cluster, requests.collect(), Objective::default()).unwrap()
 }
@@ -91,21 +93,17 @@ proptest! {
         for rule in RULES {
             let rows = rows(simulate, &instance, rule);
             prop_assert_eq!(verify(&instance, &rows, Order::FirstComeFirstServed), Ok(()), "{}", rule);
-            let text = scheduling::write_rows(&rows);
-            prop_assert_eq!(scheduling::read_rows(&text).unwrap(), rows);
+            let text = scheduling::write_rows(&rows, &[]);
+            prop_assert_eq!(scheduling::read_rows(&text, &[]).unwrap(), rows);
         }
     }
 }
 
 fn one_server(down: Vec<Down>, sigma: f64, luck: &[f64]) -> Instance {
-    let server = Server {
-        name: "only".into(),
-        step_rate: StepRate::new(10.0).unwrap(),
-        overhead: Seconds::ZERO,
-    };
+    let server = Server::new("only", StepRate::new(10.0).unwrap(), Seconds::ZERO);
     let requests = (0..luck.len()).map(|index| {
         let arrival = at(index as f64);
-        Request { arrival, due: at(99.0), penalty: TardinessPenalty::Linear }
+        Request::new(arrival, at(99.0), TardinessPenalty::Linear)
     });
     let cluster = Cluster::new(vec![server]).unwrap();
     let instance = Instance::new(cluster, requests.collect(), Objective::default()).unwrap();
@@ -185,7 +183,7 @@ fn a_scenario_draws_luck_and_outages_and_nothing_else_changes() {
         ("[noise]\nsigma = 0.3\n", "[failures]\nmean_up_seconds = 900\nmean_down_seconds = 100\n");
     let real = scenario(&format!("{noise}{failures}"));
     assert_eq!(Scenario::from_toml(&real.to_toml()).unwrap(), real);
-    assert!(!real.is_ideal() && scenario("").is_ideal());
+    assert!(!real.is_plain() && scenario("").is_plain());
     let episode = Episode::Evaluation(3);
     let [ideal, drawn] = [&scenario(""), &real].map(|scenario| scenario.instance(7, episode));
     assert_eq!((drawn.requests(), drawn.cluster()), (ideal.requests(), ideal.cluster()));
@@ -240,7 +238,7 @@ fn bad_tables_are_refused_with_their_place_and_range() {
 fn resampled_recordings_stray_and_fail_as_they_did() {
     let recorded = under(instance(3, 2, 60, 2.0), 3, 0.5, 2);
     let recordings = Recordings::new(vec![Recording::new("monday", recorded.clone())]);
-    assert!(!recordings.is_ideal());
+    assert!(!recordings.is_plain());
     assert_eq!(recordings.instance(1, Episode::Evaluation(0)), recorded);
     let [one, two] = [0, 1].map(|number| recordings.instance(1, Episode::Training(number)));
     assert_eq!(one.fate().unwrap().servers, recorded.fate().unwrap().servers);

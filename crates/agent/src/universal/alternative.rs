@@ -170,7 +170,7 @@ impl<'a> Episode<'a> {
         let now = request.arrival;
         queues.arrive(request);
         let decision = agent.decide(&queues.observe(now, request, objective));
-        let finish = queues.dispatch(now, decision).finish;
+        let finish = queues.dispatch(now, decision).1.finish;
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 
@@ -232,16 +232,14 @@ mod tests {
 
     /// Thirty requests `interval` apart on servers of these steps per second, and ten when all is done.
     fn instance(rates: &[f64], interval: f64) -> Instance {
-        let servers = rates.iter().enumerate().map(|(index, &rate)| Server {
-            name: format!("s{index}"),
-            step_rate: StepRate::new(rate).unwrap(),
-            overhead: Seconds::ZERO,
+        let servers = rates.iter().enumerate().map(|(index, &rate)| {
+            Server::new(format!("s{index}"), StepRate::new(rate).unwrap(), Seconds::ZERO)
         });
         let requests = (1..=40).map(|number: i32| {
             let pause = 1000.0 * f64::from((number - 30).max(0));
             let arrival = Time::new(interval * f64::from(number) + pause).unwrap();
             let penalty = TardinessPenalty::ALL[number as usize % 3];
-            Request { arrival, due: arrival + Seconds::of(9.0), penalty }
+            Request::new(arrival, arrival + Seconds::of(9.0), penalty)
         });
         let cluster = Cluster::new(servers.collect()).unwrap();
         Instance::new(cluster, requests.collect(), Objective::default()).unwrap()

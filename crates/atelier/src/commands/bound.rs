@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let report = Report::of(outcome, &instance, order)?;
     if let Some(file) = rows {
-        write_rows(file, &report.rows)?;
+        write_rows(file, &report.rows, &instance)?;
     }
     if let Some(file) = json_file {
         let json = serde_json::to_string(&report).map_err(anyhow::Error::from)?;

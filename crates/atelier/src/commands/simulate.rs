@@ -2,7 +2,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use experiments::{Window, schedule_of, write_gantt, write_trace};
-use scheduling::{Generator, PolicyName, Purpose, Row, rows_in_parts};
+use scheduling::{Generator, Instance, PolicyName, Purpose, Row, rows_in_parts};
 use simulation::Metrics;
 
 use crate::failure::Failure;
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (rows_file, gantt, trace) = (rows_file?, gantt?, trace?);
     let rows = schedule_of(&mut *policy, recipe.name(), &instance)?;
     if let Some(file) = rows_file {
-        write_rows(file, &rows)?;
+        write_rows(file, &rows, &instance)?;
     }
     let name = arguments.policy.to_string();
     if let Some(file) = gantt {
@@ -73,9 +73,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The rows as CSV.
-pub(crate) fn write_rows(file: Destination, rows: &[Row]) -> Result<(), Failure> {
-    file.write_with(|out| rows_in_parts(rows).try_for_each(|part| out.write_all(part.as_bytes())))
+/// The rows of an instance as CSV.
+pub(crate) fn write_rows(
+    file: Destination,
+    rows: &[Row],
+    instance: &Instance,
+) -> Result<(), Failure> {
+    let mut parts = rows_in_parts(rows, instance.cluster().models());
+    file.write_with(|out| parts.try_for_each(|part| out.write_all(part.as_bytes())))
 }
 
 fn print(metrics: &Metrics) {

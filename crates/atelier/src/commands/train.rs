@@ -153,9 +153,9 @@ fn start<T: Training>(
     source: &dyn InstanceSource,
     asked: T,
 ) -> Result<Checkpoint<T>, Failure> {
-    if !source.is_ideal() {
-        let problem = "has service times that stray or servers that fail: allowed for training are \
-                       exact service times without failures";
+    if !source.is_plain() {
+        let problem = "has models, sizes, bounds on steps, service times that stray or servers that \
+                       fail: allowed for training is what the paper has, and overheads";
         return Err(Failure::refused(source.name(), problem));
     }
     let folder = &arguments.out;

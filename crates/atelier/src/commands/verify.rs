@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let instance = files::read_instance(&arguments.instance)?;
-    let rows = files::read_rows(&arguments.rows)?;
+    let rows = files::read_rows(&arguments.rows, instance.cluster().models())?;
     let order = if arguments.any_order { Order::Any } else { Order::FirstComeFirstServed };
     if let Err(violations) = verify(&instance, &rows, order) {
         for violation in &violations {

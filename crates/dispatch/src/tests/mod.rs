@@ -1,10 +1,11 @@
+mod fleet;
 mod properties;
 mod sharing;
 mod trouble;
 
 use scheduling::policies::{Fixed, Greedy, Myopic, Ties};
 use scheduling::{
-    Decision, Observation, Request, Seconds, StepBounds, StepRate, Steps, TardinessPenalty,
+    Decision, Observation, Request, Seconds, Server, Size, StepRate, Steps, TardinessPenalty,
 };
 
 use super::*;
@@ -22,20 +23,22 @@ fn order(n: u64, now: f64, slack: f64) -> Order {
     Order {
         id: id(n),
         owner: ["ann", "bob"][n as usize % 2].into(),
-        request: Request { arrival: at(now), due: at(now + slack), penalty },
+        request: Request::new(at(now), at(now + slack), penalty),
         pixels: 512 * 512,
-        bounds: StepBounds::ALL,
         expires: at(now + slack + 100.0),
     }
 }
 
 fn spec(name: &str, rate: f64) -> ServerSpec {
-    let speed = Speed { overhead: Seconds::ZERO, rate: StepRate::new(rate).unwrap() };
-    ServerSpec { name: name.into(), speed, max_pixels: 1024 * 1024 }
+    let Speed { overhead, rate } = speed(rate);
+    ServerSpec { server: Server::new(name, rate, overhead), max_pixels: 1024 * 1024 }
 }
 
-const LIMITS: Limits =
-    Limits { waiting: 12, attempts: 2, horizon: None, reference_pixels: 512 * 512 };
+fn speed(rate: f64) -> Speed {
+    Speed { overhead: Seconds::ZERO, rate: StepRate::new(rate).unwrap() }
+}
+
+const LIMITS: Limits = Limits { waiting: 12, attempts: 2, horizon: None };
 
 fn scheduler(rates: &[f64], policy: Box<dyn Policy>, limits: Limits) -> Scheduler {
     let specs = rates.iter().enumerate().map(|(i, &rate)| spec(&format!("s{i}"), rate));
@@ -209,8 +212,8 @@ fn impossible_requests_are_refused_at_once() {
 fn steps_keep_to_the_requesters_bounds_and_larger_pictures_take_longer() {
     let mut s = up(&[10.0], fixed(30));
     let mut bounded = order(0, 0.0, 9.0);
-    bounded.bounds.max = Steps::new(20).unwrap();
-    bounded.pixels = 512 * 1024;
+    bounded.request.bounds.max = Steps::new(20).unwrap();
+    bounded.request.size = Size::new(2.0).unwrap();
     let quote = s.quote(at(0.0), &bounded).unwrap();
     assert_eq!(quote.decision.steps.get(), 20);
     assert_eq!(quote.execution.finish, at(4.0));
@@ -228,7 +231,7 @@ fn a_policy_that_names_no_server_or_no_allowed_steps_does_not_cost_the_request()
     for server in [0, 7] {
         let mut s = up(&[10.0], Box::new(Wrong(server)));
         let mut bounded = order(0, 0.0, 9.0);
-        bounded.bounds.max = Steps::new(20).unwrap();
+        bounded.request.bounds.max = Steps::new(20).unwrap();
         s.submit(at(0.0), bounded).unwrap();
         s.recorded(at(0.0), id(0));
         assert_eq!(s.servers()[0].occupancy.run().map(|run| run.steps.get()), Some(20));
@@ -240,7 +243,7 @@ fn bounds_are_part_of_the_maximum() {
     // Two hundred steps, late wherever they run: they go where they are finished first.
     let mut s = up(&[8.0, 16.0, 24.0], Box::new(Myopic));
     let mut large = order(0, 0.0, 4.0);
-    large.bounds.min = Steps::MAX;
+    large.request.bounds.min = Steps::MAX;
     for (n, server) in [(0, 2), (1, 1), (2, 2)] {
         let quote = s.quote(at(0.0), &large).unwrap();
         assert_eq!(quote.decision, Decision { server, steps: Steps::MAX }, "request {n}");
@@ -256,6 +259,7 @@ fn a_restored_run_is_looked_up_where_it_ran() {
         server: 0,
         steps: Steps::new(30).unwrap(),
         start: at(0.0),
+        load: Seconds::ZERO,
         service: Seconds::of(3.0),
     };
     s.restore_running(at(5.0), order(0, 0.0, 9.0), run, 0);

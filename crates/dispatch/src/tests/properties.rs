@@ -127,7 +127,7 @@ impl Watch {
         }
         for server in s.servers() {
             assert!(server.available() || server.queue_length() == 0, "waits for the dead");
-            let head = server.waiting.front().map(|waiting| &s.live[&waiting.id].record);
+            let head = server.waiting().front().map(|waiting| &s.live[&waiting.id].record);
             let may_start = s.gate() == Gate::Open && server.occupancy == Occupancy::Idle;
             assert!(!may_start || head != Some(&Acceptance::Durable), "nobody starts the head");
         }
@@ -208,7 +208,7 @@ proptest! {
                 Event::Drain { server } => s.administer(t, server, Administration::Draining),
                 Event::Enable { server } => s.administer(t, server, Administration::Enabled),
                 Event::Speed { server, rate } => {
-                    s.server_speed(t, server, spec("", rate).speed);
+                    s.server_speed(t, server, speed(rate));
                 }
                 Event::Hold => s.set_gate(t, Gate::Holding),
                 Event::Open => s.set_gate(t, Gate::Open),
@@ -269,7 +269,7 @@ proptest! {
                 (0..=2, _) | (_, None) => {
                     let mut order = order(n, now, slack);
                     let steps = Steps::saturating(5.0 * slack);
-                    order.bounds = StepBounds { min: steps, max: steps };
+                    order.request.bounds = StepBounds { min: steps, max: steps };
                     s.submit(at(now), order).unwrap();
                     s.recorded(at(now), id(n));
                 }
@@ -281,13 +281,13 @@ proptest! {
             for idle in s.servers().iter().filter(|j| j.vacant()) {
                 for other in s.servers() {
                     let mut finish = other.vacant_at(at(now));
-                    for waiting in &other.waiting {
+                    for waiting in other.waiting() {
                         finish += waiting.service;
-                        let here = at(now) + idle.speed.service_time(waiting.steps, waiting.size);
+                        let here = at(now) + idle.offer(&waiting.request).unwrap().service_time(waiting.steps);
                         prop_assert!(
                             finish.seconds() <= here.seconds() + 1e-9,
                             "{} waits for {} until {:?}, on {} until {:?}",
-                            waiting.id, other.spec.name, finish, idle.spec.name, here
+                            waiting.id, other.server.name, finish, idle.server.name, here
                         );
                     }
                 }
@@ -308,11 +308,7 @@ proptest! {
         (0..rates.len()).for_each(|j| s.server_up(Time::ZERO, j));
         s.take_effects();
         let mut simulated = policy(which);
-        let servers = rates.iter().enumerate().map(|(i, &rate)| Server {
-            name: format!("s{i}"),
-            step_rate: StepRate::new(rate).unwrap(),
-            overhead: Seconds::ZERO,
-        });
+        let servers = rates.iter().enumerate().map(|(i, &rate)| Server::new(format!("s{i}"), StepRate::new(rate).unwrap(), Seconds::ZERO));
         let cluster = Cluster::new(servers.collect()).unwrap();
         let (objective, mut queues) = (Objective::default(), Queues::new(&cluster));
         let mut now = 0.0;
@@ -325,7 +321,7 @@ proptest! {
             queues.arrive(&request);
             let decision =
                 simulated.decide(&queues.observe(at(now), &request, &objective));
-            let execution = queues.dispatch(at(now), decision);
+            let (_, execution) = queues.dispatch(at(now), decision);
             expected.push(Row::new(n, &request, decision, execution, &objective));
             s.submit(at(now), order).unwrap();
             s.recorded(at(now), id(n as u64));

@@ -16,8 +16,9 @@ fn shared(rates: &[f64], policy: Box<dyn Policy>) -> Scheduler {
 /// A request of `owner` that takes `seconds` on a server of 10 steps per second, with [`fixed`] 100
 /// steps.
 fn work(n: u64, now: f64, owner: &str, seconds: f64) -> Order {
-    let pixels = (512.0 * 512.0 * seconds / 10.0) as u32;
-    Order { owner: owner.into(), pixels, ..order(n, now, 30.0) }
+    let mut order = Order { owner: owner.into(), ..order(n, now, 30.0) };
+    order.request.size = Size::new(seconds / 10.0).unwrap();
+    order
 }
 
 fn submit(s: &mut Scheduler, now: f64, order: Order) -> Result<(), Rejection> {
@@ -27,14 +28,9 @@ fn submit(s: &mut Scheduler, now: f64, order: Order) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn large(s: &mut Scheduler) {
-    s.servers.iter_mut().for_each(|server| server.spec.max_pixels = u32::MAX);
-}
-
 #[test]
 fn an_owner_alone_may_fill_the_horizon_and_others_come_in_all_the_same() {
     let mut s = shared(&[10.0, 10.0], fixed(100));
-    large(&mut s);
     // Two run at once, then 120 s of the two servers' time.
     for n in 0..8 {
         submit(&mut s, 0.0, work(n, 0.0, "ann", 20.0)).unwrap();
@@ -60,7 +56,6 @@ fn an_owner_alone_may_fill_the_horizon_and_others_come_in_all_the_same() {
 #[test]
 fn the_time_to_come_back_is_true() {
     let mut s = shared(&[10.0], fixed(100));
-    large(&mut s);
     for (n, owner) in ["ann", "ann", "bob", "ann"].into_iter().enumerate() {
         submit(&mut s, 0.0, work(n as u64, 0.0, owner, 15.0)).unwrap();
     }
@@ -79,7 +74,6 @@ fn the_time_to_come_back_is_true() {
 #[test]
 fn one_request_may_always_wait_and_what_starts_at_once_does_not_count() {
     let mut s = shared(&[10.0, 10.0], fixed(100));
-    large(&mut s);
     // Each far above the horizon. Two start before the journal has them, one waits.
     for n in 0..3 {
         s.submit(at(0.0), work(n, 0.0, "ann", 500.0)).unwrap();
@@ -122,7 +116,6 @@ proptest! {
     ) {
         let policy: Box<dyn Policy> = if myopic { Box::new(Myopic) } else { fixed(100) };
         let mut s = shared(&vec![10.0; servers], policy);
-        large(&mut s);
         let (mut now, mut longest) = (0.0, 0.0_f64);
         for (n, (owner, seconds, pause)) in events.into_iter().enumerate() {
             now += pause;

@@ -21,7 +21,7 @@ impl Engine {
                 Effect::Decided(decided) => self.decided(decided),
                 Effect::Unplaced(id) => self.change(id, |s| s.phase = Phase::Unplaced),
                 Effect::Start(run) => {
-                    let Run { id, server, steps, start, service } = run;
+                    let Run { id, server, steps, start, service, load: _ } = run;
                     let server = self.servers[server].name.clone();
                     let open = OpenRun { server, steps, start, service, ticket: None };
                     self.writer.append(Record::Started { id, run: open });

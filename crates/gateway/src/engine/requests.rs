@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dispatch::{Gate, RequestId, Standing};
-use scheduling::Time;
+use dispatch::{Gate, Order, RequestId, Standing};
+use scheduling::{Size, Time};
 use tokio::sync::{oneshot, watch};
 
 use super::Engine;
@@ -44,7 +44,7 @@ impl Tracked {
 
 impl Engine {
     pub(super) fn submit(&mut self, now: Time, accepted: Arc<Accepted>, reply: Reply) {
-        let order = accepted.order.clone();
+        let order = self.sized(accepted.order.clone());
         let key = accepted.key.as_ref().map(|k| (order.owner.clone(), k.key.clone()));
         if let Some(&id) = key.as_ref().and_then(|key| self.keys.get(key)) {
             let tracked = self.live.get_mut(&id).expect("keys are those of live requests");
@@ -65,6 +65,12 @@ impl Engine {
             self.writer.append(Record::Accepted(accepted.clone()));
             self.track(accepted, Acceptance::Pending { reply, repeated: Vec::new() });
         }
+    }
+
+    /// The order with the size that its pixels are, which only the configuration tells.
+    pub(super) fn sized(&self, mut order: Order) -> Order {
+        order.request.size = Size::of_picture(order.pixels, self.reference_pixels);
+        order
     }
 
     pub(super) fn track(&mut self, accepted: Arc<Accepted>, acceptance: Acceptance) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{Run, RunId};
-use scheduling::Request;
+use scheduling::{Request, Seconds};
 
 use super::Engine;
 use super::requests::Acceptance;
@@ -14,7 +14,7 @@ impl Engine {
     pub(crate) fn restore(&mut self, unfinished: Vec<Unfinished>) {
         let now = self.timeline.now();
         for Unfinished { accepted, attempts, failures, open } in unfinished {
-            let order = accepted.order.clone();
+            let order = self.sized(accepted.order.clone());
             self.track(Arc::new(accepted), Acceptance::Durable);
             let server = open
                 .as_ref()
@@ -24,8 +24,8 @@ impl Engine {
                 continue;
             };
             let id = RunId { request: order.id, attempt: attempts };
-            let run =
-                Run { id, server, steps: open.steps, start: open.start, service: open.service };
+            let (steps, start, service) = (open.steps, open.start, open.service);
+            let run = Run { id, server, steps, start, load: Seconds::ZERO, service };
             self.tickets.extend(open.ticket.map(|ticket| (id, ticket)));
             self.scheduler.restore_running(now, order, run, failures);
         }

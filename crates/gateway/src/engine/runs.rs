@@ -111,7 +111,7 @@ impl Engine {
         if timing != Timing::Direct {
             return;
         }
-        let current = self.scheduler.servers()[server].speed;
+        let current = self.scheduler.servers()[server].speed();
         if let Some(learned) = estimator.observe(steps, size, took)
             && differs(learned, current)
         {
@@ -123,6 +123,6 @@ impl Engine {
 /// Whether a change of speed is worth mentioning.
 fn differs(a: Speed, b: Speed) -> bool {
     let typical = Config::typical_steps();
-    let [a, b] = [a, b].map(|speed| speed.service_time(typical, 1.0).seconds());
+    let [a, b] = [a, b].map(|speed| speed.service_time(typical).seconds());
     (a / b - 1.0).abs() > 0.02
 }

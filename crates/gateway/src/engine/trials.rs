@@ -131,7 +131,7 @@ impl Engine {
             }
             let abort = CancellationToken::new();
             let job = attached.trials.start(abort.clone());
-            let predicted = state.speed.service_time(job.steps, 1.0).seconds();
+            let predicted = state.speed().service_time(job.steps).seconds();
             let limit = self.run_limit + Duration::from_secs_f64(4.0 * predicted.max(0.0));
             tracing::debug!(server = %attached.name, steps = job.steps.get(), "a trial");
             // The worker lives as long as the engine.

@@ -178,17 +178,13 @@ pub(crate) fn compose(
     let slack = slack(&new, config, timeline)?;
     let now = timeline.now();
     let due = now + slack;
+    let penalty = new.penalty.unwrap_or(config.defaults.penalty);
     Ok(Accepted {
         order: Order {
             id: RequestId(uuid::Uuid::now_v7()),
             owner,
-            request: scheduling::Request {
-                arrival: now,
-                due,
-                penalty: new.penalty.unwrap_or(config.defaults.penalty),
-            },
+            request: scheduling::Request { bounds, ..scheduling::Request::new(now, due, penalty) },
             pixels: width * height,
-            bounds,
             expires: due + Seconds::of(limits.expires_after_seconds.seconds()),
         },
         spec: Spec {
@@ -253,7 +249,7 @@ mod tests {
         assert_eq!((accepted.spec.width, accepted.spec.height), (128, 128));
         assert_eq!(accepted.order.request.slack(), Seconds::of(10.0));
         assert_eq!(accepted.order.request.penalty, TardinessPenalty::Linear);
-        assert_eq!(accepted.order.bounds, StepBounds::ALL);
+        assert_eq!(accepted.order.request.bounds, StepBounds::ALL);
     }
 
     #[tokio::test(start_paused = true)]

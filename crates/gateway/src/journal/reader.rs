@@ -55,11 +55,11 @@ impl Reader {
         let requests = c
             .prepare("SELECT arrival, due, penalty, pixels FROM requests ORDER BY position")?
             .query_map([], |r| {
-                let request = Request {
-                    arrival: checked(r, 0, Time::new)?,
-                    due: checked(r, 1, Time::new)?,
-                    penalty: spoken(r, 2)?,
-                };
+                let request = Request::new(
+                    checked(r, 0, Time::new)?,
+                    checked(r, 1, Time::new)?,
+                    spoken(r, 2)?,
+                );
                 Ok((request, r.get(3)?))
             })?
             .collect::<Result<_, _>>()?;
@@ -272,11 +272,11 @@ impl Archive for Reader {
                 "SELECT arrival, due, penalty FROM requests ORDER BY position DESC LIMIT ?1",
             )?
             .query_map([most], |r| {
-                Ok(Request {
-                    arrival: checked(r, 0, Time::new)?,
-                    due: checked(r, 1, Time::new)?,
-                    penalty: spoken(r, 2)?,
-                })
+                Ok(Request::new(
+                    checked(r, 0, Time::new)?,
+                    checked(r, 1, Time::new)?,
+                    spoken(r, 2)?,
+                ))
             })?
             .collect::<Result<_, _>>()?;
         requests.reverse();

@@ -42,18 +42,14 @@ fn request(r: &Row<'_>) -> rusqlite::Result<Accepted> {
         let (min, max) = (bounds.min.get(), bounds.max.get());
         return Err(broken(r, 8, &format!("{min}: allowed is 1 to {max}")));
     }
+    let (arrival, due) = (checked(r, 3, Time::new)?, checked(r, 4, Time::new)?);
     Ok(Accepted {
         order: Order {
             id: identifier(r, 1)?,
             owner: r.get(2)?,
-            request: Request {
-                arrival: checked(r, 3, Time::new)?,
-                due: checked(r, 4, Time::new)?,
-                penalty: spoken(r, 6)?,
-            },
+            request: Request { bounds, ..Request::new(arrival, due, spoken(r, 6)?) },
             expires: checked(r, 5, Time::new)?,
             pixels,
-            bounds,
         },
         spec,
         key: key.zip(fingerprint).map(|(key, fingerprint)| IdempotencyKey { key, fingerprint }),

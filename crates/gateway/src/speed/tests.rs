@@ -22,8 +22,7 @@ fn estimate(runs: &[(u32, f64, f64)]) -> Option<Speed> {
 /// Largest share by which a prediction for any number of steps from 20 to 100 is wrong.
 fn error(found: Speed, true_speed: Speed) -> f64 {
     let off = |number: u32| {
-        let [found, right] =
-            [found, true_speed].map(|s| s.service_time(steps(number), 1.0).seconds());
+        let [found, right] = [found, true_speed].map(|s| s.service_time(steps(number)).seconds());
         (found / right - 1.0).abs()
     };
     (20..=100).map(off).fold(0.0, f64::max)
@@ -61,7 +60,7 @@ fn slow_runs_of_one_kind_are_forgotten_after_a_few_others() {
     let mut runs = vec![(2, 1.0, 5.0); 5];
     runs.extend([1, 60, 200, 20, 120, 1, 60, 200].map(|number| (number, 1.0, 0.2)));
     let found = estimate(&runs).unwrap();
-    assert!((found.service_time(steps(200), 1.0).seconds() - 0.2).abs() < 0.01, "{found:?}");
+    assert!((found.service_time(steps(200)).seconds() - 0.2).abs() < 0.01, "{found:?}");
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn loads(g: &mut Generator, runs: usize) -> Vec<bool> {
 /// A run of a server whose speed is `true_speed`, with 2 % of noise.
 fn draw(g: &mut Generator, true_speed: Speed, loads: bool) -> (u32, f64) {
     let number = 1 + g.below(100) as u32;
-    let ideal = true_speed.service_time(steps(number), 1.0).seconds() * (1.0 + 0.02 * g.normal());
+    let ideal = true_speed.service_time(steps(number)).seconds() * (1.0 + 0.02 * g.normal());
     let load = if loads { g.between(5.0, 60.0) } else { 0.0 };
     (number, ideal + load)
 }

@@ -8,10 +8,12 @@ use super::*;
 /// A random instance with overheads, arrivals together and due times in the past of most starts.
 fn instance(draw: &mut Generator, servers: usize, requests: usize) -> Instance {
     let servers = (0..servers)
-        .map(|index| Server {
-            name: format!("s{index}"),
-            step_rate: StepRate::new(draw.between(4.0, 20.0)).unwrap(),
-            overhead: Seconds::of(if index == 0 { 0.0 } else { draw.between(0.0, 2.0) }),
+        .map(|index| {
+            Server::new(
+                format!("s{index}"),
+                StepRate::new(draw.between(4.0, 20.0)).unwrap(),
+                Seconds::of(if index == 0 { 0.0 } else { draw.between(0.0, 2.0) }),
+            )
         })
         .collect();
     let mut now = draw.between(0.0, 1000.0);
@@ -20,7 +22,7 @@ fn instance(draw: &mut Generator, servers: usize, requests: usize) -> Instance {
             now += [0.0, draw.exponential(2.0)][draw.below(2)];
             let arrival = Time::new(now).unwrap();
             let due = arrival + Seconds::of(draw.between(0.0, 20.0));
-            Request { arrival, due, penalty: TardinessPenalty::ALL[draw.below(3)] }
+            Request::new(arrival, due, TardinessPenalty::ALL[draw.below(3)])
         })
         .collect();
     let weight = [0.0, 0.05, 1.5, 30.0][draw.below(4)];

@@ -14,11 +14,11 @@ pub(crate) fn instance(seed: u64, servers: usize, requests: usize, interval: f64
         .map(|index| {
             // The first 60 % are fast, as 6 of the paper's 10.
             let (low, high) = if index * 10 < servers * 6 { (12.0, 18.0) } else { (6.0, 10.0) };
-            Server {
-                name: format!("s{index}"),
-                step_rate: StepRate::new(speed.between(low, high)).unwrap(),
-                overhead: Seconds::ZERO,
-            }
+            Server::new(
+                format!("s{index}"),
+                StepRate::new(speed.between(low, high)).unwrap(),
+                Seconds::ZERO,
+            )
         })
         .collect();
     let (mut arrival, mut slack, mut kind) =
@@ -27,11 +27,11 @@ pub(crate) fn instance(seed: u64, servers: usize, requests: usize, interval: f64
     let requests = (0..requests)
         .map(|_| {
             now += Seconds::of(arrival.exponential(interval));
-            Request {
-                arrival: now,
-                due: now + Seconds::of(slack.between(2.0, 20.0)),
-                penalty: TardinessPenalty::ALL[kind.below(3)],
-            }
+            Request::new(
+                now,
+                now + Seconds::of(slack.between(2.0, 20.0)),
+                TardinessPenalty::ALL[kind.below(3)],
+            )
         })
         .collect();
     Instance::new(Cluster::new(servers).unwrap(), requests, Objective::default()).unwrap()

@@ -1,16 +1,19 @@
 //! The JSON form of an instance.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::servers::{Names, ServerEntry, bounds, fields};
 use super::{Instance, InstanceError};
-use crate::cluster::{Cluster, Request, Server};
-use crate::fate::{Down, Fate, ServerFate};
+use crate::cluster::{Cluster, Request};
+use crate::fate::Fate;
 use crate::message::{bounded, excerpt};
+use crate::model::Model;
 use crate::objective::{Objective, QualityCurve, TardinessPenalty};
-use crate::units::{Luck, Seconds, Sigma, StepRate, Time};
+use crate::units::{Luck, Size, Steps, Time};
 
 impl Instance {
     /// Reads the JSON form.
@@ -44,9 +47,16 @@ impl Instance {
             field: ".".into(),
             problem: bounded(&error.to_string()),
         })?;
-        let Requests { requests, luck } = file.requests;
-        let (servers, fates) = file.servers.into_iter().map(ServerEntry::split).unzip();
-        let cluster = Cluster::new(servers).map_err(|_| InstanceError::NoServers)?;
+        let names = Names::of(&file.models)?;
+        let Requests { read: mut requests, luck, named, wrong } = file.requests;
+        wrong.map_or(Ok(()), Err)?;
+        named.resolve(&mut requests, &names)?;
+        let servers = file.servers.into_iter().enumerate();
+        let servers: Vec<_> =
+            servers.map(|(index, server)| server.split(index, &names)).collect::<Result<_, _>>()?;
+        let (servers, fates) = servers.into_iter().unzip();
+        let cluster =
+            Cluster::with_models(servers, file.models).map_err(|_| InstanceError::NoServers)?;
         let objective =
             Objective::new(file.quality.unwrap_or(QualityCurve::PAPER), file.tardiness_weight)?;
         Self::new(cluster, requests, objective)?.under(Some(Fate { servers: fates, luck }))
@@ -55,13 +65,9 @@ impl Instance {
     /// Writes the JSON form. Reading it back gives an equal instance, to the last bit.
     pub fn to_json(&self) -> String {
         let curve = self.objective.curve();
-        let fate = self.fate.as_ref();
-        let servers =
-            self.cluster.iter().enumerate().map(|(index, server)| {
-                ServerEntry::of(server, fate.map(|fate| &fate.servers[index]))
-            });
         let file = File {
-            servers: servers.collect(),
+            models: self.cluster.models().to_vec(),
+            servers: (0..self.cluster.len()).map(|index| ServerEntry::of(self, index)).collect(),
             requests: Written(self),
             tardiness_weight: self.objective.tardiness_weight(),
             quality: (*curve != QualityCurve::PAPER).then(|| curve.clone()),
@@ -76,6 +82,8 @@ impl Instance {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File<R> {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    models: Vec<String>,
     servers: Vec<ServerEntry>,
     requests: R,
     tardiness_weight: f64,
@@ -83,11 +91,57 @@ struct File<R> {
     quality: Option<QualityCurve>,
 }
 
+/// What is wrong at a place of a file that is JSON and of the instance's form.
+pub(super) fn misplaced(field: impl AsRef<str>, problem: impl AsRef<str>) -> InstanceError {
+    InstanceError::Json { field: excerpt(field.as_ref()), problem: bounded(problem.as_ref()) }
+}
+
 /// Requests and their luck, apart from one another as soon as they are read: there may be a million.
 #[derive(Default)]
 struct Requests {
-    requests: Vec<Request>,
+    /// Their models are positions in `named` until all is read.
+    read: Vec<Request>,
     luck: Vec<Option<Luck>>,
+    named: Named,
+    /// What is wrong with the first request whose fields do not go together.
+    wrong: Option<InstanceError>,
+}
+
+/// The models that requests name, in order of their first request. Where no request names one there is
+/// none.
+#[derive(Default)]
+struct Named {
+    /// The name, or that there was none, with the first request that has it.
+    names: Vec<(Option<String>, usize)>,
+    positions: BTreeMap<Option<String>, u16>,
+}
+
+impl Named {
+    fn position(&mut self, name: Option<String>, request: usize) -> Result<u16, &'static str> {
+        if let Some(&position) = self.positions.get(&name) {
+            return Ok(position);
+        }
+        let position = u16::try_from(self.names.len()).map_err(|_| "allowed is 65536 models")?;
+        self.names.push((name.clone(), request));
+        self.positions.insert(name, position);
+        Ok(position)
+    }
+
+    /// Puts the models in place of the positions.
+    fn resolve(self, requests: &mut [Request], names: &Names<'_>) -> Result<(), InstanceError> {
+        let models = self.names.iter().map(|(name, request)| {
+            let wrong = |problem| misplaced(format!("requests[{request}].model"), problem);
+            match name {
+                Some(name) => names.find(name).map_err(wrong),
+                None => names.unnamed().map_err(wrong),
+            }
+        });
+        let models: Vec<_> = models.collect::<Result<_, _>>()?;
+        for request in requests {
+            request.model = models[request.model.index()];
+        }
+        Ok(())
+    }
 }
 
 impl<'de> Deserialize<'de> for Requests {
@@ -99,12 +153,20 @@ impl<'de> Deserialize<'de> for Requests {
                 f.write_str("a sequence")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Requests, A::Error> {
-                let mut read = Requests::default();
-                while let Some(entry) = entries.next_element::<RequestEntry>()? {
-                    read.luck.push(entry.luck);
-                    read.requests.push(entry.request());
+                let mut all = Requests::default();
+                while let Some(mut entry) = entries.next_element::<RequestEntry>()? {
+                    let index = all.read.len();
+                    let model = all.named.position(entry.model.take(), index);
+                    let model = Model(model.map_err(A::Error::custom)?);
+                    all.luck.push(entry.luck);
+                    match entry.request(index, model) {
+                        Ok(request) => all.read.push(request),
+                        Err(wrong) => {
+                            all.wrong.get_or_insert(wrong);
+                        }
+                    }
                 }
-                Ok(read)
+                Ok(all)
             }
         }
         deserializer.deserialize_seq(Entries)
@@ -117,24 +179,11 @@ struct Written<'a>(&'a Instance);
 impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self(instance) = self;
-        serializer.collect_seq(instance.requests.iter().enumerate().map(|(index, request)| {
-            let luck = instance.fate.as_ref().and_then(|fate| fate.luck[index]);
-            RequestEntry::of(request, luck)
-        }))
+        let requests = instance.requests.iter().enumerate();
+        serializer.collect_seq(
+            requests.map(|(index, request)| RequestEntry::of(instance, index, request)),
+        )
     }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ServerEntry {
-    name: String,
-    steps_per_second: StepRate,
-    #[serde(default, skip_serializing_if = "is_default")]
-    overhead_seconds: Seconds,
-    #[serde(default, skip_serializing_if = "is_default")]
-    sigma: Sigma,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    down: Vec<Down>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -144,36 +193,40 @@ struct RequestEntry {
     due: Time,
     penalty: TardinessPenalty,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    size: Size,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    min_steps: Option<Steps>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_steps: Option<Steps>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     luck: Option<Luck>,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-impl ServerEntry {
-    fn of(server: &Server, fate: Option<&ServerFate>) -> Self {
-        let Server { name, step_rate, overhead } = server;
-        let ServerFate { sigma, down } = fate.cloned().unwrap_or_default();
-        let (steps_per_second, overhead_seconds) = (*step_rate, *overhead);
-        Self { name: name.clone(), steps_per_second, overhead_seconds, sigma, down }
-    }
-
-    fn split(self) -> (Server, ServerFate) {
-        let Self { name, steps_per_second, overhead_seconds, sigma, down } = self;
-        let server = Server { name, step_rate: steps_per_second, overhead: overhead_seconds };
-        (server, ServerFate { sigma, down })
-    }
-}
-
 impl RequestEntry {
-    fn of(request: &Request, luck: Option<Luck>) -> Self {
-        let &Request { arrival, due, penalty } = request;
-        Self { arrival, due, penalty, luck }
+    fn of(instance: &Instance, index: usize, request: &Request) -> Self {
+        let &Request { arrival, due, size, bounds, model, penalty } = request;
+        let (min_steps, max_steps) = fields(bounds);
+        Self {
+            arrival,
+            due,
+            penalty,
+            model: instance.cluster.models().get(model.index()).cloned(),
+            size,
+            min_steps,
+            max_steps,
+            luck: instance.fate.as_ref().and_then(|fate| fate.luck[index]),
+        }
     }
 
-    fn request(self) -> Request {
-        let Self { arrival, due, penalty, luck: _ } = self;
-        Request { arrival, due, penalty }
+    fn request(self, index: usize, model: Model) -> Result<Request, InstanceError> {
+        let Self { arrival, due, penalty, size, min_steps, max_steps, .. } = self;
+        let bounds = bounds(|| format!("requests[{index}]"), min_steps, max_steps)?;
+        Ok(Request { size, bounds, model, ..Request::new(arrival, due, penalty) })
     }
 }

@@ -203,6 +203,7 @@ mod tests {
             let rates: Vec<_> = (0..servers).map(|_| 1.0 + drawn(30.0)).collect();
             let mut offers: Vec<_> = (0..servers).map(|j| Offer {
                 backlog: Seconds::of(drawn(longest)),
+                load: Seconds::of((drawn(12.0) - 6.0).max(0.0)),
                 overhead: Seconds::of(drawn(2.0)),
                 step_rate: StepRate::new(rates[j * j % servers]).unwrap(),
                 bounds: StepBounds::ALL,
@@ -216,7 +217,7 @@ mod tests {
                 offers.iter_mut().step_by(2).for_each(|offer| offer.bounds = bounds);
             }
             for penalty in TardinessPenalty::ALL {
-                let request = Request { arrival: now, due: now + Seconds::of(slack), penalty };
+                let request = Request::new(now, now + Seconds::of(slack), penalty);
                 let observation = Observation {
                     now,
                     request: &request,

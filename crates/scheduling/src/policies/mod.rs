@@ -55,13 +55,14 @@ mod tests {
     ) -> Decision {
         let offer = |&(rate, backlog): &(f64, f64)| Offer {
             backlog: Seconds::of(backlog),
+            load: Seconds::ZERO,
             overhead: Seconds::ZERO,
             step_rate: StepRate::new(rate).unwrap(),
             bounds,
         };
         let offers: Vec<_> = servers.iter().map(offer).collect();
         let now = Time::new(100.0).unwrap();
-        let request = Request { arrival: now, due: now + Seconds::of(slack), penalty };
+        let request = Request::new(now, now + Seconds::of(slack), penalty);
         policy.decide(&Observation {
             now,
             request: &request,

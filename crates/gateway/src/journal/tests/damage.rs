@@ -36,7 +36,7 @@ fn read_all(reader: &Reader) -> Result<(), JournalError> {
     for accepted in requests.chain(unfinished.iter().map(|open| &open.accepted)) {
         // What a backend would be asked for.
         assert_eq!(accepted.spec.width * accepted.spec.height, accepted.order.pixels);
-        assert!(accepted.order.bounds.min <= accepted.order.bounds.max);
+        assert!(accepted.order.request.bounds.min <= accepted.order.request.bounds.max);
     }
     for n in 1..20 {
         reader.find(id(n))?;

@@ -31,12 +31,10 @@ fn accepted(n: u128, prompt: &str, key: Option<&str>) -> Arc<Accepted> {
             id: id(n),
             owner: "ann".into(),
             request: Request {
-                arrival: at(0.1 + 0.2),
-                due: at(12.5),
-                penalty: TardinessPenalty::SquareRoot,
+                bounds: StepBounds { min: steps(3), max: steps(90) },
+                ..Request::new(at(0.1 + 0.2), at(12.5), TardinessPenalty::SquareRoot)
             },
             pixels: 64 * 64,
-            bounds: StepBounds { min: steps(3), max: steps(90) },
             expires: at(1e6 / 3.0),
         },
         spec: Spec {

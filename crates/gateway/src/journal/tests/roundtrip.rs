@@ -50,9 +50,8 @@ fn any_accepted() -> impl Strategy<Value = Arc<Accepted>> {
         |(order, prompt, negative_prompt, width, height, seed, key)| {
             let (owner, arrival, due, expires, penalty, one, other) = order;
             let bounds = StepBounds { min: one.min(other), max: one.max(other) };
-            let request = Request { arrival, due, penalty };
-            let order =
-                Order { id: id(1), owner, request, pixels: width * height, bounds, expires };
+            let request = Request { bounds, ..Request::new(arrival, due, penalty) };
+            let order = Order { id: id(1), owner, request, pixels: width * height, expires };
             let spec = Spec { prompt, negative_prompt, width, height, seed };
             let key = key.map(|(key, fingerprint)| IdempotencyKey { key, fingerprint });
             Arc::new(Accepted { order, spec, key })

@@ -1,0 +1,201 @@
+//! Servers with several models, requests of several sizes and bounds: the fast path and the events agree,
+//! and the judge, who reckons loads anew, accepts both and nothing else.
+
+use proptest::prelude::*;
+use scheduling::verify::{Order, Violation, verify};
+use scheduling::{
+    Cluster, Down, Fate, Generator, HostedModel, Hosting, Instance, Loaded, Luck, Model, Objective,
+    Purpose, Request, Row, Rule, Seconds, Server, ServerFate, Sigma, Size, StepBounds, StepRate,
+    Steps, TardinessPenalty, Time, read_rows, write_rows,
+};
+use simulation::{simulate, simulate_by_events};
+
+const RULES: [&str; 6] =
+    ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=60]", "myopic", "priced"];
+
+/// Servers that host some of three models, the first all of them and one, perhaps, without a say; requests
+/// of every model.
+fn fleet(seed: u64, servers: usize, requests: usize, interval: f64) -> Instance {
+    let mut draw = Generator::new(seed, Purpose::Search, 0);
+    let models = ["sd15", "sdxl", "flux, dev"].map(str::to_owned).to_vec();
+    let servers: Vec<_> = (0..servers).map(|index| server(&mut draw, index)).collect();
+    let mut now = Time::ZERO;
+    let requests = (0..requests).map(|_| {
+        if draw.below(4) > 0 {
+            now += Seconds::of(draw.exponential(interval));
+        }
+        let due = now + Seconds::of(draw.between(0.0, 40.0));
+        let fewest = Steps::new(1 + draw.below(40) as u32).unwrap();
+        Request {
+            size: Size::new([1.0, draw.between(0.2, 8.0)][draw.below(2)]).unwrap(),
+            bounds: [StepBounds::ALL, StepBounds { min: fewest, max: Steps::MAX }][draw.below(2)],
+            model: Model(draw.below(3) as u16),
+            ..Request::new(now, due, TardinessPenalty::ALL[draw.below(3)])
+        }
+    });
+    let requests = requests.collect();
+    let cluster = Cluster::with_models(servers, models).unwrap();
+    Instance::new(cluster, requests, Objective::default()).unwrap()
+}
+
+fn server(draw: &mut Generator, index: usize) -> Server {
+    let rate = StepRate::new(draw.between(4.0, 20.0)).unwrap();
+    let server = Server::new(format!("s{index}"), rate, Seconds::of(draw.between(0.0, 1.0)));
+    if index > 0 && draw.below(4) == 0 {
+        return server;
+    }
+    let models: Vec<_> = (0..3).filter(|_| index == 0 || draw.below(3) > 0).collect();
+    let hosted: Vec<_> = models
+        .into_iter()
+        .map(|model| HostedModel {
+            model: Model(model),
+            step_rate: [rate, StepRate::new(draw.between(1.0, 20.0)).unwrap()][draw.below(2)],
+            overhead: Seconds::of([0.0, draw.between(0.0, 2.0)][draw.below(2)]),
+            load: Seconds::of([0.0, 9.0, draw.between(1.0, 30.0)][draw.below(3)]),
+            bounds: StepBounds {
+                min: Steps::MIN,
+                max: Steps::new(100 + draw.below(101) as u32).unwrap(),
+            },
+        })
+        .collect();
+    if hosted.is_empty() {
+        return server;
+    }
+    let resident = 1 + draw.below(2);
+    let loaded = hosted.iter().map(|hosted| hosted.model).take(draw.below(resident + 1)).collect();
+    let hosting = Hosting { resident, models: hosted, loaded: Loaded::new(loaded) };
+    Server { hosting: Some(hosting), ..server }
+}
+
+/// The same fleet where runs stray and servers fail.
+fn in_trouble(fleet: Instance, seed: u64, sigma: f64, outages: usize) -> Instance {
+    let mut draw = Generator::new(seed, Purpose::Search, 1);
+    let servers = (0..fleet.cluster().len()).map(|_| {
+        let mut now = Time::ZERO;
+        let down = (0..outages).map(|_| {
+            let from = now + Seconds::of(draw.exponential(20.0));
+            now = from + Seconds::of(draw.exponential(10.0).max(1e-3));
+            Down { from, to: now }
+        });
+        let down = down.collect();
+        ServerFate { sigma: Sigma::new(draw.between(0.0, sigma)).unwrap(), down }
+    });
+    let servers = servers.collect();
+    let luck = (0..fleet.requests().len()).map(|_| Luck::new(draw.normal()).ok()).collect();
+    fleet.under(Some(Fate { servers, luck })).unwrap()
+}
+
+fn rows(
+    run: fn(&Instance, &mut dyn scheduling::Policy) -> Vec<Row>,
+    instance: &Instance,
+    rule: &str,
+) -> Vec<Row> {
+    let rule: Rule = rule.parse().unwrap();
+    run(instance, &mut *rule.policy(Generator::new(1, Purpose::Policy, 0)))
+}
+
+proptest! {
+    #[test]
+    fn events_change_nothing_where_predictions_come_true(
+        seed in any::<u64>(), servers in 1usize..6, requests in 1usize..80, interval in 0.05..20.0,
+    ) {
+        let fleet = fleet(seed, servers, requests, interval);
+        prop_assert_eq!(&Instance::from_json(&fleet.to_json()).unwrap(), &fleet);
+        let models = fleet.cluster().models();
+        for rule in RULES {
+            let [fast, events] = [simulate, simulate_by_events].map(|run| rows(run, &fleet, rule));
+            prop_assert_eq!(&fast, &events, "{}", rule);
+            prop_assert_eq!(verify(&fleet, &fast, Order::FirstComeFirstServed), Ok(()), "{}", rule);
+            let text = write_rows(&fast, models);
+            prop_assert_eq!(read_rows(&text, models).unwrap(), fast);
+        }
+    }
+
+    #[test]
+    fn luck_and_failures_give_schedules_that_the_judge_accepts(
+        seed in any::<u64>(), servers in 1usize..5, requests in 1usize..60, interval in 0.05..10.0,
+        sigma in 0.0..1.5, outages in 0usize..6,
+    ) {
+        let fleet = in_trouble(fleet(seed, servers, requests, interval), seed, sigma, outages);
+        prop_assert_eq!(&Instance::from_json(&fleet.to_json()).unwrap(), &fleet);
+        for rule in RULES {
+            let rows = rows(simulate, &fleet, rule);
+            prop_assert_eq!(verify(&fleet, &rows, Order::FirstComeFirstServed), Ok(()), "{}", rule);
+        }
+    }
+}
+
+/// One request for each model in turn, on two servers that have room for one model.
+fn turns() -> Instance {
+    let json = r#"{
+      "models": ["a", "b"],
+      "servers": [
+        {"name": "s0", "steps_per_second": 10, "models": {"a": {"load_seconds": 9}}, "loaded": ["a"]},
+        {"name": "s1", "steps_per_second": 10, "max_steps": 90,
+         "models": {"a": {"load_seconds": 9}, "b": {"steps_per_second": 5, "load_seconds": 6}}}],
+      "requests": [
+        {"arrival": 0, "due": 20, "penalty": "linear", "model": "a"},
+        {"arrival": 1, "due": 20, "penalty": "linear", "model": "b", "size": 2.0},
+        {"arrival": 40, "due": 60, "penalty": "linear", "model": "b", "min_steps": 10, "max_steps": 20},
+        {"arrival": 41, "due": 80, "penalty": "linear", "model": "a"}],
+      "tardiness_weight": 1}"#;
+    Instance::from_json(json).unwrap()
+}
+
+#[test]
+fn rows_tell_what_was_loaded() {
+    let fleet = turns();
+    let rows = rows(simulate, &fleet, "fixed[steps=30]");
+    let csv = write_rows(&rows, fleet.cluster().models());
+    let cells = |line: &str, columns: &[usize]| {
+        let cells: Vec<_> = line.split(',').collect();
+        columns.iter().map(|&column| cells[column].to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    // Server, steps, start, finish; model, size, load, attempts, outcome.
+    let found: Vec<_> =
+        csv.lines().skip(1).map(|line| cells(line, &[1, 2, 4, 5, 11, 12, 13, 14, 15])).collect();
+    assert_eq!(
+        found,
+        [
+            "0 30 0.0 3.0 a 1.0 0.0 1 completed",
+            "1 30 1.0 19.0 b 2.0 6.0 1 completed",
+            "1 20 40.0 44.0 b 1.0 0.0 1 completed",
+            "0 30 41.0 44.0 a 1.0 0.0 1 completed",
+        ]
+    );
+}
+
+#[test]
+fn what_is_said_of_models_is_judged() {
+    fn said(row: &mut Row) -> &mut scheduling::Beyond {
+        row.beyond.as_mut().unwrap()
+    }
+    type Damage = fn(&mut [Row]);
+    let fleet = turns();
+    let judge = |rows: &[Row]| verify(&fleet, rows, Order::FirstComeFirstServed);
+    let honest = rows(simulate, &fleet, "fixed[steps=30]");
+    assert_eq!(judge(&honest), Ok(()));
+    let damages: [(&str, Damage); 8] = [
+        ("request 1: load is 0, but 6 follows", |rows| said(&mut rows[1]).load = 0.0),
+        ("request 2: load is 6, but 0 follows", |rows| said(&mut rows[2]).load = 6.0),
+        ("request 1: size is 1, but 2 follows", |rows| said(&mut rows[1]).size = 1.0),
+        ("request 1: model is 0, but 1", |rows| said(&mut rows[1]).model = Model(0)),
+        ("request 1: finish is 13, but 19 follows", |rows| rows[1].finish -= 6.0),
+        ("request 2 runs on server 0, which does not host", |rows| rows[2].server = 0),
+        ("request 2 has 30 steps: accepted are 10 to 20", |rows| rows[2].steps = 30),
+        ("the columns from model on stand", |rows| rows[3].beyond = None),
+    ];
+    for (text, damage) in damages {
+        let mut rows = honest.clone();
+        damage(&mut rows);
+        let violations = judge(&rows).unwrap_err();
+        let named = violations.iter().map(Violation::to_string).any(|said| said.contains(text));
+        assert!(named, "{text:?} is not among {violations:?}");
+    }
+    let papers = Instance::from_json(
+        r#"{"servers": [{"name": "s0", "steps_per_second": 10}], "tardiness_weight": 1,
+            "requests": [{"arrival": 0, "due": 20, "penalty": "linear"}]}"#,
+    );
+    let plain = rows(simulate, &papers.unwrap(), "greedy");
+    assert_eq!(plain[0].beyond, None);
+}
