@@ -8,7 +8,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         Ok(instance) => assert_eq!(Instance::from_json(&instance.to_json()), Ok(instance)),
         Err(error) => assert!(error.to_string().len() < 10_000, "{error}"),
     }
-    if let Err(error) = read_rows(text) {
+    if let Err(error) = read_rows(text, &[]) {
         assert!(error.to_string().len() < 10_000, "{error}");
     }
 });

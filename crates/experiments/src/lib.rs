@@ -31,4 +31,4 @@ pub use study::{Effort, Quick, Study, StudyError};
 pub use table::table;
 pub use tensorboard::EventFile;
 pub use trace::write_trace;
-pub use tune::{TRIALS, Tuned, tune};
+pub use tune::{Tuned, trials, tune};

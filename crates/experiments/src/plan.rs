@@ -245,7 +245,9 @@ impl Unit {
 
 impl Tuning {
     pub(crate) fn work(&self) -> u64 {
-        crate::tune::TRIALS * self.instances * self.scenario.settings().requests as u64
+        crate::tune::trials(&self.scenario)
+            * self.instances
+            * self.scenario.settings().requests as u64
     }
 }
 

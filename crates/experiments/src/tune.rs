@@ -7,14 +7,23 @@ use simulation::{Episode, InstanceSource, Metrics};
 
 use crate::schedule::{ScheduleError, schedule_of};
 
-/// Prices tried in all, give or take a few: a grid, then the search.
-pub const TRIALS: u64 = GRID as u64 + SEARCH;
-
 const BASES: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
 const SLOPES: [f64; 4] = [0.0, 0.05, 0.2, 0.8];
 const POWERS: [f64; 3] = [0.5, 1.0, 2.0];
+const LOADS: [f64; 4] = [0.0, 0.5, 1.5, 4.0];
 const GRID: usize = BASES.len() * SLOPES.len() * POWERS.len();
 const SEARCH: u64 = 160;
+
+/// Prices that [`tune`] tries in all, give or take a few: a grid, then the search.
+pub fn trials(source: &dyn InstanceSource) -> u64 {
+    let loads = if loads(&source.instance(0, Episode::Training(0))) { LOADS.len() } else { 1 };
+    (GRID * loads) as u64 + SEARCH
+}
+
+/// Whether servers load models.
+fn loads(instance: &Instance) -> bool {
+    instance.cluster().iter().any(|server| server.hosting.is_some())
+}
 
 /// A price and the mean reward per request that it earns on the instances it was fitted to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,11 +34,12 @@ pub struct Tuned {
     pub reward: f64,
 }
 
-/// Finds the parameters of `priced` that earn most on training instances 0, 1, … of a source.
+/// Finds the parameters of `priced` that earn most on training instances 0, 1, … of a source, that of
+/// loading among them where servers load models.
 ///
 /// All prices meet the same instances. A coarse grid gives the start and Nelder and Mead's simplex
 /// the rest. Instances run on all threads; the result does not depend on their number.
-/// `after_trial` is called after each trial, some [`TRIALS`] times.
+/// `after_trial` is called after each trial, some [`trials`] times.
 ///
 /// # Errors
 /// [`ScheduleError`] if a schedule breaks the rules: a bug of ours.
@@ -43,29 +53,46 @@ pub fn tune(
         .into_par_iter()
         .map(|number| source.instance(seed, Episode::Training(number)))
         .collect();
-    let mut reward = |point: &Point| {
+    let mut reward = |price: Price| {
         after_trial();
-        mean_reward(price(point), &instances)
+        mean_reward(price, &instances)
     };
     let grid = BASES.iter().flat_map(|&base| {
         SLOPES.iter().flat_map(move |&slope| POWERS.map(|power| [base, slope, power]))
     });
-    let mut tried = grid
-        .map(|point| Ok((reward(&point)?, point)))
-        .collect::<Result<Vec<_>, ScheduleError>>()?;
-    tried.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (reward, point) = maximise(&mut reward, tried[0].1)?;
-    Ok(Tuned { price: price(&point), reward })
+    let (reward, price) = if instances.iter().any(loads) {
+        let grid =
+            grid.flat_map(|[base, slope, power]| LOADS.map(|load| [base, slope, power, load]));
+        search(grid, &mut reward)?
+    } else {
+        search(grid, &mut reward)?
+    };
+    Ok(Tuned { price, reward })
 }
 
-type Point = [f64; 3];
+/// The best price of the grid, and what is found from there, with its reward.
+fn search<const N: usize>(
+    grid: impl Iterator<Item = [f64; N]>,
+    reward: &mut impl FnMut(Price) -> Result<f64, ScheduleError>,
+) -> Result<(f64, Price), ScheduleError> {
+    let mut tried = grid
+        .map(|point| Ok((reward(price(&point))?, point)))
+        .collect::<Result<Vec<_>, ScheduleError>>()?;
+    tried.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (reward, point) = maximise(&mut |point| reward(price(point)), tried[0].1)?;
+    Ok((reward, price(&point)))
+}
 
-/// The price at a point; the search may stray outside the ranges.
-fn price([base, slope, power]: &Point) -> Price {
+/// The price at a point of base, slope, power and perhaps load; the search may stray outside the ranges.
+fn price(point: &[f64]) -> Price {
+    let &[base, slope, power, ref load @ ..] = point else { panic!("{point:?} has no power") };
     // Four digits are more than the instances can tell apart, and can be typed.
     let rounded = |x: f64| (x * 1e4).round() / 1e4;
-    let [base, slope] = [base, slope].map(|x| rounded(x.clamp(0.0, 1e6)));
-    Price::new(base, slope, rounded(power.clamp(0.0, 8.0))).expect("clamped into the ranges")
+    let [base, slope, load] =
+        [base, slope, load.first().copied().unwrap_or(0.0)].map(|x| rounded(x.clamp(0.0, 1e6)));
+    Price::new(base, slope, rounded(power.clamp(0.0, 8.0)))
+        .and_then(|price| price.with_load(load))
+        .expect("clamped into the ranges")
 }
 
 fn mean_reward(price: Price, instances: &[Instance]) -> Result<f64, ScheduleError> {
@@ -80,12 +107,13 @@ fn mean_reward(price: Price, instances: &[Instance]) -> Result<f64, ScheduleErro
 }
 
 /// Nelder and Mead's simplex (1965) with the usual coefficients, for [`SEARCH`] trials.
-fn maximise(
-    reward: &mut impl FnMut(&Point) -> Result<f64, ScheduleError>,
-    start: Point,
-) -> Result<(f64, Point), ScheduleError> {
+fn maximise<const N: usize>(
+    reward: &mut impl FnMut(&[f64; N]) -> Result<f64, ScheduleError>,
+    start: [f64; N],
+) -> Result<(f64, [f64; N]), ScheduleError> {
+    const STRIDES: [f64; 4] = [0.3, 0.05, 0.3, 0.3];
     let mut trials = 0;
-    let mut evaluate = |point: Point| {
+    let mut evaluate = |point: [f64; N]| {
         trials += 1;
         Ok::<_, ScheduleError>((reward(&point)?, point, trials))
     };
@@ -93,7 +121,7 @@ fn maximise(
         .map(|corner| {
             let mut point = start;
             if corner > 0 {
-                point[corner - 1] += [0.3, 0.05, 0.3][corner - 1];
+                point[corner - 1] += STRIDES[corner - 1];
             }
             let (value, point, _) = evaluate(point)?;
             Ok((value, point))
@@ -101,10 +129,10 @@ fn maximise(
         .collect::<Result<_, ScheduleError>>()?;
     loop {
         simplex.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (best, worst) = (simplex[0], simplex[3]);
-        let centre: Point =
-            std::array::from_fn(|i| simplex[..3].iter().map(|corner| corner.1[i] / 3.0).sum());
-        let towards = |factor: f64| -> Point {
+        let (best, worst) = (simplex[0], simplex[N]);
+        let centre: [f64; N] =
+            std::array::from_fn(|i| simplex[..N].iter().map(|corner| corner.1[i] / N as f64).sum());
+        let towards = |factor: f64| -> [f64; N] {
             std::array::from_fn(|i| centre[i] + factor * (centre[i] - worst.1[i]))
         };
         let (reflected, point, trials) = evaluate(towards(1.0))?;
@@ -113,13 +141,13 @@ fn maximise(
         }
         let (second, point, _) = if reflected > best.0 {
             evaluate(towards(2.0))?
-        } else if reflected > simplex[2].0 {
+        } else if reflected > simplex[N - 1].0 {
             (reflected, point, trials)
         } else {
             evaluate(towards(if reflected > worst.0 { 0.5 } else { -0.5 }))?
         };
-        if second > reflected.max(worst.0) || reflected > simplex[2].0 {
-            simplex[3] =
+        if second > reflected.max(worst.0) || reflected > simplex[N - 1].0 {
+            simplex[N] =
                 if second >= reflected { (second, point) } else { (reflected, towards(1.0)) };
             continue;
         }

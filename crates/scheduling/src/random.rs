@@ -42,6 +42,12 @@ pub enum Purpose {
     Luck = 10,
     /// When servers are down.
     Failure = 11,
+    /// How fast each model is, and how long it takes to load.
+    Model = 12,
+    /// Choice of the model of a request.
+    Popularity = 13,
+    /// Size of a request.
+    Size = 14,
 }
 
 impl Generator {

@@ -41,8 +41,8 @@ pub use metrics::{
 };
 pub use recording::{Recording, Recordings};
 pub use scenario::{
-    Arrivals, ClusterModel, Drawn, Due, Failures, Noise, OutageSpan, PenaltyMix, Scenario,
-    ScenarioError, ServerGroup, Settings, Weight,
+    Arrivals, ClusterModel, Drawn, Due, Factor, Failures, Models, Noise, OutageSpan, PenaltyMix,
+    Popularity, Scenario, ScenarioError, ServerGroup, Settings, Sizes, Weight,
 };
 pub use simulator::simulate;
 pub use source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};

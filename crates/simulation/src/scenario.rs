@@ -10,8 +10,10 @@ use thiserror::Error;
 
 use crate::uniform::Uniform;
 
+mod fleet;
 mod reality;
 
+pub use fleet::{Factor, Models, Popularity, Sizes};
 use reality::check_failures;
 pub use reality::{Failures, Noise, OutageSpan};
 
@@ -64,6 +66,12 @@ pub struct Settings {
     /// The servers.
     #[serde(deserialize_with = "cluster")]
     pub cluster: ClusterModel,
+    /// What requests are drawn with; one model that is always there where nothing is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Models>,
+    /// How large requests are; of the reference size where nothing is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Sizes>,
     /// How far service times stray from their predictions; not at all where nothing is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noise: Option<Noise>,
@@ -193,6 +201,8 @@ impl Scenario {
         check_cluster(&settings.cluster)?;
         check_duration(&settings)?;
         check_failures(&settings)?;
+        settings.models.as_ref().map_or(Ok(()), Models::check)?;
+        settings.size.as_ref().map_or(Ok(()), Sizes::check)?;
         let objective = Objective::new(settings.quality.clone(), settings.tardiness_weight)?;
         Ok(Self { settings, objective })
     }
@@ -269,6 +279,9 @@ pub enum ScenarioError {
         /// Largest slack in seconds.
         slack: f64,
     },
+    /// Models or sizes that cannot be; the message names the field.
+    #[error("{0}")]
+    Fleet(String),
     /// Servers would go down too often to be listed.
     #[error(
         "failures: about {outages:.0} outages of all servers until the last request has arrived: \

@@ -1,11 +1,11 @@
 //! Drawing the instances of a scenario: the requests and the cluster of an episode.
 
 use scheduling::{
-    Cluster, Down, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Seconds, Server,
-    ServerFate, Sigma, TardinessPenalty, Time,
+    Cluster, Down, Fate, Generator, Instance, Luck, Model, Objective, Purpose, Request, Seconds,
+    Server, ServerFate, Sigma, Size, TardinessPenalty, Time,
 };
 
-use crate::scenario::{Arrivals, Drawn, Failures, Scenario};
+use crate::scenario::{Arrivals, Drawn, Failures, Models, Scenario, Settings, Weight};
 use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 use crate::uniform::Uniform;
 
@@ -24,7 +24,8 @@ impl InstanceSource for Scenario {
     }
 
     fn is_plain(&self) -> bool {
-        self.settings().noise.is_none() && self.settings().failures.is_none()
+        let Settings { models, size, noise, failures, .. } = self.settings();
+        models.is_none() && size.is_none() && noise.is_none() && failures.is_none()
     }
 
     fn description(&self) -> serde_json::Value {
@@ -52,19 +53,28 @@ impl EpisodeSource for Scenario {
     /// Servers are named s0, s1, …
     fn cluster(&self, seed: u64, episode: Episode) -> Cluster {
         let model = &self.settings().cluster;
-        let mut generator = match model.drawn {
-            Drawn::Once { seed } => Generator::new(u64::from(seed), Purpose::Cluster, 0),
-            Drawn::PerInstance => Generator::new(seed, Purpose::Cluster, episode.stream()),
+        let generator = |purpose| match model.drawn {
+            Drawn::Once { seed } => Generator::new(u64::from(seed), purpose, 0),
+            Drawn::PerInstance => Generator::new(seed, purpose, episode.stream()),
         };
+        let mut speed = generator(Purpose::Cluster);
         let kinds = model.servers.iter().flat_map(|group| std::iter::repeat_n(group, group.count));
         let servers = kinds.enumerate().map(|(index, group)| {
             Server::new(
                 format!("s{index}"),
-                group.step_rate.draw(&mut generator),
-                group.overhead.draw(&mut generator),
+                group.step_rate.draw(&mut speed),
+                group.overhead.draw(&mut speed),
             )
         });
-        Cluster::new(servers.collect()).expect("a checked scenario has servers")
+        let servers = servers.collect();
+        match &self.settings().models {
+            None => Cluster::new(servers),
+            Some(models) => {
+                let servers = models.hosted_on(servers, &mut generator(Purpose::Model));
+                Cluster::with_models(servers, models.names())
+            }
+        }
+        .expect("a checked scenario has servers")
     }
 
     fn shares_cluster(&self) -> bool {
@@ -86,6 +96,10 @@ impl EpisodeSource for Scenario {
             due: generator(Purpose::Slack),
             weights: settings.penalties.weights(),
             penalty: generator(Purpose::Penalty),
+            popularity: settings.models.as_ref().map(Models::weights),
+            model: generator(Purpose::Popularity),
+            sizes: settings.size.as_ref().map(|sizes| (&*sizes.choices, sizes.weights())),
+            size: generator(Purpose::Size),
         })
     }
 }
@@ -93,10 +107,10 @@ impl EpisodeSource for Scenario {
 impl Scenario {
     /// Luck of each request and outages of each server, if the scenario has any.
     fn fate(&self, seed: u64, episode: Episode, requests: &[Request]) -> Option<Fate> {
-        if self.is_plain() {
+        let noise = self.settings().noise;
+        if noise.is_none() && self.settings().failures.is_none() {
             return None;
         }
-        let noise = self.settings().noise;
         let sigma = noise.map_or(Sigma::default(), |noise| noise.sigma);
         let mut luck = Generator::new(seed, Purpose::Luck, episode.stream());
         let mut draw_luck = || Luck::new(luck.normal()).expect("53 bits are within 9 deviations");
@@ -129,7 +143,7 @@ impl Scenario {
 }
 
 /// The requests of an episode, in order of arrival; each property has a random stream of its own.
-struct Workload {
+struct Workload<'a> {
     now: Time,
     arrivals: Arrivals,
     arrival: Generator,
@@ -137,18 +151,31 @@ struct Workload {
     due: Generator,
     weights: [f64; 3],
     penalty: Generator,
+    /// Weights of the models, if there are any.
+    popularity: Option<Vec<f64>>,
+    model: Generator,
+    /// The sizes with their weights, if there are any.
+    sizes: Option<(&'a [(Size, Weight)], Vec<f64>)>,
+    size: Generator,
 }
 
-impl Iterator for Workload {
+impl Iterator for Workload<'_> {
     type Item = Request;
 
     fn next(&mut self) -> Option<Request> {
         let Arrivals::Poisson { mean_interval } = self.arrivals;
         self.now += Seconds::of(self.arrival.exponential(mean_interval.seconds()));
-        Some(Request::new(
-            self.now,
-            self.now + self.slack.draw(&mut self.due),
-            TardinessPenalty::ALL[self.penalty.weighted(&self.weights)],
-        ))
+        let due = self.now + self.slack.draw(&mut self.due);
+        let penalty = TardinessPenalty::ALL[self.penalty.weighted(&self.weights)];
+        let model = self.popularity.as_ref().map_or(0, |weights| self.model.weighted(weights));
+        let size = self
+            .sizes
+            .as_ref()
+            .map_or(Size::ONE, |(choices, weights)| choices[self.size.weighted(weights)].0);
+        Some(Request {
+            size,
+            model: Model(u16::try_from(model).expect("there are at most 1000 models")),
+            ..Request::new(self.now, due, penalty)
+        })
     }
 }

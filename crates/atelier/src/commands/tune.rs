@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let source = arguments.source.read()?;
-    let bar = progress::bar("tuning", experiments::TRIALS);
+    let bar = progress::bar("tuning", experiments::trials(&*source));
     let tuned = experiments::tune(&*source, arguments.training_instances, arguments.seed, || {
         bar.inc(1);
     })?;

@@ -2,15 +2,15 @@ use crate::policies::position_of_least;
 use crate::policy::{Decision, Observation, Policy};
 use crate::units::Steps;
 
-/// The paper's greedy policy (§IV-B): the server that is free first, and the most steps that still
-/// finish by the due time; the fewest where none do.
+/// The paper's greedy policy (§IV-B): the server that is free first, with the model loaded, and the most
+/// steps that still finish by the due time; the fewest where none do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Greedy {
     /// Which of several servers that are free first.
     pub ties: Ties,
 }
 
-/// Which server wins among those with the same backlog.
+/// Which server wins among those that are free at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ties {
     /// The lowest index, whatever its speed: this reproduces the paper's figures.
@@ -23,9 +23,9 @@ pub enum Ties {
 impl Policy for Greedy {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         let offers = observation.offers;
-        let backlog = |index: usize| offers[index].backlog.seconds();
-        let least = (0..offers.len()).map(backlog).fold(f64::INFINITY, f64::min);
-        let free_first = |index: &usize| backlog(*index) <= least;
+        let ready = |index: usize| (offers[index].backlog + offers[index].load).seconds();
+        let least = (0..offers.len()).map(ready).fold(f64::INFINITY, f64::min);
+        let free_first = |index: &usize| ready(*index) <= least;
         let server = match self.ties {
             Ties::Lowest => (0..offers.len()).find(free_first).unwrap_or(0),
             Ties::Fastest => position_of_least((0..offers.len()).map(|index| {

@@ -73,7 +73,7 @@ impl Eq for Cap {}
 
 /// All names, for help texts and errors.
 const VALID: &str = "random, random[steps=1..200], greedy, greedy[ties=lowest|fastest], \
-                     fixed[steps=1..200], myopic, priced[base=B,slope=S,power=P], \
+                     fixed[steps=1..200], myopic, priced[base=B,slope=S,power=P,load=L], \
                      agent[FOLDER OF A CHECKPOINT], agent[FOLDER,cap=SECONDS]";
 
 impl Rule {
@@ -130,7 +130,8 @@ impl FromStr for Rule {
             ("priced", None) => Ok(Self::Priced { price: Price::CONTENDED }),
             ("priced", Some(options)) => {
                 options.parse().map(|price| Self::Priced { price }).map_err(|problem| {
-                    let allowed = "base=B,slope=S,power=P with B, S 0 to 1e6 and P 0 to 8";
+                    let allowed =
+                        "base=B,slope=S,power=P,load=L with B, S, L 0 to 1e6 and P 0 to 8";
                     PolicyNameError::problem(text, format!("{problem}, allowed is {allowed}"))
                 })
             }
@@ -268,6 +269,8 @@ mod tests {
             ("myopic", "myopic"),
             ("priced[slope=0.25,base=1]", "priced[base=1,slope=0.25,power=1]"),
             ("priced[base=0.1,slope=2,power=0.5]", "priced[base=0.1,slope=2,power=0.5]"),
+            ("priced[load=0.5,base=1]", "priced[base=1,slope=0,power=1,load=0.5]"),
+            ("priced[load=0,base=1]", "priced[base=1,slope=0,power=1]"),
             ("agent[models/paper]", "agent[models/paper]"),
             ("agent[a,b,cap=30]", "agent[a,b,cap=30]"),
         ] {
@@ -288,6 +291,7 @@ mod tests {
             ("fixed[steps=30", "closing ]"),
             ("myopic[steps=3]", "no option"),
             ("priced[base=-1]", "-1 is not a base price: allowed is 0 to 1e6"),
+            ("priced[load=-1]", "-1 is not a price of loading: allowed is 0 to 1e6"),
             ("priced[base=1,base=2]", "base=2"),
             ("priced[price=1]", "allowed is base=B,slope=S,power=P"),
             ("priced[]", "allowed is base=B"),

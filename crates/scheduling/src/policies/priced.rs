@@ -2,6 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::message::excerpt;
+use crate::offer::Offer;
 use crate::policies::maximum::best_decision;
 use crate::policy::{Decision, Observation, Policy};
 use crate::units::OutOfRange;
@@ -10,8 +11,9 @@ use crate::units::OutOfRange;
 /// takes from the requests still to come.
 ///
 /// A second on a server whose queue is m seconds long costs `base + slope · m^power`: the longer the
-/// queue, the more requests wait behind this one. At price 0 this is [`super::Myopic`]. The price
-/// that is best depends on cluster and load: `atelier tune` finds it.
+/// queue, the more requests wait behind this one. A second of loading a model costs `load` more, since
+/// the model that it drives out will have to be loaded again. At price 0 this is [`super::Myopic`]. The
+/// price that is best depends on cluster and load: `atelier tune` finds it.
 #[derive(Clone, Copy, Debug)]
 pub struct Priced {
     /// What server time costs.
@@ -24,6 +26,7 @@ pub struct Price {
     base: f64,
     slope: f64,
     power: f64,
+    load: f64,
 }
 
 // None of the numbers is NaN.
@@ -31,9 +34,9 @@ impl Eq for Price {}
 
 impl Price {
     /// Tuned for one request per second on ten servers of the paper (`scenarios/contended.toml`).
-    pub const CONTENDED: Self = Self { base: 0.65, slope: 0.85, power: 0.62 };
+    pub const CONTENDED: Self = Self { base: 0.65, slope: 0.85, power: 0.62, load: 0.0 };
 
-    /// A price `base + slope · m^power`, with m in seconds.
+    /// A price `base + slope · m^power`, with m in seconds, and none for loading.
     ///
     /// # Errors
     /// [`OutOfRange`] unless `base` and `slope` are in `0..=1e6` and `power` is in `0..=8`.
@@ -48,7 +51,19 @@ impl Price {
                 return Err(OutOfRange { what, value, allowed });
             }
         }
-        Ok(Self { base, slope, power })
+        Ok(Self { base, slope, power, load: 0.0 })
+    }
+
+    /// The same price where a second of loading costs `load` more.
+    ///
+    /// # Errors
+    /// [`OutOfRange`] unless `load` is in `0..=1e6`.
+    pub fn with_load(self, load: f64) -> Result<Self, OutOfRange> {
+        if (0.0..=1e6).contains(&load) {
+            return Ok(Self { load, ..self });
+        }
+        let (what, allowed) = ("a price of loading", "0 to 1e6 per second");
+        Err(OutOfRange { what, value: load, allowed })
     }
 
     /// Price of one second on a server with this backlog.
@@ -61,19 +76,22 @@ impl Price {
 
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "base={},slope={},power={}", self.base, self.slope, self.power)
+        write!(f, "base={},slope={},power={}", self.base, self.slope, self.power)?;
+        // Names from before models stay what they were.
+        if self.load > 0.0 { write!(f, ",load={}", self.load) } else { Ok(()) }
     }
 }
 
 impl FromStr for Price {
     type Err = String;
-    /// Reads `base=1,slope=0.2,power=1` in any order; what is not given is 0, but for the power,
+    /// Reads `base=1,slope=0.2,power=1,load=0.5` in any order; what is not given is 0, but for the power,
     /// which is 1.
     fn from_str(text: &str) -> Result<Self, String> {
-        let mut given = [None; 3];
+        let mut given = [None; 4];
         for option in text.split(',') {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            let position = ["base", "slope", "power"].iter().position(|&known| known == name);
+            let position =
+                ["base", "slope", "power", "load"].iter().position(|&known| known == name);
             let value: Option<f64> = value.parse().ok();
             match (position, value) {
                 (Some(position), Some(value)) if given[position].is_none() => {
@@ -82,20 +100,23 @@ impl FromStr for Price {
                 _ => return Err(format!("\"{}\" is given", excerpt(option))),
             }
         }
-        let [base, slope, power] = given;
+        let [base, slope, power, load] = given;
         Self::new(base.unwrap_or(0.0), slope.unwrap_or(0.0), power.unwrap_or(1.0))
+            .and_then(|price| price.with_load(load.unwrap_or(0.0)))
             .map_err(|error| error.to_string())
     }
 }
 
 impl Policy for Priced {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let mut last = (usize::MAX, 0.0);
+        let mut last = (usize::MAX, 0.0, 0.0);
         let cost = |server: usize, service: crate::Seconds| {
             if server != last.0 {
-                last = (server, self.price.at(observation.offers[server].backlog.seconds()));
+                let Offer { backlog, load, .. } = observation.offers[server];
+                let price = self.price.at(backlog.seconds());
+                last = (server, price, self.price.load * load.seconds());
             }
-            last.1 * service.seconds()
+            last.1 * service.seconds() + last.2
         };
         best_decision(observation, cost).0
     }

@@ -1,0 +1,156 @@
+//! The tables of a scenario for fleets: models and sizes.
+
+use scheduling::{
+    Generator, HostedModel, Hosting, Loaded, Model, OutOfRange, Seconds, Server, Size, StepBounds,
+    StepRate,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{ScenarioError, Weight};
+use crate::uniform::Uniform;
+
+/// Models: every server hosts all of them, and has none loaded at first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    /// How many, 1 to 1000. They are named m0, m1, …
+    pub number: usize,
+    /// How often requests name each of them.
+    pub popularity: Popularity,
+    /// Time to load one, drawn for each model on each server.
+    #[serde(rename = "load_seconds")]
+    pub load: Uniform<Seconds>,
+    /// How many a server can have loaded at once.
+    pub resident: usize,
+    /// How fast servers take steps with a model relative to their step rates, drawn for each model.
+    #[serde(default = "as_fast", skip_serializing_if = "is_as_fast")]
+    pub relative_speed: Uniform<Factor>,
+}
+
+/// How often requests name each model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Popularity {
+    /// The k-th, from 1, in proportion to `1 / k^exponent`; 0 makes all alike.
+    Zipf {
+        /// 0 to 10.
+        exponent: f64,
+    },
+    /// Each in proportion to its weight.
+    Weights(Vec<Weight>),
+}
+
+/// A ratio of speeds: 0.01 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Factor(f64);
+
+impl TryFrom<f64> for Factor {
+    type Error = OutOfRange;
+    fn try_from(value: f64) -> Result<Self, OutOfRange> {
+        if (0.01..=100.0).contains(&value) {
+            Ok(Self(value))
+        } else {
+            Err(OutOfRange { what: "a ratio of speeds", value, allowed: "0.01 to 100" })
+        }
+    }
+}
+
+impl From<Factor> for f64 {
+    fn from(factor: Factor) -> Self {
+        factor.0
+    }
+}
+
+fn as_fast() -> Uniform<Factor> {
+    Uniform::constant(Factor(1.0))
+}
+
+fn is_as_fast(factor: &Uniform<Factor>) -> bool {
+    *factor == as_fast()
+}
+
+/// Sizes of requests, relative to the reference size.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sizes {
+    /// Each size with its weight.
+    pub choices: Vec<(Size, Weight)>,
+}
+
+impl Sizes {
+    /// The weights of the sizes.
+    pub(crate) fn weights(&self) -> Vec<f64> {
+        self.choices.iter().map(|&(_, weight)| weight.into()).collect()
+    }
+
+    pub(super) fn check(&self) -> Result<(), ScenarioError> {
+        if self.weights().iter().any(|&weight| weight > 0.0) {
+            return Ok(());
+        }
+        Err(ScenarioError::Fleet(
+            "size.choices has no weight above 0: at least one needs one".into(),
+        ))
+    }
+}
+
+impl Models {
+    /// Their names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        (0..self.number).map(|number| format!("m{number}")).collect()
+    }
+
+    /// How often each is named, relative to the others.
+    pub(crate) fn weights(&self) -> Vec<f64> {
+        match &self.popularity {
+            Popularity::Zipf { exponent } => {
+                (1..=self.number).map(|k| libm::pow(k as f64, -exponent)).collect()
+            }
+            Popularity::Weights(weights) => weights.iter().map(|&weight| weight.into()).collect(),
+        }
+    }
+
+    /// The servers with all models on them.
+    pub(crate) fn hosted_on(&self, servers: Vec<Server>, draw: &mut Generator) -> Vec<Server> {
+        let speeds: Vec<f64> =
+            (0..self.number).map(|_| self.relative_speed.draw(draw).into()).collect();
+        let mut host = |server: Server| {
+            let models = (0..).zip(&speeds).map(|(model, speed)| {
+                let rate = server.step_rate.steps_per_second() * speed;
+                HostedModel {
+                    model: Model(model),
+                    step_rate: StepRate::new(rate.clamp(1e-3, 1e6)).expect("clamped"),
+                    overhead: server.overhead,
+                    load: self.load.draw(draw),
+                    bounds: StepBounds::ALL,
+                }
+            });
+            let models = models.collect();
+            let loaded = Loaded::default();
+            Server { hosting: Some(Hosting { resident: self.resident, models, loaded }), ..server }
+        };
+        servers.into_iter().map(&mut host).collect()
+    }
+
+    pub(super) fn check(&self) -> Result<(), ScenarioError> {
+        let problem = match &self.popularity {
+            _ if !(1..=1000).contains(&self.number) => {
+                format!("models.number is {}: allowed is 1 to 1000", self.number)
+            }
+            _ if self.resident == 0 => "models.resident is 0: allowed is 1 or more".into(),
+            Popularity::Zipf { exponent } if !(0.0..=10.0).contains(exponent) => {
+                format!("models.popularity.zipf.exponent is {exponent}: allowed is 0 to 10")
+            }
+            Popularity::Weights(weights) if weights.len() != self.number => format!(
+                "models.popularity.weights has {} weights for {} models: allowed is one for each",
+                weights.len(),
+                self.number
+            ),
+            Popularity::Weights(_) if self.weights().iter().all(|&weight| weight == 0.0) => {
+                "models.popularity.weights has no weight above 0: at least one needs one".into()
+            }
+            _ => return Ok(()),
+        };
+        Err(ScenarioError::Fleet(problem))
+    }
+}
