@@ -67,7 +67,7 @@ impl<P: Policy> Scheduler<P> {
         let observation = queues.observe(now, &order.request, &self.objective);
         let decision = ask(&mut self.policy, &observation);
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
-        let (_, execution) = queues.dispatch(now, decision);
+        let execution = queues.dispatch(now, decision).execution;
         self.seen = Some(seen);
         let of_all = |d: Decision| Decision { server: eligible[d.server], ..d };
         Some(Quote { decision: of_all(decision), execution, shadow: shadow.map(of_all) })

@@ -168,6 +168,7 @@ impl ServerState {
     }
 
     /// Whether it can run what is ordered, available or not.
+    #[inline]
     pub(super) fn takes(&self, order: &Order) -> bool {
         order.pixels <= self.max_pixels && self.server.takes(&order.request)
     }

@@ -134,7 +134,7 @@ impl State {
         let now = request.arrival;
         queues.arrive(request);
         let decision = self.policy.decide(&queues.observe(now, request, objective));
-        let finish = queues.dispatch(now, decision).1.finish;
+        let finish = queues.dispatch(now, decision).execution.finish;
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 

@@ -89,7 +89,7 @@ impl<'a> Problem<'a> {
             i,
             &self.instance.requests()[i],
             Decision { server: j, steps },
-            Execution { start, load: Seconds::ZERO, finish },
+            Execution { start, finish },
             self.instance.objective(),
         )
     }

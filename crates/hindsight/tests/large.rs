@@ -36,7 +36,7 @@ fn rule(instance: &Instance, name: &str) -> f64 {
     let rewards = instance.requests().iter().enumerate().map(|(index, request)| {
         let now = request.arrival;
         let decision = policy.decide(&queues.observe(now, request, objective));
-        let (_, execution) = queues.dispatch(now, decision);
+        let execution = queues.dispatch(now, decision).execution;
         Row::new(index, request, decision, execution, objective).reward
     });
     rewards.sum::<f64>() / instance.requests().len() as f64

@@ -26,6 +26,7 @@ impl StepBounds {
     }
 
     /// What both accept, if there is anything.
+    #[inline]
     pub fn and(self, other: Self) -> Option<Self> {
         let both = Self { min: self.min.max(other.min), max: self.max.min(other.max) };
         (both.min <= both.max).then_some(both)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::bounds::StepBounds;
-use crate::model::{HostedModel, Hosting, Loaded, Model};
+use crate::model::{Hosting, Loaded, Model};
 use crate::objective::TardinessPenalty;
 use crate::offer::Offer;
 use crate::units::{Seconds, Size, StepRate, Steps, Time};
@@ -79,27 +79,35 @@ impl Server {
 
     /// What it offers a request, with these models loaded before it: nothing if it does not draw with
     /// the model, or with no number of steps that is accepted.
+    #[inline]
     pub fn offer(&self, request: &Request, backlog: Seconds, loaded: &Loaded) -> Option<Offer> {
-        let hosted = self.hosted(request.model)?;
-        let bounds = hosted.bounds.and(self.bounds)?.and(request.bounds)?;
+        let bounds = self.bounds.and(request.bounds)?;
+        let Some(hosting) = &self.hosting else {
+            let (load, step_rate) = (Seconds::ZERO, self.step_rate / request.size);
+            return Some(Offer { backlog, load, overhead: self.overhead, step_rate, bounds });
+        };
+        let hosted = hosting.hosted(request.model)?;
+        let bounds = bounds.and(hosted.bounds)?;
         let load = if loaded.contains(request.model) { Seconds::ZERO } else { hosted.load };
         let step_rate = hosted.step_rate / request.size;
         Some(Offer { backlog, load, overhead: hosted.overhead, step_rate, bounds })
     }
 
     /// Whether it can run the request at all.
+    #[inline]
     pub fn takes(&self, request: &Request) -> bool {
-        self.offer(request, Seconds::ZERO, &Loaded::default()).is_some()
+        let bounds = self.bounds.and(request.bounds);
+        bounds.is_some_and(|bounds| match &self.hosting {
+            Some(hosting) => {
+                hosting.hosted(request.model).is_some_and(|own| bounds.and(own.bounds).is_some())
+            }
+            None => true,
+        })
     }
 
-    /// How it draws with a model, if it does.
-    pub fn hosted(&self, model: Model) -> Option<HostedModel> {
-        if let Some(hosting) = &self.hosting {
-            return hosting.hosted(model).copied();
-        }
-        let &Self { step_rate, overhead, .. } = self;
-        let (load, bounds) = (Seconds::ZERO, StepBounds::ALL);
-        Some(HostedModel { model, step_rate, overhead, load, bounds })
+    /// Whether it draws with a model.
+    pub fn hosts(&self, model: Model) -> bool {
+        self.hosting.as_ref().is_none_or(|hosting| hosting.hosted(model).is_some())
     }
 
     /// What it has loaded at first.
@@ -108,6 +116,7 @@ impl Server {
     }
 
     /// A run with the model begins, and it has these loaded.
+    #[inline]
     pub fn run(&self, model: Model, loaded: &mut Loaded) {
         if let Some(hosting) = &self.hosting {
             loaded.run(model, hosting.resident);

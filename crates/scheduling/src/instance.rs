@@ -64,9 +64,7 @@ impl Instance {
 
     /// Why no server takes a request.
     fn untaken(cluster: &Cluster, index: usize, request: &Request) -> InstanceError {
-        let hosted: Vec<_> =
-            cluster.iter().filter_map(|server| server.hosted(request.model)).collect();
-        if hosted.is_empty() {
+        if !cluster.iter().any(|server| server.hosts(request.model)) {
             let name = cluster.models().get(request.model.index()).cloned();
             return InstanceError::Unhosted { index, name: name.unwrap_or_default() };
         }

@@ -38,7 +38,7 @@ pub use objective::{
 pub use offer::Offer;
 pub use policies::{AgentName, Cap, PolicyName, PolicyNameError, Rule};
 pub use policy::{Decision, Observation, Policy};
-pub use queue::{Execution, Queues};
+pub use queue::{Dispatched, Execution, Queues};
 pub use random::{Generator, Purpose};
 pub use row::{Beyond, Row, RowError, RowOutcome, read_rows, rows_in_parts, write_rows};
 pub use traffic::Traffic;

@@ -47,10 +47,19 @@ impl Asked {
 pub struct Execution {
     /// Start of the run.
     pub start: Time,
-    /// How long it loads its model first.
-    pub load: Seconds,
     /// t_fin: end of the run.
     pub finish: Time,
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dispatched {
+    /// The server behind the offer that was chosen, by its position in the cluster.
+    pub server: usize,
+    /// How long it loads the model before it begins to draw.
+    pub load: Seconds,
+    /// When it runs.
+    pub execution: Execution,
 }
 
 impl Queues {
@@ -94,13 +103,14 @@ impl Queues {
         request: &'a Request,
         objective: &'a Objective,
     ) -> Observation<'a> {
-        // What is loaded changes with every run.
-        if self.asked != Asked::by(request) || !self.loaded.is_empty() {
-            self.ask(now, request);
-        } else {
-            for (offer, &server) in self.offers.iter_mut().zip(&self.offering) {
-                offer.backlog = (self.free_at[server] - now).positive_part();
+        // What is loaded changes with every run, and not all servers may have made an offer.
+        let all = self.offers.len() == self.free_at.len();
+        if all && self.loaded.is_empty() && self.asked == Asked::by(request) {
+            for (offer, &free_at) in self.offers.iter_mut().zip(&self.free_at) {
+                offer.backlog = (free_at - now).positive_part();
             }
+        } else {
+            self.ask(now, request);
         }
         Observation { now, request, offers: &self.offers, objective, traffic: &self.traffic }
     }
@@ -121,26 +131,27 @@ impl Queues {
         }
     }
 
-    /// Appends the request of the last observation to the queue of the chosen offer's server, and says
-    /// which server that is and when it will run.
-    pub fn dispatch(&mut self, now: Time, decision: Decision) -> (usize, Execution) {
+    /// Appends the request of the last observation to the queue of the chosen offer's server.
+    pub fn dispatch(&mut self, now: Time, decision: Decision) -> Dispatched {
         let (server, offer) = (self.offering[decision.server], &self.offers[decision.server]);
         let start = self.free_at[server].max(now);
         let finish = start + offer.service_time(decision.steps);
-        let execution = Execution { start, load: offer.load, finish };
+        let (load, execution) = (offer.load, Execution { start, finish });
         self.free_at[server] = finish;
         if let Some(loaded) = self.loaded.get_mut(server) {
             self.cluster[server].run(self.asked.model, loaded);
         }
-        (server, execution)
+        Dispatched { server, load, execution }
     }
 
     /// Corrects the time at which `server` will be free, when a run turned out shorter or longer.
+    #[inline]
     pub fn set_free_at(&mut self, server: usize, free_at: Time) {
         self.free_at[server] = free_at;
     }
 
     /// Corrects what `server` will have loaded when it is free.
+    #[inline]
     pub fn set_loaded(&mut self, server: usize, loaded: &Loaded) {
         if let Some(own) = self.loaded.get_mut(server) {
             own.clone_from(loaded);
@@ -167,7 +178,7 @@ mod tests {
         let mut queues = Queues::new(&cluster);
         let mut run = |now, server, steps| {
             let decision = Decision { server, steps: Steps::new(steps).unwrap() };
-            let (_, run) = queues.dispatch(at(now), decision);
+            let run = queues.dispatch(at(now), decision).execution;
             (run.start.seconds(), run.finish.seconds())
         };
         assert_eq!(run(1.0, 0, 50), (1.0, 6.0));

@@ -310,6 +310,7 @@ impl Mul<StepRate> for Seconds {
 impl Div<Size> for StepRate {
     /// The rate at this size.
     type Output = Self;
+    #[inline]
     fn div(self, size: Size) -> Self {
         Self(self.0 / size.0)
     }

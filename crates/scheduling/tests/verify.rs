@@ -56,7 +56,7 @@ fn rows(instance: &Instance, rule: &str) -> Vec<Row> {
         .map(|(index, request)| {
             let now = request.arrival;
             let decision = policy.decide(&queues.observe(now, request, objective));
-            let (_, execution) = queues.dispatch(now, decision);
+            let execution = queues.dispatch(now, decision).execution;
             Row::new(index, request, decision, execution, objective)
         })
         .collect()
@@ -186,8 +186,7 @@ fn two_on_one(starts: [f64; 2], order: Order) -> Result<(), Vec<Violation>> {
     let rows: Vec<_> = (0..2)
         .map(|index| {
             let start = at(starts[index]);
-            let execution =
-                Execution { start, load: Seconds::ZERO, finish: start + Seconds::of(2.0) };
+            let execution = Execution { start, finish: start + Seconds::of(2.0) };
             let decision = Decision { server: 0, steps: Steps::new(20).unwrap() };
             let request = &instance.requests()[index];
             Row::new(index, request, decision, execution, instance.objective())

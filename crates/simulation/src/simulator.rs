@@ -1,6 +1,6 @@
 //! The simulator: a policy on an instance, in virtual time.
 
-use scheduling::{Beyond, Decision, Instance, Policy, Queues, Row};
+use scheduling::{Beyond, Decision, Dispatched, Instance, Policy, Queues, Row};
 
 use crate::virtual_time::simulate_by_events;
 
@@ -30,10 +30,10 @@ pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
                 decision.server,
                 offers - 1,
             );
-            let (server, execution) = queues.dispatch(now, decision);
+            let Dispatched { server, load, execution } = queues.dispatch(now, decision);
             let decision = Decision { server, ..decision };
             let row = Row::new(index, request, decision, execution, objective);
-            let beyond = Beyond::completed(request, execution.load, 1);
+            let beyond = Beyond::completed(request, load, 1);
             Row { beyond: (!instance.is_plain()).then_some(beyond), ..row }
         })
         .collect()

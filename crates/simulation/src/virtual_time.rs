@@ -188,11 +188,12 @@ impl<'a> World<'a> {
     fn complete(&mut self, run: &Run, at: Time) {
         let index = index(run.id.request);
         let decision = Decision { server: run.server, steps: run.steps };
-        let stretch = self.stretch(run);
-        let load = run.load * stretch;
-        let execution = Execution { start: run.start, load, finish: at };
+        let execution = Execution { start: run.start, finish: at };
         let request = &self.instance.requests()[index];
         let row = Row::new(index, request, decision, execution, self.instance.objective());
+        // Most runs load nothing, and their luck need not be drawn again.
+        let loads = run.load > Seconds::ZERO;
+        let load = if loads { run.load * self.stretch(run) } else { Seconds::ZERO };
         let beyond = Beyond::completed(request, load, run.id.attempt);
         let beyond = (!self.instance.is_plain()).then_some(beyond);
         self.rows[index] = Some(Row { beyond, ..row });

@@ -170,7 +170,7 @@ impl<'a> Episode<'a> {
         let now = request.arrival;
         queues.arrive(request);
         let decision = agent.decide(&queues.observe(now, request, objective));
-        let finish = queues.dispatch(now, decision).1.finish;
+        let finish = queues.dispatch(now, decision).execution.finish;
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 

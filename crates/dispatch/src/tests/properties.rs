@@ -321,7 +321,7 @@ proptest! {
             queues.arrive(&request);
             let decision =
                 simulated.decide(&queues.observe(at(now), &request, &objective));
-            let (_, execution) = queues.dispatch(at(now), decision);
+            let execution = queues.dispatch(at(now), decision).execution;
             expected.push(Row::new(n, &request, decision, execution, &objective));
             s.submit(at(now), order).unwrap();
             s.recorded(at(now), id(n as u64));
