@@ -17,6 +17,8 @@ const FILES: &[(&str, &[u8])] = files![
     "models/universal/weights-300.safetensors",
     "scenarios/contended-any-cluster.toml",
     "scenarios/contended.toml",
+    "scenarios/fleet-mixed.toml",
+    "scenarios/fleet.toml",
     "scenarios/paper-any-cluster.toml",
     "scenarios/paper.toml",
     "scenarios/universal.toml",

@@ -20,7 +20,7 @@ pub fn write_trace(
     write!(out, r#"{{"displayTimeUnit":"ms","traceEvents":["#)?;
     let mut separator = "";
     let events = names(instance, policy)
-        .chain(rows.iter().map(slice))
+        .chain(rows.iter().flat_map(|row| slices(instance, row)))
         .chain(counters(rows, instance.cluster().len()));
     for event in events {
         write!(out, "{separator}{event}")?;
@@ -54,6 +54,22 @@ const PROCESS: u32 = 1;
 
 fn microseconds(seconds: f64) -> f64 {
     (seconds * 1e6).round()
+}
+
+/// The run of a request, and within it the load of its model.
+fn slices(instance: &Instance, row: &Row) -> impl Iterator<Item = Value> {
+    let beyond = row.beyond.filter(|beyond| beyond.load > 0.0);
+    let load = beyond.map(|beyond| {
+        let model = instance.cluster().models().get(beyond.model.index());
+        json!({
+            "ph": "X", "pid": PROCESS, "tid": row.server + 1,
+            "name": format!("load {}", model.map_or("", |model| model)),
+            "cat": "load",
+            "ts": microseconds(row.start),
+            "dur": microseconds(row.start + beyond.load) - microseconds(row.start),
+        })
+    });
+    std::iter::once(slice(row)).chain(load)
 }
 
 fn slice(row: &Row) -> Value {
@@ -150,6 +166,22 @@ mod tests {
         let mut out = Largest(0);
         write_trace(&instance, &rows, "myopic", &mut out).unwrap();
         assert!(out.0 < 1000, "{}", out.0);
+    }
+
+    #[test]
+    fn loads_are_slices_within_their_runs() {
+        let fleet = Scenario::from_toml(include_str!("../../../scenarios/fleet.toml"))
+            .and_then(|scenario| scenario.with(|settings| settings.requests = 50))
+            .unwrap();
+        let instance = fleet.instance(1, Episode::Evaluation(0));
+        let rows = simulate(&instance, &mut scheduling::policies::Greedy::default());
+        let json: Value = serde_json::from_str(&trace(&instance, &rows, "greedy")).unwrap();
+        let events = json["traceEvents"].as_array().unwrap();
+        let loads: Vec<_> = events.iter().filter(|event| event["cat"] == "load").collect();
+        let loaded = |row: &&Row| row.beyond.is_some_and(|beyond| beyond.load > 0.0);
+        assert_eq!(loads.len(), rows.iter().filter(loaded).count());
+        assert!(loads.iter().all(|load| load["dur"] == 9e6));
+        assert_eq!(loads[0]["name"], format!("load m{}", rows[0].beyond.unwrap().model));
     }
 
     #[test]

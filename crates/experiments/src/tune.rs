@@ -158,3 +158,32 @@ fn maximise<const N: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use simulation::Scenario;
+
+    #[test]
+    fn loads_get_a_price_where_there_are_any() {
+        let short = |text| {
+            let scenario = Scenario::from_toml(text).unwrap();
+            scenario.with(|settings| settings.requests = 150).unwrap()
+        };
+        let fleet = short(include_str!("../../../scenarios/fleet.toml"));
+        let paper = short(include_str!("../../../scenarios/contended.toml"));
+        let tuned = |scenario: &Scenario| {
+            let mut trials = 0;
+            let tuned = tune(scenario, 1, 3, || trials += 1).unwrap();
+            let foreseen = super::trials(scenario);
+            assert!(trials >= foreseen && trials < foreseen + 10, "{trials} and {foreseen}");
+            tuned
+        };
+        let fitted = tuned(&fleet);
+        assert!(fitted.price.to_string().contains(",load="), "{}", fitted.price);
+        let instances = [fleet.instance(3, Episode::Training(0))];
+        let blind = mean_reward(fitted.price.with_load(0.0).unwrap(), &instances).unwrap();
+        assert!(fitted.reward > blind + 0.5, "{} and {blind}", fitted.reward);
+        assert!(!tuned(&paper).price.to_string().contains("load"));
+    }
+}

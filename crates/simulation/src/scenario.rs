@@ -13,6 +13,7 @@ use crate::uniform::Uniform;
 mod fleet;
 mod reality;
 
+use fleet::check_resident;
 pub use fleet::{Factor, Models, Popularity, Sizes};
 use reality::check_failures;
 pub use reality::{Failures, Noise, OutageSpan};
@@ -188,6 +189,9 @@ pub struct ServerGroup {
         skip_serializing_if = "is_no_overhead"
     )]
     pub overhead: Uniform<Seconds>,
+    /// How many models they can have loaded at once, where it is not what [`Models::resident`] says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resident: Option<usize>,
 }
 
 impl Scenario {
@@ -202,6 +206,7 @@ impl Scenario {
         check_duration(&settings)?;
         check_failures(&settings)?;
         settings.models.as_ref().map_or(Ok(()), Models::check)?;
+        check_resident(&settings)?;
         settings.size.as_ref().map_or(Ok(()), Sizes::check)?;
         let objective = Objective::new(settings.quality.clone(), settings.tardiness_weight)?;
         Ok(Self { settings, objective })

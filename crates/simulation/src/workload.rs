@@ -60,15 +60,15 @@ impl EpisodeSource for Scenario {
         let mut speed = generator(Purpose::Cluster);
         let kinds = model.servers.iter().flat_map(|group| std::iter::repeat_n(group, group.count));
         let servers = kinds.enumerate().map(|(index, group)| {
-            Server::new(
+            let server = Server::new(
                 format!("s{index}"),
                 group.step_rate.draw(&mut speed),
                 group.overhead.draw(&mut speed),
-            )
+            );
+            (server, group.resident)
         });
-        let servers = servers.collect();
         match &self.settings().models {
-            None => Cluster::new(servers),
+            None => Cluster::new(servers.map(|(server, _)| server).collect()),
             Some(models) => {
                 let servers = models.hosted_on(servers, &mut generator(Purpose::Model));
                 Cluster::with_models(servers, models.names())

@@ -8,7 +8,7 @@ use scheduling::{
     Purpose, Request, Row, Rule, Seconds, Server, ServerFate, Sigma, Size, StepBounds, StepRate,
     Steps, TardinessPenalty, Time, read_rows, write_rows,
 };
-use simulation::{simulate, simulate_by_events};
+use simulation::{Episode, InstanceSource, Scenario, ScenarioError, simulate, simulate_by_events};
 
 const RULES: [&str; 6] =
     ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=60]", "myopic", "priced"];
@@ -198,4 +198,121 @@ fn what_is_said_of_models_is_judged() {
     );
     let plain = rows(simulate, &papers.unwrap(), "greedy");
     assert_eq!(plain[0].beyond, None);
+}
+
+fn scenario(more: &str) -> Result<Scenario, ScenarioError> {
+    let paper = include_str!("../../../scenarios/paper.toml");
+    Scenario::from_toml(&paper.replace("[cluster]", &format!("{more}\n[cluster]")))
+}
+
+const SIX: &str = "number = 6\nload_seconds = 9.0\nresident = 1\n";
+
+#[test]
+fn committed_fleets_draw_what_they_say() {
+    let read = |text| Scenario::from_toml(text).unwrap();
+    let fleet = read(include_str!("../../../scenarios/fleet.toml"));
+    let mixed = read(include_str!("../../../scenarios/fleet-mixed.toml"));
+    for (scenario, shares) in [
+        (&fleet, [1.0, 1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0, 1.0 / 5.0, 1.0 / 6.0]),
+        (&mixed, [30.7, 13.0, 9.6, 8.0, 6.3, 4.7]),
+    ] {
+        assert_eq!(&Scenario::from_toml(&scenario.to_toml()).unwrap(), scenario);
+        assert!(!scenario.is_plain());
+        let instance = scenario.instance(7, Episode::Evaluation(0));
+        assert_eq!(instance.cluster().models(), ["m0", "m1", "m2", "m3", "m4", "m5"]);
+        let sum: f64 = shares.iter().sum();
+        for (model, share) in (0..).zip(shares) {
+            let named = instance.requests().iter().filter(|request| request.model == Model(model));
+            let found = named.count() as f64 / instance.requests().len() as f64;
+            assert!((found - share / sum).abs() < 0.04, "m{model}: {found}");
+        }
+    }
+    let instance = mixed.instance(7, Episode::Evaluation(0));
+    let rooms: Vec<_> =
+        instance.cluster().iter().map(|s| s.hosting.as_ref().unwrap().resident).collect();
+    assert_eq!(rooms, [2, 2, 2, 2, 1, 1, 1, 1]);
+    let loads =
+        instance.cluster().iter().flat_map(|server| &server.hosting.as_ref().unwrap().models);
+    assert!(loads.clone().all(|hosted| (5.0..13.0).contains(&hosted.load.seconds())));
+    let ratio = |index: usize, model: usize| {
+        let server = &instance.cluster()[index];
+        let rate = server.hosting.as_ref().unwrap().models[model].step_rate.steps_per_second();
+        rate / server.step_rate.steps_per_second()
+    };
+    for model in 0..6 {
+        let [one, other] = [ratio(0, model), ratio(7, model)];
+        assert!(
+            (one - other).abs() < 1e-12 && (0.25..1.0).contains(&one),
+            "m{model}: {one} {other}"
+        );
+    }
+    let mean: f64 = instance.requests().iter().map(|r| f64::from(r.size)).sum::<f64>() / 2000.0;
+    assert!((mean - 2.64).abs() < 0.2, "{mean}");
+}
+
+/// Models shift nothing that is drawn without them.
+#[test]
+fn a_fleet_meets_the_same_traffic_as_the_scenario_without_models() {
+    let fleet = format!("[models]\n{SIX}popularity = {{ zipf = {{ exponent = 1.0 }} }}\n");
+    let [plain, fleet] = ["", &fleet].map(|more| scenario(more).unwrap());
+    let [plain, fleet] = [plain, fleet].map(|s| s.instance(3, Episode::Training(2)));
+    for (plain, fleet) in plain.requests().iter().zip(fleet.requests()) {
+        assert_eq!(&Request { model: Model(0), ..*fleet }, plain);
+    }
+    for (plain, fleet) in plain.cluster().iter().zip(fleet.cluster().iter()) {
+        assert_eq!(&Server { hosting: None, ..fleet.clone() }, plain);
+    }
+}
+
+#[test]
+fn bad_fleets_are_refused_with_their_place() {
+    let zipf = "popularity = { zipf = { exponent = 1.0 } }";
+    for (more, parts) in [
+        (format!("[models]\n{SIX}"), ["models", "missing field `popularity`"]),
+        (
+            format!("[models]\n{SIX}{zipf}").replace("= 6", "= 0"),
+            ["models.number is 0", "1 to 1000"],
+        ),
+        (
+            format!("[models]\n{SIX}{zipf}").replace("resident = 1", "resident = 0"),
+            ["models.resident is 0", "1 or more"],
+        ),
+        (
+            format!("[models]\n{SIX}{zipf}").replace("9.0", "-9.0"),
+            ["-9 is not a span of time", "0 to 1e9"],
+        ),
+        (
+            format!("[models]\n{SIX}{zipf}").replace("1.0 }", "11.0 }"),
+            ["exponent is 11", "0 to 10"],
+        ),
+        (
+            format!("[models]\n{SIX}{zipf}\nrelative_speed = 0.0"),
+            ["0 is not a ratio of speeds", "0.01 to 100"],
+        ),
+        (
+            format!("[models]\n{SIX}popularity = {{ weights = [1.0, 2.0] }}"),
+            ["has 2 weights for 6 models", "one for each"],
+        ),
+        (
+            format!("[models]\n{SIX}popularity = {{ weights = [0, 0, 0, 0, 0, 0] }}"),
+            ["no weight above 0", "at least one"],
+        ),
+        (format!("[models]\n{SIX}{zipf}\ncolour = 1"), ["unknown field", "colour"]),
+        ("[size]\nchoices = []".into(), ["size.choices has no weight", "at least one"]),
+        ("[size]\nchoices = [[0.0, 1.0]]".into(), ["0 is not a size", "1e-6 to 1e6"]),
+        ("[size]\nchoices = [[1.0, -1.0]]".into(), ["-1 is not a weight", "0 to 1e6"]),
+    ] {
+        let message = scenario(&more).unwrap_err().to_string();
+        for part in parts {
+            assert!(message.contains(part), "{message:?} does not contain {part:?}");
+        }
+    }
+    let roomy = |more: &str, resident| {
+        scenario(more)?.with(|settings| settings.cluster.servers[1].resident = resident)
+    };
+    let models = format!("[models]\n{SIX}{zipf}\n");
+    let message = |more, resident| roomy(more, resident).unwrap_err().to_string();
+    assert!(message(&models, Some(0)).contains("cluster.servers[1].resident is 0: allowed is 1"));
+    assert!(message("", Some(2)).contains("allowed beside [models] only"));
+    assert!(roomy(&models, Some(2)).is_ok());
 }

@@ -67,7 +67,8 @@ pub fn write_gantt(
     let mut svg =
         Svg::new(WIDTH, 70.0 + lines as f64 * line_height, &format!("Schedule of {policy}"));
     write!(out, "{}", svg.start_of_file())?;
-    legend(&mut svg, policy, rows().count());
+    let loads = rows().any(|row| load(row) > 0.0);
+    legend(&mut svg, policy, rows().count(), loads);
     for line in 0..lines {
         let start = from + line as f64 * span;
         let top = 62.0 + line as f64 * line_height;
@@ -85,7 +86,7 @@ pub fn write_gantt(
             svg.text("tick", [x.at(value), bottom + 17.0], Anchor::Middle, &(label + " s"));
         }
         for row in rows().filter(|row| row.finish > start && row.start < start + span) {
-            bar(&mut svg, row, &x, top);
+            bar(&mut svg, row, &model_of(instance, row), &x, top);
         }
         write!(out, "{}", svg.take_shapes())?;
     }
@@ -105,7 +106,21 @@ fn seconds_per_line<'a>(rows: impl Iterator<Item = &'a Row>, span: f64, width: f
     round.min(span)
 }
 
-fn legend(svg: &mut Svg, policy: &str, requests: usize) {
+/// How long a run loads its model, in seconds.
+fn load(row: &Row) -> f64 {
+    row.beyond.map_or(0.0, |beyond| beyond.load)
+}
+
+/// What is said of the model of a row, where the instance has models.
+fn model_of(instance: &Instance, row: &Row) -> String {
+    let model = row.beyond.and_then(|beyond| instance.cluster().models().get(beyond.model.index()));
+    model.map_or(String::new(), |model| match load(row) {
+        load if load > 0.0 => format!("\nmodel {model}, loaded for {} s", label(load, 1)),
+        _ => format!("\nmodel {model}"),
+    })
+}
+
+fn legend(svg: &mut Svg, policy: &str, requests: usize, loads: bool) {
     let title = format!("{policy}: {requests} requests");
     svg.text("heading", [20.0, 28.0], Anchor::Start, &title);
     let mut x = 50.0 + text_width(&title, 14.0);
@@ -114,10 +129,17 @@ fn legend(svg: &mut Svg, policy: &str, requests: usize) {
         svg.text("key", [x + 24.0, 28.0], Anchor::Start, text);
         x += 48.0 + text_width(text, 12.0);
     }
+    if loads {
+        svg.rect(COLOURS[0].1, [x, 18.0], [18.0, 12.0], "");
+        svg.rect("hollow", [x + 2.0, 20.0], [14.0, 8.0], "");
+        let text = "loads a model";
+        svg.text("key", [x + 24.0, 28.0], Anchor::Start, text);
+        x += 48.0 + text_width(text, 12.0);
+    }
     svg.text("note", [x, 28.0], Anchor::Start, "numbers: requests, where there is room");
 }
 
-fn bar(svg: &mut Svg, row: &Row, x: &Scale, top: f64) {
+fn bar(svg: &mut Svg, row: &Row, model: &str, x: &Scale, top: f64) {
     let (_, class, _) =
         COLOURS.into_iter().rfind(|(least, ..)| row.tardiness >= *least).unwrap_or(COLOURS[0]);
     let (start, end) = (x.clamped(row.start), x.clamped(row.finish));
@@ -126,7 +148,7 @@ fn bar(svg: &mut Svg, row: &Row, x: &Scale, top: f64) {
     let y = top + row.server as f64 * LANE + 1.5;
     let tip = format!(
         "request {}: {} steps, quality {}\narrival {} s, start {} s, finish {} s, due {} s\n\
-         tardiness {} s, reward {}",
+         tardiness {} s, reward {}{model}",
         row.request,
         row.steps,
         label(row.quality, 1),
@@ -138,10 +160,16 @@ fn bar(svg: &mut Svg, row: &Row, x: &Scale, top: f64) {
         label(row.reward, 1),
     );
     svg.rect(class, [start, y], [width, LANE - 3.0], &tip);
+    // Hollow as long as nothing is drawn yet.
+    let loaded = if load(row) > 0.0 { x.clamped(row.start + load(row)) } else { start };
+    if loaded - start > 3.0 {
+        svg.rect("hollow", [start + 1.5, y + 1.5], [loaded - start - 1.5, LANE - 6.0], &tip);
+    }
     let number = row.request.to_string();
+    let width = start + width - loaded;
     if text_width(&number, 9.0) + 4.0 < width {
         let ink = if class == "late-3" { "inside on-dark" } else { "inside" };
-        svg.text(ink, [start + width / 2.0, y + 9.6], Anchor::Middle, &number);
+        svg.text(ink, [loaded + width / 2.0, y + 9.6], Anchor::Middle, &number);
     }
 }
 
@@ -168,6 +196,24 @@ mod tests {
     #[test]
     fn the_bytes_are_those_of_the_golden_file() {
         assert!(chart("greedy", 12, None).0 == include_str!("../../tests/golden-gantt.svg"));
+    }
+
+    #[test]
+    fn loads_are_hollow_and_named() {
+        let fleet = Scenario::from_toml(include_str!("../../../../scenarios/fleet.toml"))
+            .and_then(|scenario| scenario.with(|settings| settings.requests = 40))
+            .unwrap();
+        let instance = fleet.instance(1, Episode::Evaluation(0));
+        let rows = simulate(&instance, &mut scheduling::policies::Greedy::default());
+        let mut svg = Vec::new();
+        write_gantt(&instance, &rows, "greedy", None, &mut svg).unwrap();
+        let svg = String::from_utf8(svg).unwrap();
+        let loads = rows.iter().filter(|row| load(row) > 0.0).count();
+        assert!(loads > 5 && svg.matches(", loaded for 9").count() >= 2 * loads, "{loads}");
+        // One more in the legend.
+        assert!(svg.matches(r#"class="hollow""#).count() > loads);
+        assert!(svg.contains("loads a model") && svg.contains("model m0</title>"));
+        assert!(!chart("greedy", 40, None).0.contains("loads a model"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use scheduling::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ScenarioError, Weight};
+use super::{ScenarioError, Settings, Weight};
 use crate::uniform::Uniform;
 
 /// Models: every server hosts all of them, and has none loaded at first.
@@ -20,11 +20,24 @@ pub struct Models {
     /// Time to load one, drawn for each model on each server.
     #[serde(rename = "load_seconds")]
     pub load: Uniform<Seconds>,
-    /// How many a server can have loaded at once.
+    /// How many a server can have loaded at once, where its group says nothing else.
     pub resident: usize,
     /// How fast servers take steps with a model relative to their step rates, drawn for each model.
     #[serde(default = "as_fast", skip_serializing_if = "is_as_fast")]
     pub relative_speed: Uniform<Factor>,
+}
+
+/// Room for models is at least one, and only where there are models.
+pub(super) fn check_resident(settings: &Settings) -> Result<(), ScenarioError> {
+    for (index, group) in settings.cluster.servers.iter().enumerate() {
+        let problem = match group.resident {
+            Some(0) => "is 0: allowed is 1 or more",
+            Some(_) if settings.models.is_none() => "is given: allowed beside [models] only",
+            _ => continue,
+        };
+        return Err(ScenarioError::Fleet(format!("cluster.servers[{index}].resident {problem}")));
+    }
+    Ok(())
 }
 
 /// How often requests name each model.
@@ -110,11 +123,15 @@ impl Models {
         }
     }
 
-    /// The servers with all models on them.
-    pub(crate) fn hosted_on(&self, servers: Vec<Server>, draw: &mut Generator) -> Vec<Server> {
+    /// The servers, each with its room if it has one of its own, with all models on them.
+    pub(crate) fn hosted_on(
+        &self,
+        servers: impl Iterator<Item = (Server, Option<usize>)>,
+        draw: &mut Generator,
+    ) -> Vec<Server> {
         let speeds: Vec<f64> =
             (0..self.number).map(|_| self.relative_speed.draw(draw).into()).collect();
-        let mut host = |server: Server| {
+        let mut host = |(server, resident): (Server, Option<usize>)| {
             let models = (0..).zip(&speeds).map(|(model, speed)| {
                 let rate = server.step_rate.steps_per_second() * speed;
                 HostedModel {
@@ -126,10 +143,10 @@ impl Models {
                 }
             });
             let models = models.collect();
-            let loaded = Loaded::default();
-            Server { hosting: Some(Hosting { resident: self.resident, models, loaded }), ..server }
+            let (resident, loaded) = (resident.unwrap_or(self.resident), Loaded::default());
+            Server { hosting: Some(Hosting { resident, models, loaded }), ..server }
         };
-        servers.into_iter().map(&mut host).collect()
+        servers.map(&mut host).collect()
     }
 
     pub(super) fn check(&self) -> Result<(), ScenarioError> {
