@@ -272,6 +272,15 @@ mod tests {
     }
 
     #[test]
+    fn the_instances_of_the_readme_are_read() {
+        let readme = include_str!("../../../README.md");
+        let blocks = readme.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let instances: Vec<_> = blocks.map(|block| Instance::from_json(block).unwrap()).collect();
+        let plain: Vec<_> = instances.iter().map(Instance::is_plain).collect();
+        assert_eq!(plain, [true, false, false]);
+    }
+
+    #[test]
     fn json_round_trips() {
         let servers = r#"{"name":"s0","steps_per_second":0.1,"overhead_seconds":0.3}"#;
         let rest = r#""tardiness_weight":0.7,"quality":{"table":[[10,1.5],[50,3.0]]}"#;

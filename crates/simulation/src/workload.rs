@@ -5,7 +5,7 @@ use scheduling::{
     Server, ServerFate, Sigma, Size, TardinessPenalty, Time,
 };
 
-use crate::scenario::{Arrivals, Drawn, Failures, Models, Scenario, Settings, Weight};
+use crate::scenario::{Arrivals, Drawn, Failures, Models, Scenario, Settings, Sizes};
 use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 use crate::uniform::Uniform;
 
@@ -98,7 +98,7 @@ impl EpisodeSource for Scenario {
             penalty: generator(Purpose::Penalty),
             popularity: settings.models.as_ref().map(Models::weights),
             model: generator(Purpose::Popularity),
-            sizes: settings.size.as_ref().map(|sizes| (&*sizes.choices, sizes.weights())),
+            sizes: settings.size.as_ref().map(|sizes| (sizes, sizes.weights())),
             size: generator(Purpose::Size),
         })
     }
@@ -154,8 +154,8 @@ struct Workload<'a> {
     /// Weights of the models, if there are any.
     popularity: Option<Vec<f64>>,
     model: Generator,
-    /// The sizes with their weights, if there are any.
-    sizes: Option<(&'a [(Size, Weight)], Vec<f64>)>,
+    /// The sizes, with their weights once more as numbers, if there are any.
+    sizes: Option<(&'a Sizes, Vec<f64>)>,
     size: Generator,
 }
 
@@ -171,7 +171,7 @@ impl Iterator for Workload<'_> {
         let size = self
             .sizes
             .as_ref()
-            .map_or(Size::ONE, |(choices, weights)| choices[self.size.weighted(weights)].0);
+            .map_or(Size::ONE, |(sizes, weights)| sizes.choices[self.size.weighted(weights)].0);
         Some(Request {
             size,
             model: Model(u16::try_from(model).expect("there are at most 1000 models")),
