@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::luck::{Luck, Sigma};
 use crate::random::{Generator, Purpose};
-use crate::units::{Luck, Sigma, Time};
+use crate::units::Time;
 
 /// What the paper's world leaves out, for one instance; no policy sees it.
 ///

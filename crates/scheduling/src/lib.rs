@@ -12,6 +12,7 @@ mod cluster;
 mod environment;
 mod fate;
 mod instance;
+mod luck;
 mod model;
 mod objective;
 mod offer;
@@ -31,6 +32,7 @@ pub use cluster::{Cluster, EmptyCluster, Request, Server};
 pub use environment::Environment;
 pub use fate::{Down, Fate, FateError, ServerFate};
 pub use instance::{Instance, InstanceError};
+pub use luck::{Luck, Sigma};
 pub use model::{HostedModel, Hosting, Loaded, Model};
 pub use objective::{
     FullService, Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty,
@@ -42,4 +44,4 @@ pub use queue::{Dispatched, Execution, Queues};
 pub use random::{Generator, Purpose};
 pub use row::{Beyond, Row, RowError, RowOutcome, read_rows, rows_in_parts, write_rows};
 pub use traffic::Traffic;
-pub use units::{Luck, OutOfRange, Seconds, Sigma, Size, StepRate, Steps, Time};
+pub use units::{OutOfRange, Seconds, Size, StepRate, Steps, Time};

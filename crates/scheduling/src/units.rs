@@ -214,37 +214,8 @@ impl Steps {
     }
 }
 
-/// σ: standard deviation of the logarithm of a server's service times. 0 means that predictions come true.
-#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub struct Sigma(f64);
-
-impl Sigma {
-    /// A deviation read from outside.
-    ///
-    /// # Errors
-    /// [`OutOfRange`] unless `0 ≤ sigma ≤ 3`.
-    pub fn new(sigma: f64) -> Result<Self, OutOfRange> {
-        checked(sigma, "a sigma", 0.0, 3.0, "0 to 3").map(Self)
-    }
-}
-
-/// The standard normal draw that decides how long a run takes, for a server's [`Sigma`].
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f64", into = "f64")]
-pub struct Luck(f64);
-
-impl Luck {
-    /// A draw read from outside.
-    ///
-    /// # Errors
-    /// [`OutOfRange`] unless `−40 ≤ luck ≤ 40`.
-    pub fn new(luck: f64) -> Result<Self, OutOfRange> {
-        checked(luck, "a luck", -40.0, 40.0, "-40 to 40").map(Self)
-    }
-}
-
-fn checked(
+/// The value, if it is within the range.
+pub(crate) fn checked(
     value: f64,
     what: &'static str,
     lowest: f64,
@@ -341,7 +312,7 @@ macro_rules! number_with_a_range {
     )*};
 }
 
-number_with_a_range!(Time, Seconds, StepRate, Size, Sigma, Luck);
+number_with_a_range!(Time, Seconds, StepRate, Size);
 
 impl TryFrom<u32> for Steps {
     type Error = OutOfRange;

@@ -38,7 +38,8 @@ pub fn verify(instance: &Instance, rows: &[Row], order: Order) -> Result<(), Vec
     each_request_once(instance, rows, &mut violations);
     let losses = losses(instance);
     let loads = loads(instance, rows);
-    for (row, load) in rows.iter().zip(loads) {
+    for (position, row) in rows.iter().enumerate() {
+        let load = loads.get(&position).copied().unwrap_or(0.0);
         check_row(instance, row, load, &mut violations);
         check_reality(instance, row, &losses, &mut violations);
     }
@@ -92,9 +93,10 @@ fn terms(server: &Server, request: &Request) -> Option<Terms> {
     })
 }
 
-/// What each run is predicted to load, by the runs ahead of it on its server.
-fn loads(instance: &Instance, rows: &[Row]) -> Vec<f64> {
-    let mut loads = vec![0.0; rows.len()];
+/// How long each run that loads is predicted to, by the runs ahead of it on its server: by the position of
+/// its row.
+fn loads(instance: &Instance, rows: &[Row]) -> HashMap<usize, f64> {
+    let mut loads = HashMap::new();
     for (number, server) in instance.cluster().iter().enumerate() {
         let Some(hosting) = &server.hosting else { continue };
         let runs = rows.iter().enumerate().filter(|(_, row)| row.server == number);
@@ -115,7 +117,7 @@ fn loads(instance: &Instance, rows: &[Row]) -> Vec<f64> {
             if let Some(place) = loaded.iter().position(|&model| model == request.model) {
                 loaded.remove(place);
             } else {
-                loads[position] = terms.load;
+                loads.insert(position, terms.load);
                 if loaded.len() >= hosting.resident {
                     loaded.remove(0);
                 }

@@ -10,10 +10,11 @@ use super::servers::{Names, ServerEntry, bounds, fields};
 use super::{Instance, InstanceError};
 use crate::cluster::{Cluster, Request};
 use crate::fate::Fate;
+use crate::luck::Luck;
 use crate::message::{bounded, excerpt};
 use crate::model::Model;
 use crate::objective::{Objective, QualityCurve, TardinessPenalty};
-use crate::units::{Luck, Size, Steps, Time};
+use crate::units::{Size, Steps, Time};
 
 impl Instance {
     /// Reads the JSON form.

@@ -9,8 +9,9 @@ use super::{Instance, InstanceError};
 use crate::bounds::StepBounds;
 use crate::cluster::Server;
 use crate::fate::{Down, ServerFate};
+use crate::luck::Sigma;
 use crate::model::{HostedModel, Hosting, Loaded, Model};
-use crate::units::{Seconds, Sigma, StepRate, Steps};
+use crate::units::{Seconds, StepRate, Steps};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn loading_costs_more_than_its_time() {
         use crate::{Cluster, HostedModel, Hosting, Loaded, Model, Objective, Queues, Request};
-        use crate::{Seconds, Server, StepBounds, StepRate, Steps, Time};
+        use crate::{Seconds, Server, StepBounds, StepRate, Time};
         let step_rate = StepRate::new(10.0).unwrap();
         let host = |name: &str, loaded: &[u16]| {
             let hosted = |model| HostedModel {
@@ -163,22 +163,14 @@ mod tests {
             Queues::new(&Cluster::new(vec![host("a", &[0]), host("b", &[1])]).unwrap());
         // The server that has the model is busy for 6 s, the other one would load it in 4 s.
         queues.set_free_at(0, Time::new(6.0).unwrap());
-        let request = Request::new(Time::ZERO, Time::new(20.0).unwrap(), Linear);
+        let request = Request::new(Time::ZERO, Time::new(14.0).unwrap(), Linear);
         let objective = Objective::default();
-        let mut server = |load: f64| {
-            let price = Price::new(0.5, 0.0, 1.0).unwrap().with_load(load).unwrap();
-            let observation = queues.observe(Time::ZERO, &request, &objective);
-            let decision = Priced { price }.decide(&observation);
-            assert!(decision.steps > Steps::saturating(90.0));
-            decision.server
-        };
-        assert_eq!([0.0, 0.5, 2.0].map(&mut server), [0, 0, 0], "six seconds are in time");
-        let request = Request { due: Time::new(14.0).unwrap(), ..request };
         let mut server = |load: f64| {
             let price = Price::new(0.0, 0.0, 1.0).unwrap().with_load(load).unwrap();
             Priced { price }.decide(&queues.observe(Time::ZERO, &request, &objective)).server
         };
-        assert_eq!([0.0, 0.5, 2.0].map(&mut server), [1, 0, 0], "loading gains two seconds");
+        // Loading gains two seconds, each worth 1.5 points, and takes four.
+        assert_eq!([0.0, 0.7, 0.8, 2.0].map(&mut server), [1, 1, 0, 0]);
     }
 
     #[test]
