@@ -238,12 +238,11 @@ impl ServerState {
 
     /// Predicts the request at a position after those ahead of it, the last of which is predicted.
     fn predict(&mut self, position: usize) {
+        let Waiting { request, steps, .. } = self.waiting[position];
+        let offer = self.offer(&request).expect("only what the server takes waits there");
         let waiting = &mut self.waiting[position];
-        let offer = self.server.offer(&waiting.request, Seconds::ZERO, &self.last);
-        let offer = offer.expect("only what the server takes waits there");
-        waiting.load = offer.load;
-        waiting.service = offer.service_time(waiting.steps);
-        self.server.run(waiting.request.model, &mut self.last);
+        (waiting.load, waiting.service) = (offer.load, offer.service_time(steps));
+        self.server.run(request.model, &mut self.last);
     }
 
     /// When everything dispatched to it will have finished.

@@ -16,13 +16,8 @@ const SEARCH: u64 = 160;
 
 /// Prices that [`tune`] tries in all, give or take a few: a grid, then the search.
 pub fn trials(source: &dyn InstanceSource) -> u64 {
-    let loads = if loads(&source.instance(0, Episode::Training(0))) { LOADS.len() } else { 1 };
+    let loads = if source.loads_models() { LOADS.len() } else { 1 };
     (GRID * loads) as u64 + SEARCH
-}
-
-/// Whether servers load models.
-fn loads(instance: &Instance) -> bool {
-    instance.cluster().iter().any(|server| server.hosting.is_some())
 }
 
 /// A price and the mean reward per request that it earns on the instances it was fitted to.
@@ -60,7 +55,7 @@ pub fn tune(
     let grid = BASES.iter().flat_map(|&base| {
         SLOPES.iter().flat_map(move |&slope| POWERS.map(|power| [base, slope, power]))
     });
-    let (reward, price) = if instances.iter().any(loads) {
+    let (reward, price) = if source.loads_models() {
         let grid =
             grid.flat_map(|[base, slope, power]| LOADS.map(|load| [base, slope, power, load]));
         search(grid, &mut reward)?

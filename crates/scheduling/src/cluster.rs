@@ -161,6 +161,11 @@ impl Cluster {
         &self.models
     }
 
+    /// Whether any of its servers loads models.
+    pub fn loads_models(&self) -> bool {
+        self.servers.iter().any(|server| server.hosting.is_some())
+    }
+
     /// Whether it has nothing that the paper's clusters have not.
     pub fn is_plain(&self) -> bool {
         self.models.is_empty() && self.servers.iter().all(Server::is_plain)

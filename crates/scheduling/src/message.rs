@@ -8,7 +8,7 @@ use std::fmt;
 /// Characters of a value that was read.
 const VALUE: usize = 80;
 /// Characters of a word in a message that others wrote.
-const WORD: usize = 200;
+const WORD: usize = 160;
 /// Characters of a line in such a message.
 const LINE: usize = 500;
 /// Lines of such a message.

@@ -65,7 +65,7 @@ pub struct Dispatched {
 impl Queues {
     /// Empty queues of these servers.
     pub fn new(cluster: &Cluster) -> Self {
-        let loads = cluster.iter().any(|server| server.hosting.is_some());
+        let loads = cluster.loads_models();
         let plain = Request::new(Time::ZERO, Time::ZERO, crate::TardinessPenalty::Linear);
         let mut queues = Self {
             free_at: vec![Time::ZERO; cluster.len()],

@@ -110,6 +110,11 @@ impl StepRate {
             .map(Self)
     }
 
+    /// The nearest allowed rate. The caller knows it to be a number.
+    pub const fn saturating(steps_per_second: f64) -> Self {
+        Self(steps_per_second.clamp(1e-3, 1e6))
+    }
+
     /// Steps per second.
     pub const fn steps_per_second(self) -> f64 {
         self.0

@@ -147,7 +147,7 @@ impl Domain {
         (0..count.clamp(low, high))
             .map(|index| {
                 let rate = centre * libm::exp(spread * (draw.uniform() - 0.5));
-                let step_rate = StepRate::new(rate.clamp(1e-3, 1e6)).expect("clamped");
+                let step_rate = StepRate::saturating(rate);
                 let overhead = Seconds::of(share * (worth.steps / step_rate).seconds());
                 Server::new(format!("s{index}"), step_rate, overhead)
             })
@@ -202,6 +202,10 @@ impl InstanceSource for Domain {
 
     fn is_plain(&self) -> bool {
         true
+    }
+
+    fn loads_models(&self) -> bool {
+        false
     }
 
     fn description(&self) -> serde_json::Value {

@@ -115,6 +115,10 @@ impl InstanceSource for Recordings {
         self.0.iter().all(|recording| recording.instance.is_plain())
     }
 
+    fn loads_models(&self) -> bool {
+        self.0.iter().any(|recording| recording.instance.cluster().loads_models())
+    }
+
     fn description(&self) -> serde_json::Value {
         json!({ "recordings": self.0.iter().map(Recording::description).collect::<Vec<_>>() })
     }

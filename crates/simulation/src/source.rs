@@ -49,6 +49,9 @@ pub trait InstanceSource: Debug + Sync {
     /// Whether all of its instances are of the paper's world, as [`Instance::is_plain`] has it.
     fn is_plain(&self) -> bool;
 
+    /// Whether servers load models on any of its instances.
+    fn loads_models(&self) -> bool;
+
     /// What a checkpoint keeps of the source: equal descriptions mean equal instances.
     fn description(&self) -> serde_json::Value;
 

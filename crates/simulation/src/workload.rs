@@ -28,6 +28,10 @@ impl InstanceSource for Scenario {
         models.is_none() && size.is_none() && noise.is_none() && failures.is_none()
     }
 
+    fn loads_models(&self) -> bool {
+        self.settings().models.is_some()
+    }
+
     fn description(&self) -> serde_json::Value {
         serde_json::to_value(self.settings()).expect("settings have only JSON's types")
     }

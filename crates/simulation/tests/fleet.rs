@@ -1,17 +1,17 @@
 //! Servers with several models, requests of several sizes and bounds: the fast path and the events agree,
 //! and the judge, who reckons loads anew, accepts both and nothing else.
 
+mod reality;
+
 use proptest::prelude::*;
+use reality::{RULES, rows, under};
 use scheduling::verify::{Order, Violation, verify};
 use scheduling::{
-    Cluster, Down, Fate, Generator, HostedModel, Hosting, Instance, Loaded, Luck, Model, Objective,
-    Purpose, Request, Row, Rule, Seconds, Server, ServerFate, Sigma, Size, StepBounds, StepRate,
-    Steps, TardinessPenalty, Time, read_rows, write_rows,
+    Cluster, Generator, HostedModel, Hosting, Instance, Loaded, Model, Objective, Purpose, Request,
+    Row, Seconds, Server, Size, StepBounds, StepRate, Steps, TardinessPenalty, Time, read_rows,
+    write_rows,
 };
 use simulation::{Episode, InstanceSource, Scenario, ScenarioError, simulate, simulate_by_events};
-
-const RULES: [&str; 6] =
-    ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=60]", "myopic", "priced"];
 
 /// Servers that host some of three models, the first all of them and one, perhaps, without a say; requests
 /// of every model.
@@ -67,33 +67,6 @@ fn server(draw: &mut Generator, index: usize) -> Server {
     Server { hosting: Some(hosting), ..server }
 }
 
-/// The same fleet where runs stray and servers fail.
-fn in_trouble(fleet: Instance, seed: u64, sigma: f64, outages: usize) -> Instance {
-    let mut draw = Generator::new(seed, Purpose::Search, 1);
-    let servers = (0..fleet.cluster().len()).map(|_| {
-        let mut now = Time::ZERO;
-        let down = (0..outages).map(|_| {
-            let from = now + Seconds::of(draw.exponential(20.0));
-            now = from + Seconds::of(draw.exponential(10.0).max(1e-3));
-            Down { from, to: now }
-        });
-        let down = down.collect();
-        ServerFate { sigma: Sigma::new(draw.between(0.0, sigma)).unwrap(), down }
-    });
-    let servers = servers.collect();
-    let luck = (0..fleet.requests().len()).map(|_| Luck::new(draw.normal()).ok()).collect();
-    fleet.under(Some(Fate { servers, luck })).unwrap()
-}
-
-fn rows(
-    run: fn(&Instance, &mut dyn scheduling::Policy) -> Vec<Row>,
-    instance: &Instance,
-    rule: &str,
-) -> Vec<Row> {
-    let rule: Rule = rule.parse().unwrap();
-    run(instance, &mut *rule.policy(Generator::new(1, Purpose::Policy, 0)))
-}
-
 proptest! {
     #[test]
     fn events_change_nothing_where_predictions_come_true(
@@ -116,7 +89,7 @@ proptest! {
         seed in any::<u64>(), servers in 1usize..5, requests in 1usize..60, interval in 0.05..10.0,
         sigma in 0.0..1.5, outages in 0usize..6,
     ) {
-        let fleet = in_trouble(fleet(seed, servers, requests, interval), seed, sigma, outages);
+        let fleet = under(fleet(seed, servers, requests, interval), seed, sigma, outages);
         prop_assert_eq!(&Instance::from_json(&fleet.to_json()).unwrap(), &fleet);
         for rule in RULES {
             let rows = rows(simulate, &fleet, rule);

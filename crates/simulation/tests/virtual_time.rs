@@ -1,18 +1,18 @@
 //! The gateway's scheduler in virtual time: the paper's world to the last bit, and luck and failures as
 //! the judge allows them.
 
+mod reality;
+
 use proptest::prelude::*;
+use reality::{RULES, rows, under};
 use scheduling::verify::{Order, Violation, verify};
 use scheduling::{
-    Cluster, Down, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Row, Rule,
-    Seconds, Server, ServerFate, Sigma, StepRate, TardinessPenalty, Time,
+    Cluster, Down, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Row, Seconds,
+    Server, ServerFate, Sigma, StepRate, TardinessPenalty, Time,
 };
 use simulation::{
     Episode, InstanceSource, Recording, Recordings, Scenario, simulate, simulate_by_events,
 };
-
-const RULES: [&str; 6] =
-    ["random", "greedy", "greedy[ties=fastest]", "fixed[steps=60]", "myopic", "priced"];
 
 fn at(seconds: f64) -> Time {
     Time::ZERO + Seconds::of(seconds)
@@ -38,35 +38,6 @@ fn instance(seed: u64, servers: usize, requests: usize, interval: f64) -> Instan
         Request::new(now, due, TardinessPenalty::ALL[draw.below(3)])
     });
     Instance::new(cluster, requests.collect(), Objective::default()).unwrap()
-}
-
-/// Luck for two requests of three, deviations up to `sigma`, and outages of each server.
-fn under(instance: Instance, seed: u64, sigma: f64, outages: usize) -> Instance {
-    let mut draw = Generator::new(seed, Purpose::Search, 1);
-    let servers = (0..instance.cluster().len()).map(|_| {
-        let mut now = Time::ZERO;
-        let down = (0..outages).map(|_| {
-            let from = now + Seconds::of(draw.exponential(20.0));
-            now = from + Seconds::of(draw.exponential(10.0).max(1e-3));
-            Down { from, to: now }
-        });
-        let down = down.collect();
-        ServerFate { sigma: Sigma::new(draw.between(0.0, sigma)).unwrap(), down }
-    });
-    let servers = servers.collect();
-    let luck = (0..instance.requests().len())
-        .map(|_| (draw.below(3) > 0).then(|| Luck::new(draw.normal()).unwrap()));
-    let luck = luck.collect();
-    instance.under(Some(Fate { servers, luck })).unwrap()
-}
-
-fn rows(
-    run: fn(&Instance, &mut dyn scheduling::Policy) -> Vec<Row>,
-    instance: &Instance,
-    rule: &str,
-) -> Vec<Row> {
-    let rule: Rule = rule.parse().unwrap();
-    run(instance, &mut *rule.policy(Generator::new(1, Purpose::Policy, 0)))
 }
 
 proptest! {

@@ -108,34 +108,29 @@ struct Requests {
     wrong: Option<InstanceError>,
 }
 
-/// The models that requests name, in order of their first request. Where no request names one there is
-/// none.
+/// The models that requests name, or that some name none: each with its position in order of the first
+/// requests, and that request.
 #[derive(Default)]
-struct Named {
-    /// The name, or that there was none, with the first request that has it.
-    names: Vec<(Option<String>, usize)>,
-    positions: BTreeMap<Option<String>, u16>,
-}
+struct Named(BTreeMap<Option<String>, (u16, usize)>);
 
 impl Named {
     fn position(&mut self, name: Option<String>, request: usize) -> Result<u16, &'static str> {
-        if let Some(&position) = self.positions.get(&name) {
+        let Self(positions) = self;
+        if let Some(&(position, _)) = positions.get(&name) {
             return Ok(position);
         }
-        let position = u16::try_from(self.names.len()).map_err(|_| "allowed is 65536 models")?;
-        self.names.push((name.clone(), request));
-        self.positions.insert(name, position);
+        let position = u16::try_from(positions.len()).map_err(|_| "allowed is 65536 models")?;
+        positions.insert(name, (position, request));
         Ok(position)
     }
 
     /// Puts the models in place of the positions.
     fn resolve(self, requests: &mut [Request], names: &Names<'_>) -> Result<(), InstanceError> {
-        let models = self.names.iter().map(|(name, request)| {
-            let wrong = |problem| misplaced(format!("requests[{request}].model"), problem);
-            match name {
-                Some(name) => names.find(name).map_err(wrong),
-                None => names.unnamed().map_err(wrong),
-            }
+        let mut named: Vec<_> = self.0.into_iter().collect();
+        named.sort_unstable_by_key(|&(_, (position, _))| position);
+        let models = named.iter().map(|(name, (_, request))| {
+            let model = name.as_ref().map_or_else(|| names.unnamed(), |name| names.find(name));
+            model.map_err(|problem| misplaced(format!("requests[{request}].model"), problem))
         });
         let models: Vec<_> = models.collect::<Result<_, _>>()?;
         for request in requests {

@@ -136,7 +136,7 @@ impl Models {
                 let rate = server.step_rate.steps_per_second() * speed;
                 HostedModel {
                     model: Model(model),
-                    step_rate: StepRate::new(rate.clamp(1e-3, 1e6)).expect("clamped"),
+                    step_rate: StepRate::saturating(rate),
                     overhead: server.overhead,
                     load: self.load.draw(draw),
                     bounds: StepBounds::ALL,
