@@ -15,7 +15,7 @@ use crate::algorithm1::ActorCritic;
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::features;
 use crate::network::Activations;
-use crate::universal::{PriceNetwork, PriceTraining, UniversalAgent};
+use crate::universal::{PriceNetworks, PriceTraining, UniversalAgent};
 
 /// What a policy of some name is made from, read once and used for many instances.
 #[derive(Clone, Debug)]
@@ -30,8 +30,8 @@ enum Ingredients {
     Rule(Rule),
     /// The actor of a checkpoint of the paper's agent.
     Actor(Arc<Actor>),
-    /// The network of a universal checkpoint, and the agent's cap on tardiness.
-    Prices(Arc<PriceNetwork>, Option<Cap>),
+    /// The networks of a universal checkpoint, and the agent's cap on tardiness.
+    Prices(PriceNetworks, Option<Cap>),
 }
 
 impl Recipe {
@@ -56,7 +56,7 @@ impl Recipe {
                     |source| PolicyError::Checkpoint { policy: name.to_string(), source };
                 if Checkpoint::<PriceTraining>::is_in(folder) {
                     let checkpoint = Checkpoint::<PriceTraining>::load(folder).map_err(unusable)?;
-                    Ingredients::Prices(Arc::new(checkpoint.training.network), *cap)
+                    Ingredients::Prices(checkpoint.training.networks(), *cap)
                 } else {
                     let checkpoint = Checkpoint::<ActorCritic>::load(folder).map_err(unusable)?;
                     if cap.is_some() {
@@ -93,8 +93,8 @@ impl Recipe {
                 trained: actor.servers(),
                 given: cluster.len(),
             }),
-            Ingredients::Prices(network, cap) => {
-                Ok(Box::new(UniversalAgent::new(network.clone(), cap.map(|Cap(cap)| cap))))
+            Ingredients::Prices(networks, cap) => {
+                Ok(Box::new(UniversalAgent::new(networks.clone(), cap.map(|Cap(cap)| cap))))
             }
         }
     }
@@ -190,6 +190,7 @@ mod tests {
                 request: &request,
                 offers: &offers,
                 objective: &Objective::default(),
+                residencies: &[],
                 traffic: &Traffic::default(),
             })
         };
@@ -198,7 +199,7 @@ mod tests {
             Decision { server: 0, steps: Steps::MIN }
         });
         let actor = Arc::new(Actor::new(input.len(), &[16], 2, &mut draw));
-        let network = Arc::new(PriceNetwork::new(&[16], &mut draw));
+        let network = Arc::new(crate::universal::PriceNetwork::new(&[16], &mut draw));
         let agents: [Box<dyn Policy>; 2] =
             [Box::new(Agent::new(actor)), Box::new(UniversalAgent::new(network, None))];
         for mut agent in agents {

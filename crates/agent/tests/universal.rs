@@ -3,16 +3,17 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use agent::universal::{PriceNetwork, RoundPoint};
+use agent::universal::{Clusters, FleetRounds, PriceNetwork, RoundPoint};
 use agent::{
-    Checkpoint, Origin, PriceHyperparameters, PriceTraining, Recipe, Train, UniversalAgent,
+    Checkpoint, Origin, PriceHyperparameters, PriceTraining, Recipe, Train, Training,
+    UniversalAgent,
 };
 use proptest::prelude::*;
 use scheduling::policies::Myopic;
 use scheduling::{
-    AgentName, Cap, Cluster, Decision, Generator, Instance, Objective, Observation, Offer, Policy,
-    PolicyName, Purpose, Queues, Request, Seconds, Server, StepBounds, StepRate, TardinessPenalty,
-    Time, Traffic,
+    AgentName, Cap, Cluster, Decision, Generator, HostedModel, Hosting, Instance, Loaded, Model,
+    Objective, Observation, Offer, Policy, PolicyName, Purpose, Queues, Request, Seconds, Server,
+    StepBounds, StepRate, TardinessPenalty, Time, Traffic,
 };
 
 /// Six requests per service on two servers: enough to queue.
@@ -43,17 +44,17 @@ fn cluster(rates: &[f64]) -> Cluster {
 /// A network whose weights are all drawn: prices of every size.
 fn network(seed: u64) -> Arc<PriceNetwork> {
     let mut draw = Generator::new(seed, Purpose::Initialisation, 0);
-    let count = PriceNetwork::parameter_count(&[8]);
+    let count = PriceNetwork::parameter_count(Clusters::Plain, &[8]);
     let parameters = (0..count).map(|_| draw.normal() as f32).collect();
-    Arc::new(PriceNetwork::from_parameters(&[8], parameters).unwrap())
+    Arc::new(PriceNetwork::from_parameters(Clusters::Plain, &[8], parameters).unwrap())
 }
 
 /// A network with every price the same: `bias` before the softplus, whatever a job takes.
 fn constant(bias: f32) -> Arc<PriceNetwork> {
-    let mut parameters = vec![0.0; PriceNetwork::parameter_count(&[8])];
+    let mut parameters = vec![0.0; PriceNetwork::parameter_count(Clusters::Plain, &[8])];
     let biases = parameters.len() - 2;
     parameters[biases..].copy_from_slice(&[bias, -60.0]);
-    Arc::new(PriceNetwork::from_parameters(&[8], parameters).unwrap())
+    Arc::new(PriceNetwork::from_parameters(Clusters::Plain, &[8], parameters).unwrap())
 }
 
 /// The decision for servers given as `(steps per second, backlog)`.
@@ -80,6 +81,7 @@ fn decide(
         request: &request,
         offers: &offers,
         objective: &Objective::default(),
+        residencies: &[],
         traffic: &traffic,
     })
 }
@@ -163,9 +165,13 @@ fn hyperparameters(rounds: u64) -> PriceHyperparameters {
 /// Trains on until `stop` rounds are done.
 fn train(training: &mut PriceTraining, stop: u64) -> Vec<RoundPoint> {
     let mut curve = Vec::new();
-    training.train(&mut instance, |training, point| {
+    training.train(&mut |_, number| instance(number), |training, point| {
         curve.push(*point);
-        if training.rounds >= stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if training.plain.rounds >= stop {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     curve
 }
@@ -200,14 +206,14 @@ fn mean_reward(network: &PriceNetwork) -> f64 {
 fn alternatives_teach_what_server_time_is_worth() {
     let mut training = PriceTraining::new(1, hyperparameters(40));
     // Starting from free server time: myopic.
-    let mut parameters = training.network.perceptron().parameters().to_vec();
+    let mut parameters = training.plain.network.perceptron().parameters().to_vec();
     let biases = parameters.len() - 2;
     parameters[biases..].copy_from_slice(&[-6.0, -6.0]);
-    let network = PriceNetwork::from_parameters(&[4], parameters).unwrap();
-    (training.network, training.learner) = (network.clone(), network);
-    let before = mean_reward(&training.network);
+    let network = PriceNetwork::from_parameters(Clusters::Plain, &[4], parameters).unwrap();
+    (training.plain.network, training.plain.learner) = (network.clone(), network);
+    let before = mean_reward(&training.plain.network);
     let curve = train(&mut training, 40);
-    let after = mean_reward(&training.network);
+    let after = mean_reward(&training.plain.network);
     assert!(after > before + 0.5, "{before} before and {after} after");
     assert!(curve[39].error < curve[0].error, "{curve:?}");
 }
@@ -230,6 +236,75 @@ fn interrupted_and_resumed_is_the_same_as_uninterrupted() {
     curve_of_parts.extend(train(&mut parts, 8));
     assert!(parts == whole);
     assert_eq!(curve_of_parts, curve);
+}
+
+/// Two servers, each with room for one of two models.
+fn fleet(number: u64) -> Instance {
+    let plain = instance(number);
+    let host = |server: &Server| {
+        let &Server { step_rate, overhead, bounds, .. } = server;
+        let load = Seconds::of(6.0);
+        let hosted = |model| HostedModel { model, step_rate, overhead, load, bounds };
+        let models = [Model(0), Model(1)].map(hosted).into();
+        let hosting = Some(Hosting { resident: 1, models, loaded: Loaded::default() });
+        Server { hosting, ..server.clone() }
+    };
+    let servers = plain.cluster().iter().map(host).collect();
+    let names = ["first", "second"].map(str::to_owned).into();
+    let asked = plain.requests().iter().enumerate();
+    let asked = asked.map(|(i, r)| Request { model: Model(u16::from(i % 3 == 0)), ..*r });
+    let cluster = Cluster::with_models(servers, names).unwrap();
+    Instance::new(cluster, asked.collect(), Objective::default()).unwrap()
+}
+
+#[test]
+fn training_goes_on_in_fleets_and_changes_nothing_elsewhere() {
+    let plain = PriceHyperparameters { alternatives: 16, ..hyperparameters(2) };
+    let fleets = Some(FleetRounds { rounds: 3, followed_requests: 6 });
+    let train = |training: &mut PriceTraining, stop: u64| {
+        let mut curve = Vec::new();
+        let mut world = |clusters, number| match clusters {
+            Clusters::Plain => instance(number),
+            Clusters::Fleets => fleet(number),
+        };
+        training.train(&mut world, |training, point| {
+            curve.push(*point);
+            if training.done() >= stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        curve
+    };
+    let mut only_plain = PriceTraining::new(5, plain.clone());
+    train(&mut only_plain, 9);
+    let mut whole = PriceTraining::new(5, PriceHyperparameters { fleets, ..plain });
+    let curve = train(&mut whole, 9);
+    assert_eq!((whole.done(), curve.len()), (5, 5));
+    assert!(whole.plain == only_plain.plain);
+    // Once it is in a checkpoint in the middle of the fleets, it goes on to the same end.
+    let mut parts = PriceTraining::new(5, whole.hyperparameters.clone());
+    let mut curve_of_parts = train(&mut parts, 3);
+    let folder = tempfile::tempdir().unwrap();
+    checkpoint(parts, curve_of_parts).save(folder.path()).unwrap();
+    let loaded = Checkpoint::<PriceTraining>::load(folder.path()).unwrap();
+    let mut parts = loaded.training;
+    curve_of_parts = loaded.curve;
+    curve_of_parts.extend(train(&mut parts, 9));
+    assert!(parts == whole);
+    assert_eq!(curve_of_parts, curve);
+    // Both networks decide, each where it belongs.
+    let decisions = |training: &PriceTraining, instance: &Instance| -> Vec<Decision> {
+        let mut agent = UniversalAgent::new(training.networks(), None);
+        let mut queues = Queues::new(instance.cluster());
+        let decide = |request: &Request| {
+            let objective = instance.objective();
+            queues.arrive(request);
+            let decision = agent.decide(&queues.observe(request.arrival, request, objective));
+            queues.dispatch(request.arrival, decision);
+            decision
+        };
+        instance.requests().iter().map(decide).collect()
+    };
+    assert_eq!(decisions(&whole, &instance(7)), decisions(&only_plain, &instance(7)));
+    assert_ne!(decisions(&whole, &fleet(7)), decisions(&only_plain, &fleet(7)));
 }
 
 #[test]

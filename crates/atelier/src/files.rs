@@ -38,10 +38,7 @@ impl Source {
 
     /// The domain of the file, or the recordings.
     pub(crate) fn read_domain(&self) -> Result<Box<dyn InstanceSource>, Failure> {
-        self.read_with(|file| {
-            let domain = Domain::from_toml(&read(file)?);
-            Ok(Box::new(domain.map_err(|error| Failure::refused(file.display(), error))?))
-        })
+        self.read_with(read_domain)
     }
 
     fn read_with(
@@ -58,6 +55,12 @@ impl Source {
         let recordings = self.recordings.iter().map(recording).collect::<Result<_, Failure>>()?;
         Ok(Box::new(Recordings::new(recordings)))
     }
+}
+
+/// The domain in a TOML file.
+pub(crate) fn read_domain(file: &Path) -> Result<Box<dyn InstanceSource>, Failure> {
+    let domain = Domain::from_toml(&read(file)?);
+    Ok(Box::new(domain.map_err(|error| Failure::refused(file.display(), error))?))
 }
 
 /// The instance in a JSON file.

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 const CONTENDED: &str = include_str!("../../../scenarios/contended.toml");
+const FLEETS: &str = include_str!("../../../scenarios/fleets.toml");
 const UNIVERSAL: &str = include_str!("../../../scenarios/universal.toml");
 
 /// Small problems in a folder of their own.
@@ -15,6 +16,8 @@ fn workshop() -> TempDir {
     write("contended.toml", CONTENDED.replace("requests = 2000", "requests = 50"));
     let domain = UNIVERSAL.replace("base = 1500", "base = 10").replace("[1, 64]", "[1, 3]");
     write("domain.toml", domain);
+    let fleets = FLEETS.replace("base = 1500", "base = 10").replace("[2, 24]", "[2, 3]");
+    write("fleets.toml", fleets);
     folder
 }
 
@@ -58,6 +61,24 @@ fn a_universal_agent_runs_on_any_scenario_and_resumes() {
 }
 
 #[test]
+fn a_universal_agent_goes_on_in_fleets() {
+    let folder = workshop();
+    let plain = "train --agent universal --scenario domain.toml --seed 3 --rounds 1";
+    let fleets = "--fleets fleets.toml --fleet-rounds 2";
+    run(&folder, &format!("{plain} {fleets} --out at-once"));
+    run(&folder, &format!("{plain} --out later"));
+    run(&folder, &format!("{plain} {fleets} --resume --out later"));
+    let read = |out: &str, file: &str| fs::read(folder.path().join(out).join(file)).unwrap();
+    let weights = "weights-3.safetensors";
+    assert!(read("at-once", weights) == read("later", weights));
+    let metadata = |out: &str| String::from_utf8(read(out, "metadata.json")).unwrap();
+    assert_eq!(metadata("at-once"), metadata("later").replace("later", "at-once"));
+    let fleet = include_str!("../../../scenarios/fleet.toml");
+    fs::write(folder.path().join("fleet.toml"), fleet.replace("= 2000", "= 50")).unwrap();
+    run(&folder, "evaluate --scenario fleet.toml --instances 2 --policy agent[later]");
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let folder = workshop();
     let train = "train --seed 3 --out x --scenario";
@@ -66,6 +87,10 @@ fn what_does_not_fit_is_refused() {
         (format!("{train} contended.toml --agent universal"), "unknown field"),
         (format!("{train} domain.toml --agent universal --lanes 2"), "--rounds"),
         (format!("{train} contended.toml --rounds 2"), "--agent universal only"),
+        (format!("{train} contended.toml --fleets fleets.toml"), "--agent universal only"),
+        (format!("{train} fleets.toml --agent universal"), "--fleets"),
+        (format!("{train} domain.toml --agent universal --fleets domain.toml"), "no [models]"),
+        (format!("{train} domain.toml --agent universal --fleet-rounds 2"), "--fleets"),
     ] {
         let output = atelier(&folder, &command);
         let message = String::from_utf8(output.stderr).unwrap();

@@ -17,7 +17,7 @@ impl<P: Policy> Scheduler<P> {
         }
         let order = live.order.clone();
         let eligible = self.eligible(now, &order, &live.setbacks);
-        let quote = self.decide(now, &order, &eligible, self.traffic);
+        let quote = self.decide(now, &order, &eligible, None);
         self.queue(now, id, cause, quote);
     }
 
@@ -39,7 +39,8 @@ impl<P: Policy> Scheduler<P> {
         self.start_next(now, server);
     }
 
-    /// Asks the policy; none if no server is eligible.
+    /// Asks the policy; none if no server is eligible. Policies see the traffic with a request that has
+    /// not been accepted yet, if one is given.
     ///
     /// A policy sees only offers of servers that can run this very request, so it needs to know nothing
     /// of health or of pixels.
@@ -48,7 +49,7 @@ impl<P: Policy> Scheduler<P> {
         now: Time,
         order: &Order,
         eligible: &[usize],
-        traffic: Traffic,
+        arriving: Option<&Traffic>,
     ) -> Option<Quote> {
         if eligible.is_empty() {
             return None;
@@ -58,7 +59,7 @@ impl<P: Policy> Scheduler<P> {
             _ => Seen::new(&self.servers, eligible),
         };
         let queues = &mut seen.queues;
-        queues.set_traffic(traffic);
+        queues.set_traffic(arriving.unwrap_or(&self.traffic));
         for (position, &server) in eligible.iter().enumerate() {
             let state = &self.servers[server];
             queues.set_free_at(position, state.free_at(now));
@@ -133,7 +134,7 @@ impl<P: Policy> Scheduler<P> {
             return None;
         }
         let (position, waiting) = self.servers[before].remove(id).expect("it waits there");
-        let quote = self.decide(now, &order, &eligible, self.traffic);
+        let quote = self.decide(now, &order, &eligible, None);
         let chosen = quote.map(|quote| quote.decision.server).filter(|&chosen| chosen != before);
         if chosen.is_some() {
             self.queue(now, id, Cause::ServerFree, quote);

@@ -111,6 +111,7 @@ impl<P: Policy> Scheduler<P> {
     /// If there is no server.
     pub fn new(servers: Vec<ServerSpec>, objective: Objective, policy: P, limits: Limits) -> Self {
         assert!(!servers.is_empty(), "the configuration has at least one server");
+        let loads_models = servers.iter().any(|spec| spec.server.hosting.is_some());
         Self {
             servers: servers.into_iter().map(ServerState::new).collect(),
             live: HashMap::default(),
@@ -122,7 +123,7 @@ impl<P: Policy> Scheduler<P> {
             limits,
             gate: Gate::Open,
             tickets: 0,
-            traffic: Traffic::default(),
+            traffic: if loads_models { Traffic::counting_models() } else { Traffic::default() },
             expiries: BTreeMap::new(),
             alarms: BTreeSet::new(),
             effects: Vec::new(),
@@ -176,10 +177,10 @@ impl<P: Policy> Scheduler<P> {
         order: &Order,
     ) -> Result<(Option<Quote>, Traffic), Rejection> {
         self.admit(now, order)?;
-        let mut traffic = self.traffic;
+        let mut traffic = self.traffic.clone();
         traffic.arrive(&order.request);
         let eligible = self.eligible(now, order, &Setbacks::default());
-        let quote = self.decide(now, order, &eligible, traffic);
+        let quote = self.decide(now, order, &eligible, Some(&traffic));
         self.admit_work(now, order, quote.as_ref())?;
         Ok((quote, traffic))
     }

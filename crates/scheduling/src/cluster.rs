@@ -110,6 +110,11 @@ impl Server {
         self.hosting.as_ref().is_none_or(|hosting| hosting.hosted(model).is_some())
     }
 
+    /// How many models it can have loaded at once; where it loads none they are all there.
+    pub fn resident(&self) -> usize {
+        self.hosting.as_ref().map_or(usize::MAX, |hosting| hosting.resident)
+    }
+
     /// What it has loaded at first.
     pub fn loaded(&self) -> Loaded {
         self.hosting.as_ref().map(|hosting| hosting.loaded.clone()).unwrap_or_default()

@@ -33,7 +33,7 @@ pub use environment::Environment;
 pub use fate::{Down, Fate, FateError, ServerFate};
 pub use instance::{Instance, InstanceError};
 pub use luck::{Luck, Sigma};
-pub use model::{HostedModel, Hosting, Loaded, Model};
+pub use model::{HostedModel, Hosting, Loaded, Model, Residency};
 pub use objective::{
     FullService, Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty,
 };

@@ -48,6 +48,15 @@ pub struct HostedModel {
     pub bounds: StepBounds,
 }
 
+/// What a server that makes an offer will have loaded when the run begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Residency {
+    /// How many models it can have loaded at once.
+    pub resident: usize,
+    /// Those that it will have, the least recently used first.
+    pub loaded: Loaded,
+}
+
 impl Hosting {
     /// How it draws with a model, if it does.
     pub fn hosted(&self, model: Model) -> Option<&HostedModel> {
@@ -80,6 +89,12 @@ impl Loaded {
         self.0.push(model);
     }
 
+    /// What a run with the model would drive out, on a server with room for so many.
+    pub fn driven_out_by(&self, model: Model, resident: usize) -> Option<Model> {
+        let full = self.0.len() >= resident && !self.contains(model);
+        if full { self.0.first().copied() } else { None }
+    }
+
     /// The server has lost them all.
     pub fn clear(&mut self) {
         self.0.clear();
@@ -102,7 +117,11 @@ mod tests {
         let check = |resident: usize, runs: &[u16], expected: &[u16]| {
             let mut loaded = Loaded::default();
             for &model in runs {
+                let before = loaded.clone();
+                let victim = loaded.driven_out_by(Model(model), resident);
                 loaded.run(Model(model), resident);
+                let gone: Vec<_> = before.iter().filter(|&&old| !loaded.contains(old)).collect();
+                assert_eq!(gone, Vec::from_iter(&victim), "room for {resident}, runs {runs:?}");
             }
             let left: Vec<_> = loaded.iter().map(|model| model.0).collect();
             assert_eq!(left, expected, "room for {resident}, runs {runs:?}");

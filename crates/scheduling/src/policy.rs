@@ -1,6 +1,7 @@
 //! The seam between the problem and those who solve it online.
 
 use crate::cluster::Request;
+use crate::model::Residency;
 use crate::objective::Objective;
 use crate::offer::Offer;
 use crate::traffic::Traffic;
@@ -61,6 +62,8 @@ pub struct Observation<'a> {
     pub offers: &'a [Offer],
     /// What the decision will be judged by.
     pub objective: &'a Objective,
+    /// What the server behind each offer will have loaded; empty where no server loads models.
+    pub residencies: &'a [Residency],
     /// What is known of the arrivals so far, that of the request included.
     pub traffic: &'a Traffic,
 }

@@ -2,7 +2,7 @@
 
 use crate::bounds::StepBounds;
 use crate::cluster::{Cluster, Request, Server};
-use crate::model::{Loaded, Model};
+use crate::model::{Loaded, Model, Residency};
 use crate::objective::Objective;
 use crate::offer::Offer;
 use crate::policy::{Decision, Observation};
@@ -24,6 +24,8 @@ pub struct Queues {
     offers: Vec<Offer>,
     /// The server behind each offer.
     offering: Vec<usize>,
+    /// What it will have loaded; empty where no server loads models.
+    residencies: Vec<Residency>,
     traffic: Traffic,
 }
 
@@ -73,7 +75,8 @@ impl Queues {
             asked: Asked::by(&plain),
             offers: Vec::with_capacity(cluster.len()),
             offering: Vec::with_capacity(cluster.len()),
-            traffic: Traffic::default(),
+            residencies: Vec::new(),
+            traffic: if loads { Traffic::counting_models() } else { Traffic::default() },
             cluster: cluster.clone(),
         };
         queues.ask(Time::ZERO, &plain);
@@ -87,8 +90,8 @@ impl Queues {
     }
 
     /// Sets what policies know of the arrivals, where it is kept elsewhere.
-    pub fn set_traffic(&mut self, traffic: Traffic) {
-        self.traffic = traffic;
+    pub fn set_traffic(&mut self, traffic: &Traffic) {
+        self.traffic.clone_from(traffic);
     }
 
     /// What policies know of the arrivals.
@@ -112,7 +115,14 @@ impl Queues {
         } else {
             self.ask(now, request);
         }
-        Observation { now, request, offers: &self.offers, objective, traffic: &self.traffic }
+        Observation {
+            now,
+            request,
+            offers: &self.offers,
+            objective,
+            residencies: &self.residencies,
+            traffic: &self.traffic,
+        }
     }
 
     /// Asks all servers for their offers anew.
@@ -127,6 +137,13 @@ impl Queues {
             if let Some(offer) = server.offer(request, backlog, loaded) {
                 self.offers.push(offer);
                 self.offering.push(index);
+            }
+        }
+        if !self.loaded.is_empty() {
+            self.residencies.resize_with(self.offering.len(), Residency::default);
+            for (residency, &server) in self.residencies.iter_mut().zip(&self.offering) {
+                residency.resident = self.cluster[server].resident();
+                residency.loaded.clone_from(&self.loaded[server]);
             }
         }
     }
@@ -156,6 +173,16 @@ impl Queues {
         if let Some(own) = self.loaded.get_mut(server) {
             own.clone_from(loaded);
         }
+    }
+
+    /// The server behind each offer of the last observation.
+    pub fn offering(&self) -> &[usize] {
+        &self.offering
+    }
+
+    /// What each server will have loaded then; empty where none loads models.
+    pub fn loaded(&self) -> &[Loaded] {
+        &self.loaded
     }
 
     /// When each server will have finished everything dispatched to it.

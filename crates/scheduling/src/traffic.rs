@@ -9,18 +9,26 @@ use crate::units::{Seconds, Time};
 /// Plain means over the first [`Traffic::WINDOW`] requests, exponentially weighted ones with that
 /// window afterwards. Whoever drives a policy tells every arrival to it once; asking for a decision
 /// changes nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Traffic {
     arrivals: u64,
     last: Time,
     mean_interval: f64,
     mean_slack: f64,
     penalties: [f64; 3],
+    /// Of each model up to the highest that was asked for, where they are counted.
+    models: Option<Vec<f64>>,
 }
 
 impl Traffic {
     /// How many requests the means remember.
     pub const WINDOW: u64 = 200;
+
+    /// Nothing has arrived yet, and it counts which models are asked for. Where no server loads models
+    /// nobody needs to know.
+    pub fn counting_models() -> Self {
+        Self { models: Some(Vec::new()), ..Self::default() }
+    }
 
     /// Takes note of a request, in order of arrival.
     pub fn arrive(&mut self, request: &Request) {
@@ -34,6 +42,13 @@ impl Traffic {
         self.mean_slack += weight * (request.slack().seconds() - self.mean_slack);
         for (share, penalty) in self.penalties.iter_mut().zip(TardinessPenalty::ALL) {
             *share += weight * (f64::from(penalty == request.penalty) - *share);
+        }
+        if let Some(models) = &mut self.models {
+            let asked = request.model.index();
+            models.resize(models.len().max(asked + 1), 0.0);
+            for (model, share) in models.iter_mut().enumerate() {
+                *share += weight * (f64::from(model == asked) - *share);
+            }
         }
         self.last = self.last.max(request.arrival);
     }
@@ -58,12 +73,18 @@ impl Traffic {
     pub fn penalties(&self) -> Option<[f64; 3]> {
         (self.arrivals > 0).then_some(self.penalties)
     }
+
+    /// Share of the requests that asked for each model up to the highest so far; empty where they are
+    /// not counted.
+    pub fn models(&self) -> &[f64] {
+        self.models.as_deref().unwrap_or(&[])
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Generator, Purpose};
+    use crate::{Generator, Model, Purpose};
 
     fn request(arrival: f64, slack: f64, penalty: TardinessPenalty) -> Request {
         let arrival = Time::new(arrival).unwrap();
@@ -84,6 +105,23 @@ mod tests {
         assert_eq!(quadratic, 0.0);
         assert!((linear - 1.0 / 3.0).abs() < 1e-12 && (root - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!(traffic.arrivals(), 3);
+    }
+
+    #[test]
+    fn models_have_their_shares_where_they_are_counted() {
+        let asked = |model: u16| Request {
+            model: Model(model),
+            ..request(50.0, 4.0, TardinessPenalty::Linear)
+        };
+        let mut traffic = Traffic::counting_models();
+        assert_eq!(traffic.models(), [0.0; 0]);
+        for model in [2, 0, 2, 2] {
+            traffic.arrive(&asked(model));
+        }
+        assert_eq!(traffic.models(), [0.25, 0.0, 0.75]);
+        let mut uncounted = Traffic::default();
+        uncounted.arrive(&asked(2));
+        assert_eq!(uncounted.models(), [0.0; 0]);
     }
 
     #[test]

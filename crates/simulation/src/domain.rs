@@ -2,8 +2,9 @@
 
 use scheduling::message::bounded;
 use scheduling::{
-    FullService, Generator, Instance, Objective, PowerLaw, Purpose, QualityCurve, Request, Seconds,
-    Server, Sigmoid, StepRate, TardinessPenalty, Time,
+    Cluster, FullService, Generator, HostedModel, Hosting, Instance, Loaded, Model, Objective,
+    PowerLaw, Purpose, QualityCurve, Request, Seconds, Server, Sigmoid, StepBounds, StepRate,
+    TardinessPenalty, Time,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -36,7 +37,8 @@ pub struct Domain {
     pub speed_ratio: f64,
     /// Overheads as shares of the time of a full service; half of the clusters have none.
     pub overhead_share: [f64; 2],
-    /// Full services asked for per full service that the cluster can do.
+    /// Full services asked for per full service that the cluster can do; in fleets three in ten of them
+    /// count with a load.
     pub load: [f64; 2],
     /// Shortest slack of an instance, in mean times of a full service.
     pub least_slack: [f64; 2],
@@ -49,6 +51,27 @@ pub struct Domain {
     /// Share of the instances in which the three penalties are equally likely; the others draw
     /// their mix.
     pub even_penalties: f64,
+    /// The clusters are fleets whose servers load models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<FleetDomain>,
+}
+
+/// How models are drawn. Every server hosts all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetDomain {
+    /// How many.
+    pub number: [usize; 2],
+    /// The k-th is asked for in proportion to `1 / k^zipf`.
+    pub zipf: [f64; 2],
+    /// How many a server can have loaded at once, the same on all servers of half of the fleets.
+    pub resident: [usize; 2],
+    /// Time to load a model, in mean times of a full service: logarithm uniform.
+    pub load_share: [f64; 2],
+    /// The slowest to load takes so many times as long as the fastest; 1 or more.
+    pub load_ratio: f64,
+    /// The fastest model is at most so many times as fast as the slowest one; 1 or more.
+    pub speed_ratio: f64,
 }
 
 /// Requests of an instance.
@@ -60,6 +83,10 @@ pub struct RequestCount {
     /// For each server.
     pub per_server: usize,
 }
+
+/// How many loads the load of a fleet is reckoned with. Policies that stay below it have time left for
+/// steps; where none could, nothing is learned.
+const LOADS_PER_REQUEST: f64 = 0.3;
 
 /// A file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -110,6 +137,7 @@ impl Domain {
                 return Err(DomainError::Range { field, found: format!("{range:?}"), allowed });
             }
         }
+        self.models.as_ref().map_or(Ok(()), FleetDomain::check)?;
         let RequestCount { base, per_server } = self.requests;
         if base == 0 || base > 100_000 || per_server > 1000 {
             return Err(DomainError::Range {
@@ -136,7 +164,7 @@ impl Domain {
         }
     }
 
-    fn cluster(&self, worth: &FullService, draw: &mut Generator) -> Vec<Server> {
+    fn servers(&self, worth: &FullService, draw: &mut Generator) -> Vec<Server> {
         let [low, high] = self.servers;
         let count = log_uniform(draw, [low as f64, high as f64 + 1.0]) as usize;
         let centre = log_uniform(draw, self.steps_per_second);
@@ -155,6 +183,65 @@ impl Domain {
     }
 }
 
+impl FleetDomain {
+    fn check(&self) -> Result<(), DomainError> {
+        let counts = |[low, high]: [usize; 2]| [low as f64, high as f64];
+        let numbers = "[low, high] with 1 ≤ low ≤ high ≤ 1000";
+        for (field, [low, high], least, most, allowed) in [
+            ("models.number", counts(self.number), 1.0, 1000.0, numbers),
+            ("models.zipf", self.zipf, 0.0, 10.0, "[low, high] in 0 to 10"),
+            ("models.resident", counts(self.resident), 1.0, 1000.0, numbers),
+            ("models.load_share", self.load_share, 0.001, 100.0, "[low, high] in 0.001 to 100"),
+            ("models.load_ratio", [self.load_ratio; 2], 1.0, 100.0, "1 to 100"),
+            ("models.speed_ratio", [self.speed_ratio; 2], 1.0, 100.0, "1 to 100"),
+        ] {
+            if !(least <= low && low <= high && high <= most) {
+                let found = format!("{:?}", [low, high]);
+                return Err(DomainError::Range { field, found, allowed });
+            }
+        }
+        Ok(())
+    }
+
+    /// How often each model is asked for, relative to the others.
+    fn shares(&self, draw: &mut Generator) -> Vec<f64> {
+        let [low, high] = self.number;
+        let number = (log_uniform(draw, [low as f64, high as f64 + 1.0]) as usize).clamp(low, high);
+        let exponent = between(draw, self.zipf);
+        (1..=number).map(|k| libm::pow(k as f64, -exponent)).collect()
+    }
+
+    /// The servers with so many models on each, which take about `load` seconds to load.
+    fn hosted_on(
+        &self,
+        servers: Vec<Server>,
+        models: usize,
+        load: f64,
+        draw: &mut Generator,
+    ) -> Vec<Server> {
+        let mut around = |ratio: f64| -> Vec<f64> {
+            let spread = draw.uniform() * libm::log(ratio);
+            (0..models).map(|_| libm::exp(spread * (draw.uniform() - 0.5))).collect()
+        };
+        let (loads, speeds) = (around(self.load_ratio), around(self.speed_ratio));
+        let [low, high] = self.resident;
+        let mut room = || low + draw.below(high - low + 1);
+        let (of_all, alike) = (room(), draw.uniform() < 0.5);
+        let host = |server: Server| {
+            let resident = if alike { of_all } else { low + draw.below(high - low + 1) };
+            let models = (0..).zip(loads.iter().zip(&speeds)).map(|(model, (of_load, speed))| {
+                let rate = server.step_rate.steps_per_second() * speed;
+                let (step_rate, overhead) = (StepRate::saturating(rate), server.overhead);
+                let (load, bounds) = (Seconds::of(load * of_load), StepBounds::ALL);
+                HostedModel { model: Model(model), step_rate, overhead, load, bounds }
+            });
+            let hosting = Hosting { resident, models: models.collect(), loaded: Loaded::default() };
+            Server { hosting: Some(hosting), ..server }
+        };
+        servers.into_iter().map(host).collect()
+    }
+}
+
 impl InstanceSource for Domain {
     fn name(&self) -> String {
         self.name.clone()
@@ -167,12 +254,17 @@ impl InstanceSource for Domain {
         };
         let curve = self.curve(&mut draw);
         let worth = objective_of(curve.clone(), 0.0).full_service();
-        let servers = self.cluster(&worth, &mut draw);
+        let servers = self.servers(&worth, &mut draw);
         let speed = |server: &Server| 1.0 / server.service_time(worth.steps).seconds();
         let capacity: f64 = servers.iter().map(speed).sum();
         let full = servers.len() as f64 / capacity;
 
-        let interval = 1.0 / (between(&mut draw, self.load) * capacity);
+        // Models have a stream of their own, so that clusters without them stay what they are.
+        let mut model = Generator::new(seed, Purpose::Model, episode.stream());
+        let load_share =
+            self.models.map_or(0.0, |models| log_uniform(&mut model, models.load_share));
+        let work = 1.0 + LOADS_PER_REQUEST * load_share;
+        let interval = work / (between(&mut draw, self.load) * capacity);
         let least_slack = full * between(&mut draw, self.least_slack);
         let most_slack = least_slack.max(full * between(&mut draw, self.most_slack));
         let weight = log_uniform(&mut draw, self.tardiness_weight) * worth.gain / full;
@@ -185,7 +277,7 @@ impl InstanceSource for Domain {
         let (mut arrival, mut slack, mut penalty) =
             (stream(Purpose::Arrival), stream(Purpose::Slack), stream(Purpose::Penalty));
         let mut now = Time::ZERO;
-        let requests = (0..count)
+        let requests: Vec<_> = (0..count)
             .map(|_| {
                 now += Seconds::of(arrival.exponential(interval));
                 Request::new(
@@ -195,17 +287,36 @@ impl InstanceSource for Domain {
                 )
             })
             .collect();
-        let cluster = scheduling::Cluster::new(servers).expect("there is at least one server");
-        Instance::new(cluster, requests, objective_of(curve, weight.min(1e6)))
-            .expect("names differ and requests are drawn in order")
+        let objective = objective_of(curve, weight.min(1e6));
+        let instance = match &self.models {
+            None => {
+                Cluster::new(servers).map(|cluster| Instance::new(cluster, requests, objective))
+            }
+            Some(models) => {
+                let mut popularity = stream(Purpose::Popularity);
+                let shares = models.shares(&mut model);
+                let servers =
+                    models.hosted_on(servers, shares.len(), full * load_share, &mut model);
+                let asked = |request| {
+                    let model = Model(popularity.weighted(&shares) as u16);
+                    Request { model, ..request }
+                };
+                let requests = requests.into_iter().map(asked).collect();
+                let names = (0..shares.len()).map(|number| format!("m{number}")).collect();
+                Cluster::with_models(servers, names)
+                    .map(|cluster| Instance::new(cluster, requests, objective))
+            }
+        };
+        let instance = instance.expect("there is at least one server");
+        instance.expect("names differ and requests are drawn in order")
     }
 
     fn is_plain(&self) -> bool {
-        true
+        self.models.is_none()
     }
 
     fn loads_models(&self) -> bool {
-        false
+        self.models.is_some()
     }
 
     fn description(&self) -> serde_json::Value {

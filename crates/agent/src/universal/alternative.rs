@@ -13,15 +13,13 @@
 //! Only such differences decide which decision is best. They are far less a matter of chance than the
 //! costs themselves: whether the next requests are many or few, both decisions suffer from it.
 
-use std::sync::Arc;
-
 use scheduling::{
-    Decision, FullService, Generator, Instance, Observation, Policy, Queues, Request, Steps, Time,
-    Traffic,
+    Decision, FullService, Generator, Instance, Loaded, Model, Observation, Policy, Queues,
+    Request, Steps, Time, Traffic,
 };
 
-use super::policy::UniversalAgent;
-use super::prices::PriceNetwork;
+use super::policy::{PriceNetworks, UniversalAgent};
+use super::prices::Clusters;
 use super::samples::Samples;
 
 /// How alternatives are drawn and followed.
@@ -54,9 +52,11 @@ const LARGEST_COST: f64 = 20.0;
 /// An episode, with all that is needed to go back to any moment of it.
 pub(crate) struct Episode<'a> {
     instance: &'a Instance,
-    network: &'a Arc<PriceNetwork>,
+    networks: &'a PriceNetworks,
     /// When each server is free: at the start, and after each arrival and its decision.
     free_at: Vec<Time>,
+    /// What it will have loaded then, in the same order; empty where none loads models.
+    loaded: Vec<Loaded>,
     /// What is known of the traffic after each arrival.
     traffic: Vec<Traffic>,
     /// r_t
@@ -65,16 +65,18 @@ pub(crate) struct Episode<'a> {
 
 impl<'a> Episode<'a> {
     /// Runs the agent with these prices on the instance.
-    pub(crate) fn run(network: &'a Arc<PriceNetwork>, instance: &'a Instance) -> Self {
+    pub(crate) fn run(networks: &'a PriceNetworks, instance: &'a Instance) -> Self {
         let mut queues = Queues::new(instance.cluster());
-        let (free_at, traffic, rewards) = (queues.free_at().to_vec(), Vec::new(), Vec::new());
-        let mut episode = Self { instance, network, free_at, traffic, rewards };
-        let mut agent = UniversalAgent::new(network.clone(), None);
+        let (free_at, loaded) = (queues.free_at().to_vec(), queues.loaded().to_vec());
+        let (traffic, rewards) = (Vec::new(), Vec::new());
+        let mut episode = Self { instance, networks, free_at, loaded, traffic, rewards };
+        let mut agent = UniversalAgent::new(networks.clone(), None);
         for request in instance.requests() {
             let reward = episode.serve(request, &mut queues, &mut agent);
             episode.rewards.push(reward);
             episode.free_at.extend_from_slice(queues.free_at());
-            episode.traffic.push(*queues.traffic());
+            episode.loaded.extend_from_slice(queues.loaded());
+            episode.traffic.push(queues.traffic().clone());
         }
         episode
     }
@@ -88,12 +90,16 @@ impl<'a> Episode<'a> {
     pub(crate) fn explore(&self, alternatives: Alternatives, draw: &mut Generator) -> Samples {
         let Alternatives { count, requests, servers_per_request } = alternatives;
         let (cluster, objective) = (self.instance.cluster(), self.instance.objective());
+        let clusters = match &self.networks.fleets {
+            Some(fleets) if cluster.loads_models() => fleets.clusters(),
+            _ => Clusters::Plain,
+        };
         let arrivals = self.instance.requests();
         // An episode too short to follow an alternative so far is followed half way.
         let follow = (requests + cluster.len() / servers_per_request).min(arrivals.len() / 2);
         let FullService { gain, .. } = objective.full_service();
-        let mut samples = Samples::default();
-        let mut agent = UniversalAgent::new(self.network.clone(), None);
+        let mut samples = Samples::new(clusters);
+        let mut agent = UniversalAgent::new(self.networks.clone(), None);
         for _ in 0..count {
             let index = draw.below(arrivals.len() - follow);
             let request = &arrivals[index];
@@ -105,8 +111,9 @@ impl<'a> Episode<'a> {
             if alternative == Some(own) {
                 continue;
             }
-            let service =
-                |Decision { server, steps }| cluster[server].service_time(steps).seconds();
+            let service = |Decision { server, steps }: Decision| {
+                observation.offers[server].service_time(steps).seconds()
+            };
             samples.owns.push(&agent, own.server, service(own));
             let Decision { server, .. } = alternative.unwrap_or(own);
             samples.alternatives.push(&agent, server, alternative.map_or(0.0, service));
@@ -134,8 +141,10 @@ impl<'a> Episode<'a> {
             let request = &self.instance.requests()[index];
             lost += self.rewards[index] - self.serve(request, queues, agent);
             let now = request.arrival;
-            let were = self.free_at_after(index);
-            if queues.free_at().iter().zip(were).all(|(&is, &was)| is.max(now) == was.max(now)) {
+            let mut pairs = queues.free_at().iter().zip(self.free_at(index + 1));
+            if pairs.all(|(&is, &was)| is.max(now) == was.max(now))
+                && queues.loaded() == self.loaded(index + 1)
+            {
                 // From here on both are the same.
                 return lost;
             }
@@ -144,24 +153,65 @@ impl<'a> Episode<'a> {
     }
 
     /// What the queues still owe when a request has been decided, at the present prices: each longer
-    /// queue as a job that was put there, each shorter one as a job that was taken away.
+    /// queue as a job that was put there, each shorter one as a job that was taken away; and each model
+    /// that is loaded where it was not as a run that loaded it.
     fn owed(&self, index: usize, queues: &mut Queues, agent: &mut UniversalAgent) -> f64 {
-        let objective = self.instance.objective();
-        let request = &self.instance.requests()[index];
-        let now = request.arrival;
+        let now = self.instance.requests()[index].arrival;
         let backlog = |free_at: &Time| (*free_at - now).positive_part().seconds();
-        let were = self.free_at_after(index);
-        let longer: Vec<f64> = (queues.free_at().iter().zip(were))
+        let mut were = self.queues_after(index);
+        let longer: Vec<f64> = (queues.free_at().iter().zip(were.free_at()))
             .map(|(is, was)| backlog(is) - backlog(was))
             .collect();
-        let mut cost = |queues: &mut Queues, sign: f64| -> f64 {
-            // Any request will do: the prices do not depend on it.
-            agent.price(&queues.observe(now, request, objective));
-            let jobs = longer.iter().enumerate().filter(|(_, job)| sign * **job > 0.0);
-            jobs.map(|(server, job)| agent.cost(server, sign * job)).sum()
-        };
-        let put = cost(&mut self.queues(were, index), 1.0);
-        put - cost(queues, -1.0)
+        let [put, taken] = [(&mut were, 1.0), (&mut *queues, -1.0)].map(|(queues, sign)| {
+            // Any request will do: what time costs does not depend on it.
+            self.price(index, queues, agent, None);
+            let job = |server: usize| (sign * longer[server]).max(0.0);
+            let offers = queues.offering().iter().enumerate();
+            offers.map(|(offer, &server)| agent.cost_of_time(offer, job(server))).sum::<f64>()
+        });
+        if queues.loaded() == were.loaded() {
+            return put - taken;
+        }
+        let (is, was) = (queues.loaded().to_vec(), were.loaded().to_vec());
+        let loaded = self.owed_for_models(index, &mut were, &is, agent);
+        let unloaded = self.owed_for_models(index, queues, &was, agent);
+        // Both say the same, one from either side.
+        put - taken + 0.5 * (loaded - unloaded)
+    }
+
+    /// What runs would cost that load what others have loaded and these queues have not.
+    fn owed_for_models(
+        &self,
+        index: usize,
+        queues: &mut Queues,
+        others: &[Loaded],
+        agent: &mut UniversalAgent,
+    ) -> f64 {
+        let mut cost = 0.0;
+        for (server, others) in others.iter().enumerate() {
+            for &model in others.iter() {
+                if queues.loaded()[server].contains(model) {
+                    continue;
+                }
+                self.price(index, queues, agent, Some(model));
+                let offer = queues.offering().iter().position(|&offering| offering == server);
+                cost += offer.map_or(0.0, |offer| agent.cost_of_models(offer));
+            }
+        }
+        cost
+    }
+
+    /// Sets the prices for a request decided with these queues, or for one like it with another model.
+    fn price(
+        &self,
+        index: usize,
+        queues: &mut Queues,
+        agent: &mut UniversalAgent,
+        model: Option<Model>,
+    ) {
+        let request = self.instance.requests()[index];
+        let asked = Request { model: model.unwrap_or(request.model), ..request };
+        agent.price(&queues.observe(request.arrival, &asked, self.instance.objective()));
     }
 
     /// Decides a request, and gives its reward.
@@ -174,29 +224,44 @@ impl<'a> Episode<'a> {
         objective.reward(decision.steps, request.penalty, finish - request.due)
     }
 
-    fn free_at_before(&self, index: usize) -> &[Time] {
-        let servers = self.instance.cluster().len();
-        &self.free_at[index * servers..(index + 1) * servers]
-    }
-
-    fn free_at_after(&self, index: usize) -> &[Time] {
-        self.free_at_before(index + 1)
-    }
-
     /// The queues that a request finds.
     fn queues_before(&self, index: usize) -> Queues {
-        self.queues(self.free_at_before(index), index)
+        self.queues(index, index)
     }
 
-    /// Queues that know the traffic up to a request, itself included.
-    fn queues(&self, free_at: &[Time], index: usize) -> Queues {
+    /// The queues once a request has been decided.
+    fn queues_after(&self, index: usize) -> Queues {
+        self.queues(index + 1, index)
+    }
+
+    /// Queues after so many decisions that know the traffic up to a request, itself included.
+    fn queues(&self, decided: usize, index: usize) -> Queues {
         let mut queues = Queues::new(self.instance.cluster());
-        for (server, &free_at) in free_at.iter().enumerate() {
+        for (server, &free_at) in self.free_at(decided).iter().enumerate() {
             queues.set_free_at(server, free_at);
         }
-        queues.set_traffic(self.traffic[index]);
+        for (server, loaded) in self.loaded(decided).iter().enumerate() {
+            queues.set_loaded(server, loaded);
+        }
+        queues.set_traffic(&self.traffic[index]);
         queues
     }
+
+    /// When each server is free after so many decisions.
+    fn free_at(&self, decided: usize) -> &[Time] {
+        of_moment(&self.free_at, decided, self.rewards.len())
+    }
+
+    /// What each server has loaded then.
+    fn loaded(&self, decided: usize) -> &[Loaded] {
+        of_moment(&self.loaded, decided, self.rewards.len())
+    }
+}
+
+/// The values of one moment, where there are as many at the start and after each decision.
+fn of_moment<T>(values: &[T], decided: usize, decisions: usize) -> &[T] {
+    let servers = values.len() / (decisions + 1);
+    &values[decided * servers..(decided + 1) * servers]
 }
 
 /// What else could be done with a request, other than the decision that the agent has just taken.
@@ -221,12 +286,15 @@ fn alternative(
         (agent.best_under(observation, |server| extras[server]), TEMPTING_STEPS)
     };
     let steps = draw.between(low, high) * f64::from(decision.steps.get());
-    Some(Decision { steps: Steps::saturating(steps), ..decision })
+    let bounds = observation.offers[decision.server].bounds;
+    Some(Decision { steps: bounds.clamp(Steps::saturating(steps)), ..decision })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::prices::INPUTS;
+    use std::sync::Arc;
+
+    use super::super::prices::PriceNetwork;
     use super::*;
     use scheduling::{Cluster, Objective, Purpose, Seconds, Server, StepRate, TardinessPenalty};
 
@@ -245,9 +313,9 @@ mod tests {
         Instance::new(cluster, requests.collect(), Objective::default()).unwrap()
     }
 
-    fn network() -> Arc<PriceNetwork> {
+    fn network() -> PriceNetworks {
         let mut generator = Generator::new(1, Purpose::Initialisation, 0);
-        Arc::new(PriceNetwork::new(&[4], &mut generator))
+        Arc::new(PriceNetwork::new(&[4], &mut generator)).into()
     }
 
     fn explore(instance: &Instance, requests: usize) -> Samples {
@@ -259,7 +327,7 @@ mod tests {
     #[test]
     fn every_decision_is_as_good_for_others_on_an_idle_cluster() {
         let samples = explore(&instance(&[15.0, 9.0], 1000.0), 10);
-        let Samples { alternatives, owns, costs } = &samples;
+        let Samples { alternatives, owns, costs, .. } = &samples;
         // Even the longest job is done before the next request comes, mostly.
         let free = costs.iter().filter(|&&cost| cost == 0.0).count();
         assert!(free * 10 > samples.len() * 9, "{costs:?}");
@@ -268,7 +336,7 @@ mod tests {
         let nothing = alternatives.shares.iter().filter(|&&share| share == 0.0).count();
         assert!((15..=45).contains(&nothing), "{nothing} of {}", samples.len());
         for jobs in [alternatives, owns] {
-            assert_eq!(jobs.inputs.len(), samples.len() * INPUTS);
+            assert_eq!(jobs.inputs.len(), samples.len() * Clusters::Plain.inputs());
             assert_eq!(jobs.shares.len(), samples.len());
         }
     }
@@ -344,11 +412,12 @@ mod tests {
         let episode = Episode::run(&network, &instance);
         let mut agent = UniversalAgent::new(network.clone(), None);
         let owed = |agent: &mut UniversalAgent, seconds: [f64; 2]| {
-            let mut free_at = episode.free_at_after(9).to_vec();
-            for (free_at, seconds) in free_at.iter_mut().zip(seconds) {
-                *free_at = (*free_at).max(instance.requests()[9].arrival) + Seconds::of(seconds);
+            let mut queues = episode.queues_after(9);
+            for (server, seconds) in seconds.into_iter().enumerate() {
+                let begin = queues.free_at()[server].max(instance.requests()[9].arrival);
+                queues.set_free_at(server, begin + Seconds::of(seconds));
             }
-            episode.owed(9, &mut episode.queues(&free_at, 9), agent)
+            episode.owed(9, &mut queues, agent)
         };
         assert_eq!(owed(&mut agent, [0.0, 0.0]), 0.0);
         let [first, second] = [[5.0, 0.0], [0.0, 5.0]].map(|job| owed(&mut agent, job));
@@ -357,10 +426,10 @@ mod tests {
         assert!((both - first - second).abs() < 1e-9, "{both} is not {first} and {second}");
         // What was put there, taken away again, is owed with the other sign.
         let now = instance.requests()[9].arrival;
-        let busy = episode.free_at_after(9).iter().position(|&free_at| free_at > now).unwrap();
-        let mut free_at = episode.free_at_after(9).to_vec();
-        free_at[busy] = now;
-        let shorter = episode.owed(9, &mut episode.queues(&free_at, 9), &mut agent);
+        let mut queues = episode.queues_after(9);
+        let busy = queues.free_at().iter().position(|&free_at| free_at > now).unwrap();
+        queues.set_free_at(busy, now);
+        let shorter = episode.owed(9, &mut queues, &mut agent);
         assert!(shorter < 0.0, "{shorter}");
     }
 }

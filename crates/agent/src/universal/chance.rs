@@ -2,8 +2,7 @@
 
 use scheduling::Generator;
 
-use super::features::SERVER_INPUTS;
-use super::prices::INPUTS;
+use super::prices::Clusters;
 use super::samples::Samples;
 use crate::adam::Adam;
 use crate::network::{Activations, Mlp, parameter_count};
@@ -27,7 +26,9 @@ pub struct Chance {
     pub(crate) adam: Adam,
 }
 
-const SIZES: [usize; 3] = [INPUTS + SERVER_INPUTS + 2, 24, 1];
+const fn sizes(clusters: Clusters) -> [usize; 3] {
+    [clusters.inputs() + clusters.server_inputs() + 2, 24, 1]
+}
 
 /// Variance of which nobody cares. What single servers and overloaded clusters have to say is noisy, and
 /// without it they would hardly count.
@@ -38,17 +39,17 @@ const LEAST: f32 = 0.03;
 const FARTHEST: f32 = 20.0;
 
 impl Chance {
-    pub(crate) fn new(generator: &mut Generator) -> Self {
-        let network = Mlp::new(&SIZES, generator);
+    pub(crate) fn new(clusters: Clusters, generator: &mut Generator) -> Self {
+        let network = Mlp::new(&sizes(clusters), generator);
         Self { adam: Adam::new(network.parameters().len()), network }
     }
 
-    pub(crate) fn from_parts(parameters: Vec<f32>, adam: Adam) -> Option<Self> {
-        Some(Self { network: Mlp::from_parameters(&SIZES, parameters)?, adam })
+    pub(crate) fn from_parts(clusters: Clusters, parameters: Vec<f32>, adam: Adam) -> Option<Self> {
+        Some(Self { network: Mlp::from_parameters(&sizes(clusters), parameters)?, adam })
     }
 
-    pub(crate) fn parameter_count() -> usize {
-        parameter_count(&SIZES)
+    pub(crate) fn parameter_count(clusters: Clusters) -> usize {
+        parameter_count(&sizes(clusters))
     }
 
     /// 1 / v of each sample.
@@ -75,13 +76,14 @@ impl Chance {
 
 /// Its inputs, a row for each sample.
 fn rows(samples: &Samples) -> Vec<f32> {
-    let Samples { alternatives, owns, .. } = samples;
-    let mut rows = Vec::with_capacity(samples.len() * SIZES[0]);
+    let Samples { clusters, alternatives, owns, .. } = samples;
+    let inputs = clusters.inputs();
+    let mut rows = Vec::with_capacity(samples.len() * sizes(*clusters)[0]);
     for index in 0..samples.len() {
-        let row = index * INPUTS..(index + 1) * INPUTS;
+        let row = index * inputs..(index + 1) * inputs;
         rows.extend_from_slice(&alternatives.inputs[row.clone()]);
         // Both have the same cluster.
-        rows.extend_from_slice(&owns.inputs[row][..SERVER_INPUTS]);
+        rows.extend_from_slice(&owns.inputs[row][..clusters.server_inputs()]);
         rows.extend([alternatives.shares[index], owns.shares[index]]);
     }
     rows
@@ -95,15 +97,16 @@ mod tests {
     #[test]
     fn the_variance_is_learned_where_it_differs() {
         let mut draw = Generator::new(5, Purpose::Exploration, 0);
-        let mut chance = Chance::new(&mut Generator::new(5, Purpose::Initialisation, 0));
-        let mut samples = Samples::default();
+        let mut chance =
+            Chance::new(Clusters::Plain, &mut Generator::new(5, Purpose::Initialisation, 0));
+        let mut samples = Samples::new(Clusters::Plain);
         let mut squares = Vec::new();
         // The standard deviation is 0.3 where the first input is 0, and 3 where it is 1.
         for index in 0..2000 {
             let noisy = index % 2;
             for jobs in [&mut samples.alternatives, &mut samples.owns] {
                 jobs.inputs.push(noisy as f32);
-                jobs.inputs.extend([0.5; INPUTS - 1]);
+                jobs.inputs.extend([0.5; Clusters::Plain.inputs() - 1]);
                 jobs.shares.push(1.0);
             }
             samples.costs.push(0.0);

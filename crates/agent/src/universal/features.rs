@@ -2,6 +2,9 @@
 
 use scheduling::{FullService, Observation, Offer, Seconds, Steps};
 
+use super::fleet::{FLEET_INPUTS, Models};
+use super::prices::Clusters;
+
 /// Inputs that differ from server to server.
 pub(crate) const SERVER_INPUTS: usize = 12;
 /// Inputs that all servers share.
@@ -10,10 +13,13 @@ pub(crate) const CLUSTER_INPUTS: usize = 24;
 /// The inputs of all servers for one decision, and the units of the prices.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Features {
-    /// One column of `servers` values for each of [`SERVER_INPUTS`].
+    /// One column of `servers` values for each of [`SERVER_INPUTS`], and then of those of models if the
+    /// network is for fleets.
     pub(crate) server: Vec<f32>,
     /// Shared by all servers.
-    pub(crate) cluster: [f32; CLUSTER_INPUTS],
+    cluster: [f32; CLUSTER_INPUTS],
+    /// In fleets shared by all servers.
+    fleet: [f32; FLEET_INPUTS],
     /// μ_j: full services per second of each server.
     pub(crate) speed: Vec<f64>,
     /// G: what a full service adds to the reward of a single step.
@@ -25,11 +31,12 @@ pub(crate) struct Features {
     finish: Ranking,
     /// Speeds of idle servers, the slowest first.
     idle: Vec<f64>,
+    models: Models,
 }
 
 impl Features {
     /// Writes the inputs for one observation.
-    pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
+    pub(crate) fn observe(&mut self, observation: &Observation<'_>, clusters: Clusters) {
         let Observation { offers, objective, traffic, .. } = *observation;
         let FullService { steps, gain } = objective.full_service();
         // Of the best so far, so that a curve that dips cannot leave 0..=1.
@@ -38,7 +45,9 @@ impl Features {
         let servers = offers.len();
         let count = servers as f64;
         self.speed.clear();
-        self.speed.extend(offers.iter().map(|offer| 1.0 / offer.service_time(steps).seconds()));
+        // Loading is not drawing: what a server can do does not depend on what it has loaded.
+        let drawing = |offer: &Offer| Offer { load: Seconds::ZERO, ..*offer }.service_time(steps);
+        self.speed.extend(offers.iter().map(|offer| 1.0 / drawing(offer).seconds()));
         let capacity: f64 = self.speed.iter().sum();
         let mean_speed = capacity / count;
         let full = 1.0 / mean_speed;
@@ -58,7 +67,7 @@ impl Features {
         self.idle.sort_unstable_by(f64::total_cmp);
         let idle = self.idle.len() as f64;
 
-        self.server.resize(SERVER_INPUTS * servers, 0.0);
+        self.server.resize(clusters.server_inputs() * servers, 0.0);
         for (j, m) in backlogs().enumerate() {
             let speed = self.speed[j];
             let slower = self.idle.partition_point(|&other| other < speed);
@@ -124,12 +133,24 @@ impl Features {
         ];
         self.gain = gain;
         self.full_service = full;
+        if clusters == Clusters::Fleets {
+            let columns = &mut self.server[SERVER_INPUTS * servers..];
+            let demand = load * count;
+            self.fleet = self.models.observe(observation, full, demand, &self.speed, columns);
+        }
+    }
+
+    /// The inputs that all servers share; those of fleets come last.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &f32> {
+        self.cluster.iter().chain(&self.fleet)
     }
 
     /// The network's inputs for one server.
-    pub(crate) fn row(&self, server: usize) -> impl Iterator<Item = f32> {
+    pub(crate) fn row(&self, server: usize, clusters: Clusters) -> impl Iterator<Item = f32> {
         let column = move |column: usize| self.server[column * self.speed.len() + server];
-        (0..SERVER_INPUTS).map(column).chain(self.cluster)
+        let shared = self.shared().copied();
+        let row = (0..clusters.server_inputs()).map(column).chain(shared);
+        row.take(clusters.inputs())
     }
 }
 
@@ -178,22 +199,25 @@ impl Ranking {
 }
 
 /// x / (x + scale), without a division by zero: 0 at 0, ½ at the scale, 1 at infinity.
-fn share(x: f64, scale: f64) -> f32 {
+pub(super) fn share(x: f64, scale: f64) -> f32 {
     (x / (x + scale + 1e-9)) as f32
 }
 
 /// The same with a sign: −1 to 1, and 1 at infinity.
-fn signed_share(x: f64, scale: f64) -> f32 {
+pub(super) fn signed_share(x: f64, scale: f64) -> f32 {
     if x.is_infinite() { 1.0 } else { (x / (x.abs() + scale + 1e-9)) as f32 }
 }
 
-fn logarithm(x: f64, low: f64, high: f64) -> f32 {
+pub(super) fn logarithm(x: f64, low: f64, high: f64) -> f32 {
     libm::log(x.max(1e-12)).clamp(low, high) as f32
 }
 
 /// Mean share of a full service that goes before its steps.
 fn overhead_share(offers: &[Offer], steps: Steps) -> f64 {
-    let share = |offer: &Offer| offer.overhead.seconds() / offer.service_time(steps).seconds();
+    let share = |offer: &Offer| {
+        let drawing = Offer { load: Seconds::ZERO, ..*offer };
+        offer.overhead.seconds() / drawing.service_time(steps).seconds()
+    };
     offers.iter().map(share).sum::<f64>() / offers.len() as f64
 }
 

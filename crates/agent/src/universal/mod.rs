@@ -12,15 +12,16 @@ mod alternative;
 mod chance;
 mod checkpoint;
 mod features;
+mod fleet;
 mod policy;
 mod prices;
 mod samples;
 mod training;
 
 pub use chance::Chance;
-pub use policy::UniversalAgent;
-pub use prices::PriceNetwork;
-pub use training::{PriceHyperparameters, PriceTraining, RoundPoint};
+pub use policy::{PriceNetworks, UniversalAgent};
+pub use prices::{Clusters, PriceNetwork};
+pub use training::{FleetRounds, PriceHyperparameters, PriceLearner, PriceTraining, RoundPoint};
 
 /// Changes whenever the network's input changes its meaning; a checkpoint of another version is
 /// refused.

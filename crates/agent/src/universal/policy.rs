@@ -4,24 +4,43 @@ use scheduling::policies::{Myopic, best_decision};
 use scheduling::{Decision, Observation, Policy, Seconds};
 
 use super::features::Features;
-use super::prices::{PriceNetwork, Prices};
+use super::prices::{Clusters, PriceNetwork, Prices};
 
 /// The universal agent: the exact maximum of this request's reward, eq. (5), minus what the server
 /// time that it takes costs the requests still to come.
 ///
 /// ```text
-/// a_t = argmax over (j, s) of  r_t(j, s) − G · q (f_j + h_j q),   q = μ_j p_j(s)
+/// a_t = argmax over (j, s) of  r_t(j, s) − G · (q (f_j + h_j q) + e_j),   q = μ_j p_j(s)
 /// ```
 ///
 /// Here p_j(s) is the service time, μ_j the full services that server j does in a second, q the share
-/// of a full service, G what a full service gains, and f_j and h_j are the [`PriceNetwork`]'s.
+/// of a full service, G what a full service gains, and f_j, h_j and e_j are the [`PriceNetwork`]'s.
 #[derive(Clone, Debug)]
 pub struct UniversalAgent {
-    network: Arc<PriceNetwork>,
+    networks: PriceNetworks,
+    /// The network that has set the present prices.
+    clusters: Clusters,
     cap: Option<Seconds>,
     features: Features,
     prices: Prices,
     replaced: u64,
+}
+
+/// The networks of an agent: one for all clusters without models, and one for fleets if it has learned
+/// there.
+#[derive(Clone, Debug)]
+pub struct PriceNetworks {
+    /// Where servers draw with every model alike.
+    pub plain: Arc<PriceNetwork>,
+    /// Where they load models.
+    pub fleets: Option<Arc<PriceNetwork>>,
+}
+
+impl From<Arc<PriceNetwork>> for PriceNetworks {
+    /// An agent that has never seen a fleet.
+    fn from(plain: Arc<PriceNetwork>) -> Self {
+        Self { plain, fleets: None }
+    }
 }
 
 /// The largest reward, in gains of a full service, that a decision may give up for the requests to
@@ -38,9 +57,10 @@ impl UniversalAgent {
     /// The policy of trained prices. It plans no request to be later than the cap where another
     /// decision avoids it; where none does, it plans for the least tardiness. Without a cap of its own
     /// it has one of two and a half mean times of a full service.
-    pub fn new(network: Arc<PriceNetwork>, cap: Option<Seconds>) -> Self {
+    pub fn new(networks: impl Into<PriceNetworks>, cap: Option<Seconds>) -> Self {
         let (features, prices) = (Features::default(), Prices::default());
-        Self { network, cap, features, prices, replaced: 0 }
+        let (networks, clusters) = (networks.into(), Clusters::Plain);
+        Self { networks, clusters, cap, features, prices, replaced: 0 }
     }
 
     /// How many decisions the safe rule has replaced by [`Myopic`]'s: those whose prices were no
@@ -51,13 +71,19 @@ impl UniversalAgent {
 
     /// Asks the network for the prices in this state.
     pub(crate) fn price(&mut self, observation: &Observation<'_>) {
-        self.features.observe(observation);
-        self.network.forward(&self.features, &mut self.prices);
+        let Self { networks, features, prices, .. } = self;
+        let network = match &networks.fleets {
+            Some(fleets) if !observation.residencies.is_empty() => fleets,
+            _ => &networks.plain,
+        };
+        self.clusters = network.clusters();
+        features.observe(observation, self.clusters);
+        network.forward(features, prices);
     }
 
     /// What the network saw of one server.
     pub(crate) fn row(&self, server: usize) -> impl Iterator<Item = f32> {
-        self.features.row(server)
+        self.features.row(server, self.clusters)
     }
 
     /// q: share of a full service that a job of so many seconds takes on a server.
@@ -65,9 +91,19 @@ impl UniversalAgent {
         self.features.speed[server] * service
     }
 
-    /// What a job of so many seconds on a server costs others, in reward.
-    pub(crate) fn cost(&self, server: usize, service: f64) -> f64 {
-        self.features.gain * self.prices.on(server).of(self.share(server, service))
+    /// What so many seconds of a server's time cost others, in reward, whatever is loaded for it.
+    pub(crate) fn cost_of_time(&self, server: usize, seconds: f64) -> f64 {
+        self.features.gain * self.prices.on(server).of_time(self.share(server, seconds))
+    }
+
+    /// What it costs others, in reward, that a server will have the request's model loaded.
+    pub(crate) fn cost_of_models(&self, server: usize) -> f64 {
+        self.features.gain * self.prices.on(server).of_models()
+    }
+
+    /// What a run of so many seconds on a server costs others, in reward.
+    fn cost(&self, server: usize, service: f64) -> f64 {
+        self.features.gain * self.prices.on(server).of_run(self.share(server, service))
     }
 
     /// The maximum under the current prices and the cap, where every server has an extra cost, in gains

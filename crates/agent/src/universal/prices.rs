@@ -4,31 +4,67 @@ use pulp::{Arch, NullaryFnOnce};
 use scheduling::Generator;
 
 use super::features::{CLUSTER_INPUTS, Features, SERVER_INPUTS};
+use super::fleet::{FLEET_INPUTS, MODEL_INPUTS};
 use crate::kernels;
 use crate::network::{Mlp, parameter_count};
 
-/// Inputs of the network, those of the server first.
-pub(crate) const INPUTS: usize = SERVER_INPUTS + CLUSTER_INPUTS;
-/// Outputs of the network: f and h, before their softplus.
-pub(crate) const OUTPUTS: usize = 2;
+/// Clusters that a network sets prices for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clusters {
+    /// Servers draw with every model alike.
+    Plain,
+    /// Servers load models.
+    Fleets,
+}
 
-/// What server time is worth to the requests still to come.
+impl Clusters {
+    /// Inputs that differ from server to server.
+    pub(crate) const fn server_inputs(self) -> usize {
+        match self {
+            Self::Plain => SERVER_INPUTS,
+            Self::Fleets => SERVER_INPUTS + MODEL_INPUTS,
+        }
+    }
+
+    /// All inputs, those of the server first.
+    pub(crate) const fn inputs(self) -> usize {
+        match self {
+            Self::Plain => SERVER_INPUTS + CLUSTER_INPUTS,
+            Self::Fleets => SERVER_INPUTS + MODEL_INPUTS + CLUSTER_INPUTS + FLEET_INPUTS,
+        }
+    }
+
+    /// Outputs: f and h, before their softplus, and in fleets e.
+    pub(crate) const fn outputs(self) -> usize {
+        match self {
+            Self::Plain => 2,
+            Self::Fleets => 3,
+        }
+    }
+}
+
+/// What a decision takes from the requests still to come.
 ///
-/// A job that takes the share q of a full service on server j costs them `q (f_j + h_j q)`, in gains
-/// of a full service: f_j for the time itself, and more and more of it the longer the queue becomes.
-/// Both are the softplus of outputs of a multi-layer perceptron that sees server j, the cluster and
-/// the traffic. It is the same for every server.
+/// A job that takes the share q of a full service on server j costs them `q (f_j + h_j q) + e_j`, in gains
+/// of a full service: f_j for the time itself, and more and more of it the longer the queue becomes. In
+/// fleets e_j is what it costs them that server j will have the model of this request loaded, and no
+/// longer the one that it drives out; it may be below zero. f and h are the softplus of outputs of a
+/// multi-layer perceptron that sees server j, the cluster and the traffic. It is the same for every server.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PriceNetwork(Mlp);
+pub struct PriceNetwork {
+    clusters: Clusters,
+    network: Mlp,
+}
 
 /// The prices of all servers, with the buffers in which they are computed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prices {
     /// A column of one value per server for each unit of a layer, filled up to whole [`LANES`]; in the
-    /// end f_j, then h_j.
+    /// end f_j, then h_j, then e_j.
     columns: Vec<f32>,
     next: Vec<f32>,
     start: Vec<f32>,
+    width: usize,
 }
 
 /// What a job on a server costs others, by the share q of a full service that it takes.
@@ -36,21 +72,32 @@ pub(crate) struct Prices {
 pub(crate) struct Price {
     f: f64,
     h: f64,
+    e: f64,
 }
 
 impl Price {
-    /// `q (f + h q)`, in gains of a full service.
-    pub(crate) fn of(self, share: f64) -> f64 {
+    /// `q (f + h q)`: of the time alone, in gains of a full service.
+    pub(crate) fn of_time(self, share: f64) -> f64 {
         share * (self.f + self.h * share)
+    }
+
+    /// `q (f + h q) + e`: of a run.
+    pub(crate) fn of_run(self, share: f64) -> f64 {
+        self.of_time(share) + self.e
+    }
+
+    /// e: of what will be loaded.
+    pub(crate) fn of_models(self) -> f64 {
+        self.e
     }
 }
 
 impl Prices {
     /// The price on one server.
     pub(crate) fn on(&self, server: usize) -> Price {
-        let width = self.columns.len() / OUTPUTS;
-        let value = |output: usize| f64::from(self.columns[output * width + server]);
-        Price { f: value(0), h: value(1) }
+        let value = |output: usize| self.columns.get(output * self.width + server);
+        let [f, h, e] = [0, 1, 2].map(|output| value(output).copied().map_or(0.0, f64::from));
+        Price { f, h, e }
     }
 
     /// Whether all of them are numbers.
@@ -67,50 +114,91 @@ impl Prices {
 impl PriceNetwork {
     /// A fresh network with these hidden layers; every price is nearly the same moderate one.
     pub fn new(hidden: &[usize], generator: &mut Generator) -> Self {
-        let mut network = Mlp::new(&Self::sizes(hidden), generator);
+        let clusters = Clusters::Plain;
+        let mut network = Mlp::new(&Self::sizes(clusters, hidden), generator);
         let parameters = network.parameters_mut();
-        let biases = parameters.len() - OUTPUTS;
+        let biases = parameters.len() - clusters.outputs();
         parameters[biases..].copy_from_slice(&[-1.0, -2.0]);
-        Self(network)
+        Self { clusters, network }
+    }
+
+    /// A network for fleets whose prices are those of a plain one: what it sees of models counts for
+    /// nothing yet, and e is 0.
+    pub fn for_fleets(plain: &Self) -> Self {
+        let clusters = Clusters::Fleets;
+        let sizes = plain.network.sizes();
+        let hidden = &sizes[1..sizes.len() - 1];
+        let mut parameters = Vec::with_capacity(Self::parameter_count(clusters, hidden));
+        let mut rest = plain.network.parameters();
+        for (layer, pair) in sizes.windows(2).enumerate() {
+            let (weights, after) = rest.split_at(pair[0] * pair[1]);
+            let (biases, after) = after.split_at(pair[1]);
+            rest = after;
+            let last = layer + 2 == sizes.len();
+            let widened = |row: &[f32]| [row, &[0.0][..usize::from(last)]].concat();
+            for (input, row) in weights.chunks_exact(pair[1]).enumerate() {
+                if layer == 0 && input == SERVER_INPUTS {
+                    parameters.extend(vec![0.0; MODEL_INPUTS * pair[1]]);
+                }
+                parameters.extend(widened(row));
+            }
+            if layer == 0 {
+                parameters.extend(vec![0.0; FLEET_INPUTS * pair[1]]);
+            }
+            parameters.extend(widened(biases));
+        }
+        Self::from_parameters(clusters, hidden, parameters).expect("as many as the sizes say")
     }
 
     /// A network from stored parameters, in the order of an [`Mlp`]; `None` unless there are
     /// [`PriceNetwork::parameter_count`] of them.
-    pub fn from_parameters(hidden: &[usize], parameters: Vec<f32>) -> Option<Self> {
-        Mlp::from_parameters(&Self::sizes(hidden), parameters).map(Self)
+    pub fn from_parameters(
+        clusters: Clusters,
+        hidden: &[usize],
+        parameters: Vec<f32>,
+    ) -> Option<Self> {
+        let network = Mlp::from_parameters(&Self::sizes(clusters, hidden), parameters)?;
+        Some(Self { clusters, network })
     }
 
     /// How many parameters a network with these hidden layers has.
-    pub fn parameter_count(hidden: &[usize]) -> usize {
-        parameter_count(&Self::sizes(hidden))
+    pub fn parameter_count(clusters: Clusters, hidden: &[usize]) -> usize {
+        parameter_count(&Self::sizes(clusters, hidden))
     }
 
-    fn sizes(hidden: &[usize]) -> Vec<usize> {
-        [&[INPUTS], hidden, &[OUTPUTS]].concat()
+    fn sizes(clusters: Clusters, hidden: &[usize]) -> Vec<usize> {
+        [&[clusters.inputs()], hidden, &[clusters.outputs()]].concat()
     }
 
-    /// The perceptron: its output goes through a softplus.
+    /// What it sets prices for.
+    pub fn clusters(&self) -> Clusters {
+        self.clusters
+    }
+
+    /// The perceptron: its first two outputs go through a softplus.
     pub fn perceptron(&self) -> &Mlp {
-        &self.0
+        &self.network
     }
 
     /// The perceptron, for the optimiser.
     pub(crate) fn perceptron_mut(&mut self) -> &mut Mlp {
-        &mut self.0
+        &mut self.network
     }
 
     /// Computes the prices of all servers.
     pub(crate) fn forward(&self, features: &Features, prices: &mut Prices) {
         let servers = features.speed.len();
-        let mut rest = self.0.parameters();
-        let Prices { columns: x, next: y, start } = prices;
-        let width = servers.next_multiple_of(LANES);
+        let mut rest = self.network.parameters();
+        let Prices { columns: x, next: y, start, width } = prices;
+        *width = servers.next_multiple_of(LANES);
+        let width = *width;
         x.clear();
-        for column in features.server.chunks_exact(servers) {
+        let server_inputs = self.clusters.server_inputs();
+        for column in features.server.chunks_exact(servers).take(server_inputs) {
             x.extend_from_slice(column);
             x.resize(x.len() + width - servers, 0.0);
         }
-        for (layer, pair) in self.0.sizes().windows(2).enumerate() {
+        for (layer, pair) in self.network.sizes().windows(2).enumerate() {
             let (inputs, units) = (pair[0], pair[1]);
             let (mut weights, after) = rest.split_at(inputs * units);
             let (bias, after) = after.split_at(units);
@@ -119,9 +207,9 @@ impl PriceNetwork {
             start.extend_from_slice(bias);
             if layer == 0 {
                 // What the cluster adds is the same for all servers.
-                let (server, cluster) = weights.split_at(SERVER_INPUTS * units);
+                let (server, cluster) = weights.split_at(server_inputs * units);
                 weights = server;
-                for (row, &z) in cluster.chunks_exact(units).zip(&features.cluster) {
+                for (row, &z) in cluster.chunks_exact(units).zip(features.shared()) {
                     start.iter_mut().zip(row).for_each(|(start, w)| *start += w * z);
                 }
             }
@@ -172,7 +260,12 @@ impl NullaryFnOnce for Layer<'_> {
         }
         match self.squash {
             Squash::Tanh => kernels::tanh_inlined(self.y),
-            Squash::Softplus => self.y.iter_mut().for_each(|y| *y = kernels::softplus(*y)),
+            // The third output is any number.
+            Squash::Softplus => {
+                for y in &mut self.y[..2 * self.width] {
+                    *y = kernels::softplus(*y);
+                }
+            }
         }
     }
 }
@@ -195,6 +288,52 @@ impl Layer<'_> {
         for (n, sums) in sums.iter().enumerate() {
             let place = (first + n) * width + lane;
             self.y[place..place + LANES].copy_from_slice(sums);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scheduling::{
+        Cluster, HostedModel, Hosting, Loaded, Model, Objective, Queues, Request, Seconds, Server,
+        StepBounds, StepRate, TardinessPenalty, Time,
+    };
+
+    #[test]
+    fn a_network_for_fleets_begins_with_the_prices_that_are_known() {
+        let mut generator = Generator::new(1, scheduling::Purpose::Initialisation, 0);
+        let plain = PriceNetwork::new(&[5, 6], &mut generator);
+        let mut drawn = plain.perceptron().parameters().to_vec();
+        for parameter in &mut drawn {
+            *parameter += generator.normal() as f32;
+        }
+        let plain = PriceNetwork::from_parameters(Clusters::Plain, &[5, 6], drawn).unwrap();
+        let fleets = PriceNetwork::for_fleets(&plain);
+        let server = |index: u16| {
+            let (step_rate, load) = (StepRate::new(9.0).unwrap(), Seconds::of(7.0));
+            let (overhead, bounds) = (Seconds::ZERO, StepBounds::ALL);
+            let hosted = |model| HostedModel { model, step_rate, overhead, load, bounds };
+            let models = [Model(0), Model(1)].map(hosted).into();
+            let loaded = Loaded::new(vec![Model(index % 2)]);
+            let hosting = Some(Hosting { resident: 1, models, loaded });
+            Server { hosting, ..Server::new(format!("s{index}"), step_rate, overhead) }
+        };
+        let cluster = Cluster::new((0..3).map(server).collect()).unwrap();
+        let mut queues = Queues::new(&cluster);
+        queues.set_free_at(1, Time::new(4.0).unwrap());
+        let due = Time::new(9.0).unwrap();
+        let request = Request::new(Time::ZERO, due, TardinessPenalty::Linear);
+        let objective = Objective::default();
+        let observation = queues.observe(Time::ZERO, &request, &objective);
+        let mut features = Features::default();
+        features.observe(&observation, Clusters::Fleets);
+        let (mut known, mut first) = (Prices::default(), Prices::default());
+        plain.forward(&features, &mut known);
+        fleets.forward(&features, &mut first);
+        for server in 0..3 {
+            let [known, first] = [&known, &first].map(|prices| prices.on(server));
+            assert_eq!((known.f, known.h, 0.0), (first.f, first.h, first.e));
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What the network of prices is taught: pairs of decisions, and how much more one of them costs.
 
 use super::policy::UniversalAgent;
-use super::prices::{INPUTS, OUTPUTS};
+use super::prices::Clusters;
 use crate::kernels;
 
 /// Alternatives and what they cost more than the agent's own decisions, as the network is taught.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Samples {
+    /// What the network sets prices for.
+    pub(crate) clusters: Clusters,
     pub(crate) alternatives: Jobs,
     /// The agent's own.
     pub(crate) owns: Jobs,
@@ -24,6 +26,12 @@ pub(crate) struct Jobs {
 }
 
 impl Samples {
+    /// None yet.
+    pub(crate) fn new(clusters: Clusters) -> Self {
+        let (alternatives, owns) = (Jobs::default(), Jobs::default());
+        Self { clusters, alternatives, owns, costs: Vec::new() }
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.costs.len()
@@ -38,9 +46,11 @@ impl Samples {
 
     /// Those at the given places.
     pub(crate) fn select(&self, places: &[usize]) -> Self {
+        let inputs = self.clusters.inputs();
         Self {
-            alternatives: self.alternatives.select(places),
-            owns: self.owns.select(places),
+            clusters: self.clusters,
+            alternatives: self.alternatives.select(places, inputs),
+            owns: self.owns.select(places, inputs),
             costs: places.iter().map(|&at| self.costs[at]).collect(),
         }
     }
@@ -57,9 +67,10 @@ impl Samples {
 
     /// By how much the network's outputs say too much, sample by sample.
     pub(crate) fn errors(&self, outputs: &[f32]) -> impl Iterator<Item = f32> {
-        let (alternatives, owns) = outputs.as_chunks().0.split_at(self.len());
-        let costs = |outputs: &[[f32; OUTPUTS]], jobs: &Jobs| -> Vec<f32> {
-            outputs.iter().zip(&jobs.shares).map(|(outputs, &q)| cost(*outputs, q)).collect()
+        let width = self.clusters.outputs();
+        let (alternatives, owns) = outputs.split_at(self.len() * width);
+        let costs = |outputs: &[f32], jobs: &Jobs| -> Vec<f32> {
+            outputs.chunks_exact(width).zip(&jobs.shares).map(|(y, &q)| cost(y, q)).collect()
         };
         let alternatives = costs(alternatives, &self.alternatives).into_iter();
         let differences = alternatives.zip(costs(owns, &self.owns));
@@ -82,8 +93,8 @@ impl Jobs {
         self.shares.extend_from_slice(&other.shares);
     }
 
-    fn select(&self, places: &[usize]) -> Self {
-        let row = |&at: &usize| &self.inputs[at * INPUTS..(at + 1) * INPUTS];
+    fn select(&self, places: &[usize], inputs: usize) -> Self {
+        let row = |&at: &usize| &self.inputs[at * inputs..(at + 1) * inputs];
         Self {
             inputs: places.iter().flat_map(row).copied().collect(),
             shares: places.iter().map(|&at| self.shares[at]).collect(),
@@ -97,9 +108,11 @@ impl Jobs {
     }
 }
 
-/// C: `q (f + h q)` from the network's outputs.
-fn cost([f, h]: [f32; OUTPUTS], q: f32) -> f32 {
-    q * (kernels::softplus(f) + q * kernels::softplus(h))
+/// C: `q (f + h q) + e` from the network's outputs, and nothing where there is no run.
+fn cost(outputs: &[f32], q: f32) -> f32 {
+    let models = outputs.get(2).filter(|_| q > 0.0).copied();
+    let time = q * (kernels::softplus(outputs[0]) + q * kernels::softplus(outputs[1]));
+    models.map_or(time, |e| time + e)
 }
 
 #[cfg(test)]
@@ -108,12 +121,13 @@ mod tests {
 
     #[test]
     fn an_error_is_of_the_alternatives_cost_less_the_own_decisions() {
-        let jobs = |shares: [f32; 2]| Jobs { inputs: vec![0.0; 2 * INPUTS], shares: shares.into() };
+        let jobs = |shares: [f32; 2]| Jobs { inputs: vec![0.0; 2], shares: shares.into() };
         // The second alternative does not serve its request.
         let (alternatives, owns) = (jobs([2.0, 0.0]), jobs([1.0, 1.0]));
-        let samples = Samples { alternatives, owns, costs: vec![3.0, -1.5] };
+        let clusters = Clusters::Plain;
+        let samples = Samples { clusters, alternatives, owns, costs: vec![3.0, -1.5] };
         // f = h = ln 2, so that q (f + h q) is 6 ln 2 for two full services and 2 ln 2 for one.
-        let outputs = vec![0.0; 4 * OUTPUTS];
+        let outputs = vec![0.0; 4 * clusters.outputs()];
         let ln2 = std::f32::consts::LN_2;
         let errors: Vec<f32> = samples.errors(&outputs).collect();
         for (error, expected) in errors.iter().zip([4.0 * ln2 - 3.0, -2.0 * ln2 + 1.5]) {
@@ -121,22 +135,31 @@ mod tests {
         }
         assert!((samples.price() - 1.5).abs() < 1e-6);
         assert_eq!(samples.shares().collect::<Vec<_>>(), [2.0, 0.0, 1.0, 1.0]);
+        // In fleets e = 10 is paid by those that run.
+        let outputs = [0.0, 0.0, 10.0].repeat(4);
+        let errors = Samples { clusters: Clusters::Fleets, ..samples };
+        let errors: Vec<f32> = errors.errors(&outputs).collect();
+        for (error, expected) in errors.iter().zip([4.0 * ln2 - 3.0, -2.0 * ln2 - 8.5]) {
+            assert!((error - expected).abs() < 1e-5, "{errors:?}");
+        }
     }
 
     #[test]
     fn selected_samples_keep_their_rows() {
+        let clusters = Clusters::Fleets;
+        let inputs = clusters.inputs();
         let jobs = |first: f32| {
-            let numbers = (0..3 * INPUTS).map(|at| first + at as f32);
+            let numbers = (0..3 * inputs).map(|at| first + at as f32);
             Jobs { inputs: numbers.collect(), shares: vec![first, first + 1.0, first + 2.0] }
         };
-        let samples =
-            Samples { alternatives: jobs(0.0), owns: jobs(1000.0), costs: vec![7.0, 8.0, 9.0] };
+        let (alternatives, owns) = (jobs(0.0), jobs(1000.0));
+        let samples = Samples { clusters, alternatives, owns, costs: vec![7.0, 8.0, 9.0] };
         let selected = samples.select(&[2, 0]);
         assert_eq!(selected.costs, [9.0, 7.0]);
         assert_eq!(selected.owns.shares, [1002.0, 1000.0]);
         let rows = selected.inputs();
-        let firsts: Vec<f32> = rows.chunks(INPUTS).map(|row| row[0]).collect();
-        let inputs = INPUTS as f32;
+        let firsts: Vec<f32> = rows.chunks(inputs).map(|row| row[0]).collect();
+        let inputs = inputs as f32;
         assert_eq!(firsts, [2.0 * inputs, 0.0, 1000.0 + 2.0 * inputs, 1000.0]);
     }
 }

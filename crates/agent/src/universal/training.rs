@@ -10,20 +10,21 @@ use serde::{Deserialize, Serialize};
 
 use super::alternative::{Alternatives, Episode};
 use super::chance::Chance;
-use super::prices::{OUTPUTS, PriceNetwork};
+use super::policy::PriceNetworks;
+use super::prices::{Clusters, PriceNetwork};
 use super::samples::Samples;
 use crate::adam::Adam;
 use crate::kernels;
 use crate::network::{Activations, check_hidden, check_parameters};
 use crate::training::{Train, Training};
 
-/// The network and the state of its training.
+/// The networks and the state of their training: first in clusters without models, then in fleets.
 ///
 /// Each round runs the present agent on new instances, measures what alternatives to its decisions cost
 /// others more than these do, and teaches the network the differences D:
 ///
 /// ```text
-/// θ ← Adam on   mean of  (C_θ(x', q') − C_θ(x, q) − D / G)² / v,     C_θ(x, q) = q (f_θ(x) + h_θ(x) q)
+/// θ ← Adam on   mean of  (C_θ(x', q') − C_θ(x, q) − D / G)² / v,     C_θ(x, q) = q (f_θ(x) + h_θ(x) q) + e_θ(x)
 /// ```
 ///
 /// with q' and q the shares of a full service that the alternative and the own decision take, x' and x
@@ -36,6 +37,15 @@ pub struct PriceTraining {
     pub hyperparameters: PriceHyperparameters,
     /// Seeds the initial weights, the alternatives and the order of samples.
     pub seed: u64,
+    /// Prices in clusters without models.
+    pub plain: PriceLearner,
+    /// Prices in fleets, which begin as those of the others.
+    pub fleets: Option<PriceLearner>,
+}
+
+/// One network and the state of its training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PriceLearner {
     /// The running mean of θ over the last rounds: what acts, and what comes out.
     pub network: PriceNetwork,
     /// θ
@@ -52,8 +62,11 @@ pub struct PriceTraining {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriceHyperparameters {
-    /// Rounds of the whole training.
+    /// Rounds in clusters without models.
     pub rounds: u64,
+    /// What is done in fleets after those, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleets: Option<FleetRounds>,
     /// Instances of a round.
     pub instances: usize,
     /// Alternatives in each of them.
@@ -72,10 +85,27 @@ pub struct PriceHyperparameters {
     pub learning_rate: f64,
 }
 
+/// The choices of the rounds in fleets, where they are others.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetRounds {
+    /// How many.
+    pub rounds: u64,
+    /// Requests that each alternative is followed for: what is loaded matters for longer than what waits.
+    pub followed_requests: usize,
+}
+
+impl Default for FleetRounds {
+    fn default() -> Self {
+        Self { rounds: 200, followed_requests: 24 }
+    }
+}
+
 impl Default for PriceHyperparameters {
     fn default() -> Self {
         Self {
             rounds: 300,
+            fleets: None,
             instances: 64,
             alternatives: 256,
             followed_requests: 6,
@@ -93,14 +123,18 @@ impl PriceHyperparameters {
     pub(crate) fn check(&self) -> Result<(), String> {
         let Self { hidden, learning_rate, .. } = self;
         check_hidden(hidden)?;
-        check_parameters(PriceNetwork::parameter_count(hidden))?;
-        if !(1..=MOST_ROUNDS).contains(&self.rounds) {
-            return Err(format!("rounds is {}: allowed is 1 to {MOST_ROUNDS}", self.rounds));
+        check_parameters(PriceNetwork::parameter_count(Clusters::Fleets, hidden))?;
+        let fleets = self.fleets.unwrap_or_default();
+        for (name, rounds) in [("rounds", self.rounds), ("fleets.rounds", fleets.rounds)] {
+            if !(1..=MOST_ROUNDS).contains(&rounds) {
+                return Err(format!("{name} is {rounds}: allowed is 1 to {MOST_ROUNDS}"));
+            }
         }
         for (name, count) in [
             ("instances", self.instances),
             ("alternatives", self.alternatives),
             ("followed_requests", self.followed_requests),
+            ("fleets.followed_requests", fleets.followed_requests),
             ("servers_per_followed_request", self.servers_per_followed_request),
             ("epochs", self.epochs),
             ("batch", self.batch),
@@ -143,27 +177,48 @@ impl PriceTraining {
     pub fn new(seed: u64, hyperparameters: PriceHyperparameters) -> Self {
         let mut generator = Generator::new(seed, Purpose::Initialisation, 0);
         let network = PriceNetwork::new(&hyperparameters.hidden, &mut generator);
-        let adam = Adam::new(network.perceptron().parameters().len());
-        let chance = Chance::new(&mut generator);
-        Self { hyperparameters, seed, learner: network.clone(), network, adam, chance, rounds: 0 }
+        let plain = PriceLearner::new(network, &mut generator);
+        Self { hyperparameters, seed, plain, fleets: None }
+    }
+
+    /// What acts.
+    pub fn networks(&self) -> PriceNetworks {
+        PriceNetworks {
+            plain: Arc::new(self.plain.network.clone()),
+            fleets: self.fleets.as_ref().map(|learner| Arc::new(learner.network.clone())),
+        }
+    }
+
+    /// One round of whoever has not done all of its own.
+    fn round(&mut self, instance: &(impl Fn(Clusters, u64) -> Instance + Sync)) -> RoundPoint {
+        if self.plain.rounds == self.hyperparameters.rounds && self.fleets.is_none() {
+            let mut generator = Generator::new(self.seed, Purpose::Initialisation, 1);
+            let network = PriceNetwork::for_fleets(&self.plain.network);
+            self.fleets = Some(PriceLearner::new(network, &mut generator));
+        }
+        let networks = self.networks();
+        let done = self.done();
+        let Self { hyperparameters, seed, plain, fleets } = self;
+        let learner = fleets.as_mut().unwrap_or(plain);
+        let (samples, reward) = measure(&networks, learner, hyperparameters, *seed, instance);
+        let squares = learner.squared_errors(&samples);
+        let error = squares.iter().map(|&square| f64::from(square)).sum::<f64>();
+        let error = (error / samples.len().max(1) as f64).sqrt();
+        learner.learn(hyperparameters, *seed, &samples, &squares);
+        learner.rounds += 1;
+        RoundPoint { round: done + 1, reward, price: samples.price(), error }
     }
 }
 
-/// The world is a function that draws training instance 0, 1, …
-impl<World: Fn(u64) -> Instance + Sync> Train<World> for PriceTraining {
+/// The world is a function that draws training instance 0, 1, … of either kind of clusters.
+impl<World: Fn(Clusters, u64) -> Instance + Sync> Train<World> for PriceTraining {
     fn train(
         &mut self,
         instance: &mut World,
         mut after_round: impl FnMut(&Self, &RoundPoint) -> ControlFlow<()>,
     ) {
-        while self.rounds < self.hyperparameters.rounds {
-            let (samples, reward) = self.measure(instance);
-            let squares = self.squared_errors(&samples);
-            let error = squares.iter().map(|&square| f64::from(square)).sum::<f64>();
-            let error = (error / samples.len().max(1) as f64).sqrt();
-            self.learn(&samples, &squares);
-            self.rounds += 1;
-            let point = RoundPoint { round: self.rounds, reward, price: samples.price(), error };
+        while self.done() < self.all() {
+            let point = self.round(instance);
             if after_round(self, &point).is_break() {
                 break;
             }
@@ -184,49 +239,85 @@ impl Training for PriceTraining {
     }
 
     fn done(&self) -> u64 {
-        self.rounds
+        self.plain.rounds + self.fleets.as_ref().map_or(0, |learner| learner.rounds)
     }
 
     fn all(&self) -> u64 {
-        self.hyperparameters.rounds
+        let PriceHyperparameters { rounds, fleets, .. } = &self.hyperparameters;
+        rounds + fleets.map_or(0, |fleets| fleets.rounds)
     }
 }
 
-impl PriceTraining {
-    /// Policy evaluation: alternatives on the round's instances, and the mean reward there.
-    fn measure(&self, instance: &(impl Fn(u64) -> Instance + Sync)) -> (Samples, f64) {
-        let hyperparameters = &self.hyperparameters;
-        let alternatives = Alternatives {
-            count: hyperparameters.alternatives,
-            requests: hyperparameters.followed_requests,
-            servers_per_request: hyperparameters.servers_per_followed_request,
-        };
-        let network = Arc::new(self.network.clone());
-        let instances = hyperparameters.instances as u64;
-        let first = self.rounds * instances;
-        let measured: Vec<_> = (first..first + instances)
-            .into_par_iter()
-            .map(|number| {
-                let instance = instance(number);
-                let episode = Episode::run(&network, &instance);
-                let mut draw = Generator::new(self.seed, Purpose::Exploration, number);
-                (episode.explore(alternatives, &mut draw), episode.reward())
-            })
-            .collect();
-        let mut samples = Samples::default();
-        for (of_instance, _) in &measured {
-            samples.append(of_instance);
-        }
-        let reward = measured.iter().map(|(_, reward)| reward).sum::<f64>();
-        (samples, reward / measured.len() as f64)
+/// Streams of random numbers of the training in fleets begin here.
+const FLEET_STREAMS: u64 = 1 << 40;
+
+const fn stream(clusters: Clusters, number: u64) -> u64 {
+    match clusters {
+        Clusters::Plain => number,
+        Clusters::Fleets => FLEET_STREAMS + number,
+    }
+}
+
+/// Policy evaluation: alternatives on the round's instances, and the mean reward there.
+fn measure(
+    networks: &PriceNetworks,
+    learner: &PriceLearner,
+    hyperparameters: &PriceHyperparameters,
+    seed: u64,
+    instance: &(impl Fn(Clusters, u64) -> Instance + Sync),
+) -> (Samples, f64) {
+    let clusters = learner.network.clusters();
+    let followed = match (clusters, hyperparameters.fleets) {
+        (Clusters::Fleets, Some(fleets)) => fleets.followed_requests,
+        _ => hyperparameters.followed_requests,
+    };
+    let alternatives = Alternatives {
+        count: hyperparameters.alternatives,
+        requests: followed,
+        servers_per_request: hyperparameters.servers_per_followed_request,
+    };
+    let instances = hyperparameters.instances as u64;
+    let first = learner.rounds * instances;
+    let measured: Vec<_> = (first..first + instances)
+        .into_par_iter()
+        .map(|number| {
+            let instance = instance(clusters, number);
+            let episode = Episode::run(networks, &instance);
+            let mut draw = Generator::new(seed, Purpose::Exploration, stream(clusters, number));
+            (episode.explore(alternatives, &mut draw), episode.reward())
+        })
+        .collect();
+    let mut samples = Samples::new(clusters);
+    for (of_instance, _) in &measured {
+        samples.append(of_instance);
+    }
+    let reward = measured.iter().map(|(_, reward)| reward).sum::<f64>();
+    (samples, reward / measured.len() as f64)
+}
+
+impl PriceLearner {
+    fn new(network: PriceNetwork, generator: &mut Generator) -> Self {
+        let adam = Adam::new(network.perceptron().parameters().len());
+        let chance = Chance::new(network.clusters(), generator);
+        Self { learner: network.clone(), network, adam, chance, rounds: 0 }
     }
 
     /// Policy improvement: the network learns what was measured, and its chance how far off it was.
-    fn learn(&mut self, samples: &Samples, squares: &[f32]) {
-        let PriceHyperparameters { rounds, epochs, batch, learning_rate, .. } =
-            self.hyperparameters;
+    fn learn(
+        &mut self,
+        hyperparameters: &PriceHyperparameters,
+        seed: u64,
+        samples: &Samples,
+        squares: &[f32],
+    ) {
+        let &PriceHyperparameters { epochs, batch, learning_rate, .. } = hyperparameters;
+        let rounds = match (self.network.clusters(), hyperparameters.fleets) {
+            (Clusters::Fleets, Some(fleets)) => fleets.rounds,
+            _ => hyperparameters.rounds,
+        };
         let rate = learning_rate * (1.0 - 0.99 * self.rounds as f64 / rounds as f64);
-        let mut draw = Generator::new(self.seed, Purpose::Search, self.rounds);
+        let stream = stream(self.network.clusters(), self.rounds);
+        let mut draw = Generator::new(seed, Purpose::Search, stream);
         let mut order: Vec<usize> = (0..samples.len()).collect();
         let mut activations = Activations::default();
         let mut gradient = vec![0.0; self.adam.first_moment.len()];
@@ -269,10 +360,12 @@ impl PriceTraining {
             .map(|(error, weight)| scale * weight * error)
             .collect();
         let signed = errors.iter().copied().chain(errors.iter().map(|error| -error));
-        (samples.shares().zip(signed).zip(outputs.as_chunks::<OUTPUTS>().0))
+        let width = samples.clusters.outputs();
+        (samples.shares().zip(signed).zip(outputs.chunks_exact(width)))
             .flat_map(|((q, error), outputs)| {
-                let [f, h] = outputs.map(kernels::sigmoid);
-                [error * q * f, error * q * q * h]
+                let [f, h] = [outputs[0], outputs[1]].map(kernels::sigmoid);
+                let e = if q > 0.0 { error } else { 0.0 };
+                [error * q * f, error * q * q * h, e].into_iter().take(width)
             })
             .collect()
     }
@@ -287,26 +380,41 @@ impl PriceTraining {
 
 #[cfg(test)]
 mod tests {
-    use super::super::prices::INPUTS;
     use super::super::samples::Jobs;
     use super::*;
 
     #[test]
     fn derivatives_are_those_of_the_error() {
+        for clusters in [Clusters::Plain, Clusters::Fleets] {
+            derivatives_are_those_of_the_error_in(clusters);
+        }
+    }
+
+    fn derivatives_are_those_of_the_error_in(clusters: Clusters) {
         let mut draw = Generator::new(3, Purpose::Exploration, 0);
         let mut numbers = |count: usize, low: f64, high: f64| -> Vec<f32> {
             (0..count).map(|_| draw.between(low, high) as f32).collect()
         };
-        let [alternatives, owns] = [(); 2].map(|()| Jobs {
-            inputs: numbers(7 * INPUTS, -1.0, 1.0),
+        let [mut alternatives, owns] = [(); 2].map(|()| Jobs {
+            inputs: numbers(7 * clusters.inputs(), -1.0, 1.0),
             shares: numbers(7, 0.2, 1.3),
         });
-        let samples = Samples { alternatives, owns, costs: numbers(7, -1.0, 1.0) };
+        // One that is not served.
+        alternatives.shares[4] = 0.0;
+        let samples = Samples { clusters, alternatives, owns, costs: numbers(7, -1.0, 1.0) };
         let weights = numbers(7, 0.1, 3.0);
         let hyperparameters = PriceHyperparameters { hidden: vec![5, 4], ..Default::default() };
-        let training = PriceTraining::new(4, hyperparameters);
+        let plain = PriceTraining::new(4, hyperparameters).plain;
+        let mut generator = Generator::new(4, Purpose::Initialisation, 1);
+        let learner = match clusters {
+            Clusters::Plain => plain,
+            Clusters::Fleets => {
+                PriceLearner::new(PriceNetwork::for_fleets(&plain.network), &mut generator)
+            }
+        };
         let mut activations = Activations::default();
-        let derivatives = training.residuals(&samples, &weights, &mut activations);
+        let derivatives = learner.residuals(&samples, &weights, &mut activations);
+        assert_eq!(derivatives.len(), 14 * clusters.outputs());
         let loss = |outputs: &[f32]| {
             let errors = samples.errors(outputs).zip(&weights);
             errors.map(|(error, &weight)| f64::from(weight * error * error)).sum::<f64>() / 7.0

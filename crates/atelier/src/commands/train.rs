@@ -1,7 +1,8 @@
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use agent::universal::{Clusters, FleetRounds};
 use agent::{
     ActorCritic, Checkpoint, Ended, Hyperparameters, Origin, PriceHyperparameters, PriceTraining,
     Saving, Train, Training, Watch,
@@ -34,6 +35,14 @@ pub(crate) struct Arguments {
     /// Rounds of the universal agent's training [default: 300]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     rounds: Option<u64>,
+    /// Domain of fleets whose servers load models, such as scenarios/fleets.toml: the universal agent
+    /// learns there too, once it knows clusters without models. A finished checkpoint that does not know
+    /// fleets yet goes on there with --resume.
+    #[arg(long, value_name = "FILE")]
+    fleets: Option<PathBuf>,
+    /// Rounds in the fleets [default: 200]
+    #[arg(long, requires = "fleets", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    fleet_rounds: Option<u64>,
     /// Seed of the training instances, the initial weights and the exploration.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -105,8 +114,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn actor_critic(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.rounds.is_some() {
-        return Err(Failure::refused("--rounds", "allowed with --agent universal only"));
+    for (option, given) in
+        [("--rounds", arguments.rounds.is_some()), ("--fleets", arguments.fleets.is_some())]
+    {
+        if given {
+            return Err(Failure::refused(option, "allowed with --agent universal only"));
+        }
     }
     let Arguments { instances, seed, ref out, .. } = *arguments;
     let source = arguments.source.read()?;
@@ -117,7 +130,8 @@ fn actor_critic(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|problem| Failure::refused("hyperparameters", problem))?;
     let lanes = hyperparameters.lanes;
     let training = ActorCritic::new(episodes.servers(), seed, hyperparameters);
-    let checkpoint = start(arguments, &*source, training)?;
+    let scenario = source.description();
+    let checkpoint = start(arguments, &*source, scenario, training)?;
     let mut environment = BatchedEnvironment::new(episodes, seed, lanes);
     let mut watch = Board::new(out, &checkpoint.training, lanes * episodes.requests());
     train(arguments, checkpoint, &mut environment, CHECKPOINT_EPISODES, &mut watch)?;
@@ -132,34 +146,90 @@ fn actor_critic(arguments: &Arguments) -> Result<(), Failure> {
 
 fn universal(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.choices != Choices::default() {
-        let problem =
-            "the hyperparameters below it are the actor-critic's: allowed here is --rounds";
+        let problem = "the hyperparameters below it are the actor-critic's: allowed here are --rounds \
+                       and --fleets";
         return Err(Failure::refused("--agent universal", problem));
     }
-    let Arguments { seed, rounds, .. } = *arguments;
+    let Arguments { seed, rounds, fleet_rounds, .. } = *arguments;
     let source = arguments.source.read_domain()?;
+    let fleets = arguments.fleets.as_deref().map(read_fleets).transpose()?;
     let default = PriceHyperparameters::default();
-    let hyperparameters =
-        PriceHyperparameters { rounds: rounds.unwrap_or(default.rounds), ..default };
-    let checkpoint = start(arguments, &*source, PriceTraining::new(seed, hyperparameters))?;
-    let mut instance = |number| source.instance(seed, Episode::Training(number));
+    let of_fleets = FleetRounds::default();
+    let rounds = rounds.unwrap_or(default.rounds);
+    let rounds_of_fleets = fleet_rounds.unwrap_or(of_fleets.rounds);
+    let hyperparameters = PriceHyperparameters {
+        rounds,
+        fleets: fleets.as_ref().map(|_| FleetRounds { rounds: rounds_of_fleets, ..of_fleets }),
+        ..default
+    };
+    let mut scenario = source.description();
+    if let Some(fleets) = &fleets {
+        scenario["fleets"] = fleets.description();
+    }
+    let training = PriceTraining::new(seed, hyperparameters);
+    let checkpoint = match go_on_in_fleets(arguments, &*source, &scenario, &training)? {
+        Some(checkpoint) => checkpoint,
+        None => start(arguments, &*source, scenario, training)?,
+    };
+    let mut instance = |clusters, number| {
+        let source = match (clusters, &fleets) {
+            (Clusters::Fleets, Some(fleets)) => fleets,
+            _ => &source,
+        };
+        source.instance(seed, Episode::Training(number))
+    };
     let mut watch = Rounds::new(&checkpoint.training);
     train(arguments, checkpoint, &mut instance, CHECKPOINT_ROUNDS, &mut watch)
+}
+
+/// The domain of a file whose servers load models.
+fn read_fleets(file: &Path) -> Result<Box<dyn InstanceSource>, Failure> {
+    let fleets = files::read_domain(file)?;
+    if fleets.loads_models() {
+        return Ok(fleets);
+    }
+    Err(Failure::refused(file.display(), "has no [models]: allowed for --fleets is what has them"))
+}
+
+/// The training in the folder, if it has ended where there are no models, and is to go on in fleets.
+fn go_on_in_fleets(
+    arguments: &Arguments,
+    source: &dyn InstanceSource,
+    scenario: &serde_json::Value,
+    asked: &PriceTraining,
+) -> Result<Option<Checkpoint<PriceTraining>>, Failure> {
+    if !arguments.resume || arguments.fleets.is_none() {
+        return Ok(None);
+    }
+    let checkpoint = Checkpoint::<PriceTraining>::load(&arguments.out);
+    let mut checkpoint = checkpoint.map_err(|error| Failure::Refused(error.into()))?;
+    let Checkpoint { training, origin, .. } = &mut checkpoint;
+    let before = PriceHyperparameters { fleets: None, ..asked.hyperparameters.clone() };
+    let same = training.hyperparameters == before
+        && training.seed == asked.seed
+        && origin.scenario == source.description();
+    if !same || training.done() < training.all() {
+        return Ok(None);
+    }
+    training.hyperparameters = asked.hyperparameters.clone();
+    (origin.scenario, origin.command) = (scenario.clone(), command());
+    Ok(Some(checkpoint))
 }
 
 /// The training as asked for, or the one in the folder if it is the same.
 fn start<T: Training>(
     arguments: &Arguments,
     source: &dyn InstanceSource,
+    scenario: serde_json::Value,
     asked: T,
 ) -> Result<Checkpoint<T>, Failure> {
     if !source.is_plain() {
         let problem = "has models, sizes, bounds on steps, service times that stray or servers that \
-                       fail: allowed for training is what the paper has, and overheads";
+                       fail: allowed for training is what the paper has, and overheads; \
+                       the universal agent learns in --fleets too";
         return Err(Failure::refused(source.name(), problem));
     }
     let folder = &arguments.out;
-    let scenario = source.description();
     if !arguments.resume {
         if agent::has_checkpoint(folder) {
             let problem = "holds a checkpoint already: --resume goes on with it, another --out \

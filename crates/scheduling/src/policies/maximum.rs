@@ -223,6 +223,7 @@ mod tests {
                     request: &request,
                     offers: &offers,
                     objective: &objective,
+                    residencies: &[],
                     traffic: &Traffic::default(),
                 };
                 let cost = |server: usize, service: Seconds| {

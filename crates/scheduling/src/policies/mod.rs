@@ -68,6 +68,7 @@ mod tests {
             request: &request,
             offers: &offers,
             objective: &Objective::default(),
+            residencies: &[],
             traffic: &Traffic::default(),
         })
     }

@@ -11,7 +11,7 @@ struct Listener(Arc<Mutex<Traffic>>);
 
 impl Policy for Listener {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        *self.0.lock().unwrap() = *observation.traffic;
+        *self.0.lock().unwrap() = observation.traffic.clone();
         Decision { server: 0, steps: observation.offers[0].bounds.clamp(Steps::MIN) }
     }
 }
@@ -28,7 +28,7 @@ async fn the_policy_knows_the_traffic_that_the_journal_knows() {
         tokio::time::sleep(Duration::from_secs(3)).await;
         t.finish(&json!({ "prompt": "x", "penalty": penalty, "due_in_seconds": 7 })).await;
     }
-    let before = *heard.lock().unwrap();
+    let before = heard.lock().unwrap().clone();
     assert_eq!(before.arrivals(), 5);
     let Test { gateway, folder, .. } = t;
     gateway.stop(Duration::ZERO).await;
@@ -36,7 +36,7 @@ async fn the_policy_knows_the_traffic_that_the_journal_knows() {
     let t = start_with(folder, "", listen).await;
     // A quote counts as an arrival only for itself.
     t.post("/v1/quotes", &json!({ "prompt": "x", "due_in_seconds": 7 })).await;
-    let after = *heard.lock().unwrap();
+    let after = heard.lock().unwrap().clone();
     assert_eq!(after.arrivals(), 6);
     assert_eq!(after.penalties().map(|shares| (6.0 * shares[0]).round()), Some(4.0));
     assert!((after.mean_slack().unwrap().seconds() - 7.0).abs() < 1e-9);
