@@ -16,6 +16,7 @@ use scheduling::{AgentName, PolicyName, Rule, Seconds};
 use simulation::{Drawn, Scenario, difference};
 
 const CONTENDED: &str = include_str!("../../../scenarios/contended.toml");
+const FLEET: &str = include_str!("../../../scenarios/fleet.toml");
 const SEED: u64 = 14;
 const TUNING_INSTANCES: u64 = 4;
 
@@ -37,7 +38,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The contended scenario at other loads, and other clusters at that load and at a light one.
+/// The contended scenario at other loads, other clusters at that load and at a light one, and fleets
+/// that load models.
 fn settings() -> Result<Vec<(String, Scenario)>, Box<dyn std::error::Error>> {
     let contended = Scenario::from_toml(CONTENDED)?;
     let mut settings = Vec::new();
@@ -62,6 +64,15 @@ fn settings() -> Result<Vec<(String, Scenario)>, Box<dyn std::error::Error>> {
             let name = format!("{servers} servers, {interval} s each");
             settings.push((name, cluster(strong, weak, interval / servers as f64)?));
         }
+    }
+    for (interval, resident) in [(1.0, 1), (1.0, 2), (2.0, 1), (2.0, 2), (4.0, 1)] {
+        let fleet = Scenario::from_toml(FLEET)?;
+        let scenario = fleet.with_mean_interval(Seconds::of(interval))?.with(|settings| {
+            if let Some(models) = &mut settings.models {
+                models.resident = resident;
+            }
+        })?;
+        settings.push((format!("fleet, {interval} s, room for {resident}"), scenario));
     }
     Ok(settings)
 }

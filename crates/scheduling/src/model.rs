@@ -51,7 +51,7 @@ pub struct HostedModel {
 /// What a server that makes an offer will have loaded when the run begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Residency {
-    /// How many models it can have loaded at once.
+    /// How many models it can have loaded at once; a server that loads none has all of them.
     pub resident: usize,
     /// Those that it will have, the least recently used first.
     pub loaded: Loaded,

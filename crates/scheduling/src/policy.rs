@@ -62,7 +62,7 @@ pub struct Observation<'a> {
     pub offers: &'a [Offer],
     /// What the decision will be judged by.
     pub objective: &'a Objective,
-    /// What the server behind each offer will have loaded; empty where no server loads models.
+    /// What the server behind each offer will have loaded; empty where none of them loads models.
     pub residencies: &'a [Residency],
     /// What is known of the arrivals so far, that of the request included.
     pub traffic: &'a Traffic,

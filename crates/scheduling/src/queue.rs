@@ -24,7 +24,7 @@ pub struct Queues {
     offers: Vec<Offer>,
     /// The server behind each offer.
     offering: Vec<usize>,
-    /// What it will have loaded; empty where no server loads models.
+    /// What it will have loaded; empty where none of them loads models.
     residencies: Vec<Residency>,
     traffic: Traffic,
 }
@@ -139,7 +139,11 @@ impl Queues {
                 self.offering.push(index);
             }
         }
-        if !self.loaded.is_empty() {
+        // Servers that cannot take the request are as if there were none.
+        let loading = |&server: &usize| self.cluster[server].hosting.is_some();
+        if !self.offering.iter().any(loading) {
+            self.residencies.clear();
+        } else {
             self.residencies.resize_with(self.offering.len(), Residency::default);
             for (residency, &server) in self.residencies.iter_mut().zip(&self.offering) {
                 residency.resident = self.cluster[server].resident();

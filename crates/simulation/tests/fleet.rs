@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use reality::{RULES, rows, under};
 use scheduling::verify::{Order, Violation, verify};
 use scheduling::{
-    Cluster, Generator, HostedModel, Hosting, Instance, Loaded, Model, Objective, Purpose, Request,
-    Row, Seconds, Server, Size, StepBounds, StepRate, Steps, TardinessPenalty, Time, read_rows,
-    write_rows,
+    Cluster, Decision, Generator, HostedModel, Hosting, Instance, Loaded, Model, Objective,
+    Observation, Policy, Purpose, Request, Row, Seconds, Server, Size, StepBounds, StepRate, Steps,
+    TardinessPenalty, Time, read_rows, write_rows,
 };
 use simulation::{Episode, InstanceSource, Scenario, ScenarioError, simulate, simulate_by_events};
 
@@ -67,7 +67,32 @@ fn server(draw: &mut Generator, index: usize) -> Server {
     Server { hosting: Some(hosting), ..server }
 }
 
+/// Decides by all that a policy sees of models, so that another view makes another schedule.
+struct Watcher;
+
+impl Policy for Watcher {
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        let Observation { offers, residencies, traffic, .. } = observation;
+        let seen = format!("{residencies:?} {traffic:?} {offers:?}");
+        let digest = seen.bytes().fold(17_u64, |sum, byte| {
+            sum.wrapping_mul(0x100_0000_01b3).wrapping_add(u64::from(byte))
+        });
+        let server = (digest >> 32) as usize % offers.len();
+        let steps = Steps::from_index((digest % Steps::COUNT as u64) as usize);
+        Decision { server, steps: offers[server].bounds.clamp(steps) }
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_policy_sees_the_same_of_models_in_both(
+        seed in any::<u64>(), servers in 1usize..6, requests in 1usize..80, interval in 0.05..20.0,
+    ) {
+        let fleet = fleet(seed, servers, requests, interval);
+        let [fast, events] = [simulate, simulate_by_events].map(|run| run(&fleet, &mut Watcher));
+        prop_assert_eq!(fast, events);
+    }
+
     #[test]
     fn events_change_nothing_where_predictions_come_true(
         seed in any::<u64>(), servers in 1usize..6, requests in 1usize..80, interval in 0.05..20.0,

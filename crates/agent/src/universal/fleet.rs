@@ -1,6 +1,6 @@
 //! What the network of prices sees of models, where servers load them.
 
-use scheduling::{Model, Observation, Offer, Residency};
+use scheduling::{Model, Observation, Offer, Residency, Seconds};
 
 use super::features::{logarithm, share, signed_share};
 
@@ -95,7 +95,7 @@ impl Models {
         let asked = self.hosts[request.model.index()];
         for (server, (offer, residency)) in offers.iter().zip(residencies).enumerate() {
             let Residency { resident, loaded } = residency;
-            let hit = loaded.contains(request.model);
+            let hit = offer.load <= Seconds::ZERO;
             let victim = loaded.driven_out_by(request.model, *resident);
             let own = speed[server] * full;
             let of = |model: &Model| &self.hosts[model.index()];
@@ -206,8 +206,8 @@ fn soon(time: f64, scale: f64) -> f32 {
 mod tests {
     use super::*;
     use scheduling::{
-        Cluster, HostedModel, Hosting, Loaded, Objective, Queues, Request, Seconds, Server,
-        StepBounds, StepRate, TardinessPenalty, Time,
+        Cluster, HostedModel, Hosting, Loaded, Objective, Queues, Request, Server, StepBounds,
+        StepRate, TardinessPenalty, Time,
     };
 
     /// Servers of ten steps per second with room for so many models, of which three take 8 s to load.

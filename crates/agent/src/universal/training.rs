@@ -97,7 +97,7 @@ pub struct FleetRounds {
 
 impl Default for FleetRounds {
     fn default() -> Self {
-        Self { rounds: 200, followed_requests: 24 }
+        Self { rounds: 300, followed_requests: 24 }
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// fleets yet goes on there with --resume.
     #[arg(long, value_name = "FILE")]
     fleets: Option<PathBuf>,
-    /// Rounds in the fleets [default: 200]
+    /// Rounds in the fleets [default: 300]
     #[arg(long, requires = "fleets", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     fleet_rounds: Option<u64>,
     /// Seed of the training instances, the initial weights and the exploration.
