@@ -65,6 +65,29 @@ fn it_is_as_good_as_the_rules_anywhere() {
 }
 
 #[test]
+fn it_beats_tuned_prices_in_fleets() {
+    // The prices that `atelier tune` finds for these very scenarios.
+    for (resident, interval, least, priced) in [
+        (1, 1.0, 1.01, "priced[base=1.1539,slope=0.8259,power=0.2001,load=1.6415]"),
+        (2, 1.0, 1.01, "priced[base=0.4744,slope=0.7921,power=0.5577,load=1.6292]"),
+        (1, 2.0, 1.01, "priced[base=0.4976,slope=0.2453,power=0.5272,load=0.4945]"),
+    ] {
+        let scenario = Scenario::from_toml(include_str!("../../../scenarios/fleet.toml"))
+            .and_then(|scenario| scenario.with_mean_interval(Seconds::of(interval)))
+            .and_then(|scenario| {
+                scenario.with(|settings| settings.models.as_mut().unwrap().resident = resident)
+            })
+            .unwrap();
+        let rewards = rewards(&scenario, &names(&["greedy", priced]));
+        let [universal, greedy, priced] = rewards[..] else { panic!("three policies") };
+        assert!(
+            universal > least * priced && universal > 1.1 * greedy,
+            "room for {resident}, {interval} s: {rewards:?}"
+        );
+    }
+}
+
+#[test]
 fn a_cap_bounds_the_worst_tardiness() {
     let name = format!("agent[{AGENT},cap=20]").parse().unwrap();
     let capped = agent::Recipe::load(&name).unwrap();

@@ -141,14 +141,14 @@ impl Queues {
         }
         // Servers that cannot take the request are as if there were none.
         let loading = |&server: &usize| self.cluster[server].hosting.is_some();
-        if !self.offering.iter().any(loading) {
-            self.residencies.clear();
-        } else {
+        if self.offering.iter().any(loading) {
             self.residencies.resize_with(self.offering.len(), Residency::default);
             for (residency, &server) in self.residencies.iter_mut().zip(&self.offering) {
                 residency.resident = self.cluster[server].resident();
                 residency.loaded.clone_from(&self.loaded[server]);
             }
+        } else {
+            self.residencies.clear();
         }
     }
 
