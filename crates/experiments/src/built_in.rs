@@ -19,6 +19,7 @@ const FILES: &[(&str, &[u8])] = files![
     "scenarios/contended.toml",
     "scenarios/fleet-mixed.toml",
     "scenarios/fleet.toml",
+    "scenarios/fleets.toml",
     "scenarios/paper-any-cluster.toml",
     "scenarios/paper.toml",
     "scenarios/universal.toml",
