@@ -86,45 +86,42 @@ impl Models {
         for (server, offer) in offers.iter().enumerate() {
             free.add(server, offer.backlog.seconds(), 0.0);
         }
-        let waits = MOMENTS.map(|moment| {
-            let wait = |hosts: &Hosts| {
-                hosts.share * wait(hosts.first.1, free.first.1, load, moment * full)
-            };
+        let moments = MOMENTS.map(|moment| moment * full);
+        let waits = moments.map(|moment| {
+            let wait =
+                |hosts: &Hosts| hosts.share * wait(hosts.first.1, free.first.1, load, moment);
             self.hosts.iter().map(wait).sum::<f64>()
         });
         let asked = self.hosts[request.model.index()];
         for (server, (offer, residency)) in offers.iter().zip(residencies).enumerate() {
             let Residency { resident, loaded } = residency;
             let hit = offer.load <= Seconds::ZERO;
-            let victim = loaded.driven_out_by(request.model, *resident);
+            let leaves = loaded.driven_out_by(request.model, *resident);
             let own = speed[server] * full;
             let of = |model: &Model| &self.hosts[model.index()];
             let before: f64 =
                 loaded.iter().map(|model| of(model).pressure(demand, of(model).capacity)).sum();
             let copies = asked.capacity + if hit { 0.0 } else { own };
             let without =
-                victim.map_or(0.0, |model| of(&model).pressure(demand, of(&model).capacity));
+                leaves.map_or(0.0, |model| of(&model).pressure(demand, of(&model).capacity));
             let with = if hit { 0.0 } else { asked.pressure(demand, copies) };
             let after = before - without + with;
-            let victim = victim.map(|model| *of(&model));
+            let victim = leaves.map(|model| *of(&model));
             let finish = start(offer) + full;
-            let waits_after = MOMENTS.map(|moment| {
-                let moment = moment * full;
-                let free = free.other_than(server).min(finish);
-                let wait = |(model, hosts): (usize, &Hosts)| {
-                    if hosts.share <= 0.0 {
-                        return 0.0;
-                    }
-                    let model = Model(model as u16);
-                    let has = model == request.model
-                        || (loaded.contains(model)
-                            && loaded.driven_out_by(request.model, *resident) != Some(model));
-                    let other = hosts.other_than(server);
-                    let first = if has { other.min(finish) } else { other };
-                    hosts.share * wait(first, free, load, moment)
-                };
-                self.hosts.iter().enumerate().map(wait).sum::<f64>()
-            });
+            let free = free.other_than(server).min(finish);
+            let mut waits_after = [0.0; MOMENTS.len()];
+            for (model, hosts) in (0..).map(Model).zip(&self.hosts) {
+                if hosts.share <= 0.0 {
+                    continue;
+                }
+                let stays = || loaded.contains(model) && leaves != Some(model);
+                let has = model == request.model || stays();
+                let other = hosts.other_than(server);
+                let first = if has { other.min(finish) } else { other };
+                for (sum, moment) in waits_after.iter_mut().zip(moments) {
+                    *sum += hosts.share * wait(first, free, load, moment);
+                }
+            }
             let waits = [0, 1, 2].map(|at| signed_share(waits_after[at] - waits[at], 0.2 * full));
             let inputs = [
                 f32::from(u8::from(hit)),
