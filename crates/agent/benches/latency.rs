@@ -42,10 +42,8 @@ fn fleet(servers: usize) -> Instance {
     let plain = instance(servers);
     let mut draw = Generator::new(1, Purpose::Model, servers as u64);
     let host = |server: &Server| {
-        let &Server { step_rate, overhead, bounds, .. } = server;
-        let load = Seconds::of(9.0);
-        let hosted = |model| HostedModel { model, step_rate, overhead, load, bounds };
-        let models = (0..6).map(|model| hosted(Model(model))).collect();
+        let hosted = |model| HostedModel::on(server, Model(model), Seconds::of(9.0));
+        let models = (0..6).map(hosted).collect();
         let hosting = Some(Hosting { resident: 2, models, loaded: Loaded::default() });
         Server { hosting, ..server.clone() }
     };

@@ -170,6 +170,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::universal::PriceNetwork;
 
     #[test]
     fn both_agents_decide_within_the_bounds() {
@@ -199,7 +200,7 @@ mod tests {
             Decision { server: 0, steps: Steps::MIN }
         });
         let actor = Arc::new(Actor::new(input.len(), &[16], 2, &mut draw));
-        let network = Arc::new(crate::universal::PriceNetwork::new(&[16], &mut draw));
+        let network = Arc::new(PriceNetwork::new(&[16], &mut draw));
         let agents: [Box<dyn Policy>; 2] =
             [Box::new(Agent::new(actor)), Box::new(UniversalAgent::new(network, None))];
         for mut agent in agents {

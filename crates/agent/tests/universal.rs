@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use agent::universal::{Clusters, FleetRounds, PriceNetwork, RoundPoint};
+use agent::universal::{Clusters, PriceNetwork, RoundPoint, Stage};
 use agent::{
     Checkpoint, Origin, PriceHyperparameters, PriceTraining, Recipe, Train, Training,
     UniversalAgent,
@@ -242,9 +242,7 @@ fn interrupted_and_resumed_is_the_same_as_uninterrupted() {
 fn fleet(number: u64) -> Instance {
     let plain = instance(number);
     let host = |server: &Server| {
-        let &Server { step_rate, overhead, bounds, .. } = server;
-        let load = Seconds::of(6.0);
-        let hosted = |model| HostedModel { model, step_rate, overhead, load, bounds };
+        let hosted = |model| HostedModel::on(server, model, Seconds::of(6.0));
         let models = [Model(0), Model(1)].map(hosted).into();
         let hosting = Some(Hosting { resident: 1, models, loaded: Loaded::default() });
         Server { hosting, ..server.clone() }
@@ -260,7 +258,7 @@ fn fleet(number: u64) -> Instance {
 #[test]
 fn training_goes_on_in_fleets_and_changes_nothing_elsewhere() {
     let plain = PriceHyperparameters { alternatives: 16, ..hyperparameters(2) };
-    let fleets = Some(FleetRounds { rounds: 3, followed_requests: 6 });
+    let fleets = Some(Stage { rounds: 3, followed_requests: 6 });
     let train = |training: &mut PriceTraining, stop: u64| {
         let mut curve = Vec::new();
         let mut world = |clusters, number| match clusters {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::bounds::StepBounds;
+use crate::cluster::Server;
 use crate::units::{Seconds, StepRate};
 
 /// A model, by its position among the names of its cluster. Where a cluster names none there is one.
@@ -55,6 +56,14 @@ pub struct Residency {
     pub resident: usize,
     /// Those that it will have, the least recently used first.
     pub loaded: Loaded,
+}
+
+impl HostedModel {
+    /// A model that a server draws with at its own rate and overhead, with any number of steps.
+    pub fn on(server: &Server, model: Model, load: Seconds) -> Self {
+        let &Server { step_rate, overhead, .. } = server;
+        Self { model, step_rate, overhead, load, bounds: StepBounds::ALL }
+    }
 }
 
 impl Hosting {

@@ -3,12 +3,13 @@
 use scheduling::message::bounded;
 use scheduling::{
     Cluster, FullService, Generator, HostedModel, Hosting, Instance, Loaded, Model, Objective,
-    PowerLaw, Purpose, QualityCurve, Request, Seconds, Server, Sigmoid, StepBounds, StepRate,
-    TardinessPenalty, Time,
+    PowerLaw, Purpose, QualityCurve, Request, Seconds, Server, Sigmoid, StepRate, TardinessPenalty,
+    Time,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::scenario::{names, zipf};
 use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 
 /// How scenarios are drawn for an agent that has to cope with all of them.
@@ -208,7 +209,7 @@ impl FleetDomain {
         let [low, high] = self.number;
         let number = (log_uniform(draw, [low as f64, high as f64 + 1.0]) as usize).clamp(low, high);
         let exponent = between(draw, self.zipf);
-        (1..=number).map(|k| libm::pow(k as f64, -exponent)).collect()
+        zipf(number, exponent)
     }
 
     /// The servers with so many models on each, which take about `load` seconds to load.
@@ -231,9 +232,8 @@ impl FleetDomain {
             let resident = if alike { of_all } else { low + draw.below(high - low + 1) };
             let models = (0..).zip(loads.iter().zip(&speeds)).map(|(model, (of_load, speed))| {
                 let rate = server.step_rate.steps_per_second() * speed;
-                let (step_rate, overhead) = (StepRate::saturating(rate), server.overhead);
-                let (load, bounds) = (Seconds::of(load * of_load), StepBounds::ALL);
-                HostedModel { model: Model(model), step_rate, overhead, load, bounds }
+                let hosted = HostedModel::on(&server, Model(model), Seconds::of(load * of_load));
+                HostedModel { step_rate: StepRate::saturating(rate), ..hosted }
             });
             let hosting = Hosting { resident, models: models.collect(), loaded: Loaded::default() };
             Server { hosting: Some(hosting), ..server }
@@ -302,8 +302,7 @@ impl InstanceSource for Domain {
                     Request { model, ..request }
                 };
                 let requests = requests.into_iter().map(asked).collect();
-                let names = (0..shares.len()).map(|number| format!("m{number}")).collect();
-                Cluster::with_models(servers, names)
+                Cluster::with_models(servers, names(shares.len()))
                     .map(|cluster| Instance::new(cluster, requests, objective))
             }
         };

@@ -15,6 +15,7 @@ mod reality;
 
 use fleet::check_resident;
 pub use fleet::{Factor, Models, Popularity, Sizes};
+pub(crate) use fleet::{names, zipf};
 use reality::check_failures;
 pub use reality::{Failures, Noise, OutageSpan};
 

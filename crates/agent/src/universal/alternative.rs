@@ -19,7 +19,6 @@ use scheduling::{
 };
 
 use super::policy::{PriceNetworks, UniversalAgent};
-use super::prices::Clusters;
 use super::samples::Samples;
 
 /// How alternatives are drawn and followed.
@@ -90,10 +89,7 @@ impl<'a> Episode<'a> {
     pub(crate) fn explore(&self, alternatives: Alternatives, draw: &mut Generator) -> Samples {
         let Alternatives { count, requests, servers_per_request } = alternatives;
         let (cluster, objective) = (self.instance.cluster(), self.instance.objective());
-        let clusters = match &self.networks.fleets {
-            Some(fleets) if cluster.loads_models() => fleets.clusters(),
-            _ => Clusters::Plain,
-        };
+        let clusters = self.networks.setting(cluster.loads_models()).clusters();
         let arrivals = self.instance.requests();
         // An episode too short to follow an alternative so far is followed half way.
         let follow = (requests + cluster.len() / servers_per_request).min(arrivals.len() / 2);
@@ -294,7 +290,7 @@ fn alternative(
 mod tests {
     use std::sync::Arc;
 
-    use super::super::prices::PriceNetwork;
+    use super::super::prices::{Clusters, PriceNetwork};
     use super::*;
     use scheduling::{Cluster, Objective, Purpose, Seconds, Server, StepRate, TardinessPenalty};
 

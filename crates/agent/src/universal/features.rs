@@ -46,8 +46,7 @@ impl Features {
         let count = servers as f64;
         self.speed.clear();
         // Loading is not drawing: what a server can do does not depend on what it has loaded.
-        let drawing = |offer: &Offer| Offer { load: Seconds::ZERO, ..*offer }.service_time(steps);
-        self.speed.extend(offers.iter().map(|offer| 1.0 / drawing(offer).seconds()));
+        self.speed.extend(offers.iter().map(|offer| 1.0 / drawing(offer, steps).seconds()));
         let capacity: f64 = self.speed.iter().sum();
         let mean_speed = capacity / count;
         let full = 1.0 / mean_speed;
@@ -212,12 +211,14 @@ pub(super) fn logarithm(x: f64, low: f64, high: f64) -> f32 {
     libm::log(x.max(1e-12)).clamp(low, high) as f32
 }
 
+/// How long a run takes without its load.
+fn drawing(offer: &Offer, steps: Steps) -> Seconds {
+    Offer { load: Seconds::ZERO, ..*offer }.service_time(steps)
+}
+
 /// Mean share of a full service that goes before its steps.
 fn overhead_share(offers: &[Offer], steps: Steps) -> f64 {
-    let share = |offer: &Offer| {
-        let drawing = Offer { load: Seconds::ZERO, ..*offer };
-        offer.overhead.seconds() / drawing.service_time(steps).seconds()
-    };
+    let share = |offer: &Offer| offer.overhead.seconds() / drawing(offer, steps).seconds();
     offers.iter().map(share).sum::<f64>() / offers.len() as f64
 }
 

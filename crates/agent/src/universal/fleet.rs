@@ -151,12 +151,13 @@ impl Models {
         let missing =
             known().filter(|hosts| hosts.count == 0).map(|hosts| hosts.share).sum::<f64>();
         let likeness = known().map(|hosts| hosts.share * hosts.share).sum::<f64>();
-        let places: usize = residencies.iter().map(|residency| residency.resident).sum();
+        // In floating point, since servers that load nothing have room for all that there could be.
+        let places: f64 = residencies.iter().map(|residency| residency.resident as f64).sum();
         [
             share(load, full),
             share(f64::from(asked.count), 1.0),
             missing as f32,
-            logarithm(places as f64 * likeness, -3.0, 5.0) / 3.0,
+            logarithm(places * likeness, -3.0, 5.0) / 3.0,
             asked.share as f32,
             share(asked.pressure(demand, asked.capacity), 1.0),
             soon(asked.first.1, full),
@@ -203,26 +204,28 @@ fn soon(time: f64, scale: f64) -> f32 {
 mod tests {
     use super::*;
     use scheduling::{
-        Cluster, HostedModel, Hosting, Loaded, Objective, Queues, Request, Server, StepBounds,
-        StepRate, TardinessPenalty, Time,
+        Cluster, HostedModel, Hosting, Loaded, Objective, Queues, Request, Server, StepRate,
+        TardinessPenalty, Time,
     };
 
-    /// Servers of ten steps per second with room for so many models, of which three take 8 s to load.
-    fn queues(resident: usize, loaded: &[&[u16]]) -> Queues {
-        let step_rate = StepRate::new(10.0).unwrap();
-        let server = |(index, loaded): (usize, &&[u16])| {
-            let models = (0..3).map(|model| HostedModel {
-                model: Model(model),
-                step_rate,
-                overhead: Seconds::ZERO,
-                load: Seconds::of(8.0),
-                bounds: StepBounds::ALL,
-            });
+    /// A server of ten steps per second that loads nothing.
+    fn server(name: impl Into<String>) -> Server {
+        Server::new(name, StepRate::new(10.0).unwrap(), Seconds::ZERO)
+    }
+
+    /// Such servers with room for so many models, of which three take 8 s to load.
+    fn fleet(resident: usize, loaded: &[&[u16]]) -> Vec<Server> {
+        let host = |(index, loaded): (usize, &&[u16])| {
+            let server = server(format!("s{index}"));
+            let hosted = |model| HostedModel::on(&server, Model(model), Seconds::of(8.0));
+            let models = (0..3).map(hosted).collect();
             let loaded = Loaded::new(loaded.iter().copied().map(Model).collect());
-            let hosting = Some(Hosting { resident, models: models.collect(), loaded });
-            Server { hosting, ..Server::new(format!("s{index}"), step_rate, Seconds::ZERO) }
+            Server { hosting: Some(Hosting { resident, models, loaded }), ..server }
         };
-        let servers = loaded.iter().enumerate().map(server).collect();
+        loaded.iter().enumerate().map(host).collect()
+    }
+
+    fn queues(servers: Vec<Server>) -> Queues {
         let names = ["a", "b", "c"].map(str::to_owned).into();
         let mut queues = Queues::new(&Cluster::with_models(servers, names).unwrap());
         // Half of the requests ask for the first model, the others for the other two.
@@ -252,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_server_that_has_the_model_is_told_from_one_that_has_room_and_one_that_gives_one_up() {
-        let (servers, fleet) = inputs(&mut queues(1, &[&[1], &[], &[0], &[0]]), 1);
+        let (servers, fleet) = inputs(&mut queues(fleet(1, &[&[1], &[], &[0], &[0]])), 1);
         let column = |column: usize| servers.iter().map(|row| row[column]).collect::<Vec<_>>();
         assert_eq!(column(0), [1.0, 0.0, 0.0, 0.0], "has it");
         assert_eq!(column(6), [0.0, 1.0, 0.0, 0.0], "has room");
@@ -266,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_a_run_does_to_the_waits_of_others_is_told() {
-        let mut queues = queues(1, &[&[1], &[0]]);
+        let mut queues = queues(fleet(1, &[&[1], &[0]]));
         let (servers, fleet) = inputs(&mut queues, 1);
         // Only the third model is to be waited for: a quarter of the traffic, 8 s.
         assert_eq!(fleet[8], 2.0 / 12.0);
@@ -280,13 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn servers_that_load_nothing_have_every_model() {
+        let servers = [vec![server("p"), server("q")], fleet(1, &[&[0]])].concat();
+        let mut queues = queues(servers);
+        let (servers, fleet) = inputs(&mut queues, 1);
+        assert_eq!(servers.iter().map(|row| row[0]).collect::<Vec<_>>(), [1.0, 1.0, 0.0]);
+        let all = servers.iter().flatten().chain(&fleet);
+        assert!(all.into_iter().all(|input| (-4.0..=4.0).contains(input)), "{servers:?} {fleet:?}");
+    }
+
+    #[test]
     fn everything_is_a_number_whatever_is_loaded() {
         for loaded in [&[&[][..], &[]][..], &[&[0, 1], &[2]], &[&[2, 1, 0]], &[&[2], &[2], &[2]]] {
             for resident in 1..4 {
                 let loaded: Vec<_> =
                     loaded.iter().map(|models| &models[..models.len().min(resident)]).collect();
                 for model in 0..3 {
-                    let (servers, fleet) = inputs(&mut queues(resident, &loaded), model);
+                    let (servers, fleet) = inputs(&mut queues(fleet(resident, &loaded)), model);
                     let all = servers.iter().flatten().chain(&fleet);
                     for &input in all {
                         assert!((-4.0..=4.0).contains(&input), "{loaded:?} {model}: {input}");

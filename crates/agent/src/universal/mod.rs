@@ -21,7 +21,7 @@ mod training;
 pub use chance::Chance;
 pub use policy::{PriceNetworks, UniversalAgent};
 pub use prices::{Clusters, PriceNetwork};
-pub use training::{FleetRounds, PriceHyperparameters, PriceLearner, PriceTraining, RoundPoint};
+pub use training::{PriceHyperparameters, PriceLearner, PriceTraining, RoundPoint, Stage};
 
 /// Changes whenever the network's input changes its meaning; a checkpoint of another version is
 /// refused.

@@ -36,6 +36,13 @@ pub struct PriceNetworks {
     pub fleets: Option<Arc<PriceNetwork>>,
 }
 
+impl PriceNetworks {
+    /// The one that sets the prices where servers load models, or where none does.
+    pub(crate) fn setting(&self, loads_models: bool) -> &PriceNetwork {
+        self.fleets.as_ref().filter(|_| loads_models).unwrap_or(&self.plain)
+    }
+}
+
 impl From<Arc<PriceNetwork>> for PriceNetworks {
     /// An agent that has never seen a fleet.
     fn from(plain: Arc<PriceNetwork>) -> Self {
@@ -72,10 +79,7 @@ impl UniversalAgent {
     /// Asks the network for the prices in this state.
     pub(crate) fn price(&mut self, observation: &Observation<'_>) {
         let Self { networks, features, prices, .. } = self;
-        let network = match &networks.fleets {
-            Some(fleets) if !observation.residencies.is_empty() => fleets,
-            _ => &networks.plain,
-        };
+        let network = networks.setting(!observation.residencies.is_empty());
         self.clusters = network.clusters();
         features.observe(observation, self.clusters);
         network.forward(features, prices);

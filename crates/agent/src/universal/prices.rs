@@ -297,7 +297,7 @@ mod tests {
     use super::*;
     use scheduling::{
         Cluster, HostedModel, Hosting, Loaded, Model, Objective, Queues, Request, Seconds, Server,
-        StepBounds, StepRate, TardinessPenalty, Time,
+        StepRate, TardinessPenalty, Time,
     };
 
     #[test]
@@ -311,13 +311,13 @@ mod tests {
         let plain = PriceNetwork::from_parameters(Clusters::Plain, &[5, 6], drawn).unwrap();
         let fleets = PriceNetwork::for_fleets(&plain);
         let server = |index: u16| {
-            let (step_rate, load) = (StepRate::new(9.0).unwrap(), Seconds::of(7.0));
-            let (overhead, bounds) = (Seconds::ZERO, StepBounds::ALL);
-            let hosted = |model| HostedModel { model, step_rate, overhead, load, bounds };
+            let rate = StepRate::new(9.0).unwrap();
+            let server = Server::new(format!("s{index}"), rate, Seconds::ZERO);
+            let hosted = |model| HostedModel::on(&server, model, Seconds::of(7.0));
             let models = [Model(0), Model(1)].map(hosted).into();
             let loaded = Loaded::new(vec![Model(index % 2)]);
             let hosting = Some(Hosting { resident: 1, models, loaded });
-            Server { hosting, ..Server::new(format!("s{index}"), step_rate, overhead) }
+            Server { hosting, ..server }
         };
         let cluster = Cluster::new((0..3).map(server).collect()).unwrap();
         let mut queues = Queues::new(&cluster);

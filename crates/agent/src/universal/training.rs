@@ -66,7 +66,7 @@ pub struct PriceHyperparameters {
     pub rounds: u64,
     /// What is done in fleets after those, if anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fleets: Option<FleetRounds>,
+    pub fleets: Option<Stage>,
     /// Instances of a round.
     pub instances: usize,
     /// Alternatives in each of them.
@@ -85,17 +85,18 @@ pub struct PriceHyperparameters {
     pub learning_rate: f64,
 }
 
-/// The choices of the rounds in fleets, where they are others.
+/// The choices that differ between clusters without models and fleets.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FleetRounds {
+pub struct Stage {
     /// How many.
     pub rounds: u64,
     /// Requests that each alternative is followed for: what is loaded matters for longer than what waits.
     pub followed_requests: usize,
 }
 
-impl Default for FleetRounds {
+impl Default for Stage {
+    /// Of fleets.
     fn default() -> Self {
         Self { rounds: 300, followed_requests: 24 }
     }
@@ -119,6 +120,16 @@ impl Default for PriceHyperparameters {
 }
 
 impl PriceHyperparameters {
+    /// The choices for these clusters.
+    fn in_clusters(&self, clusters: Clusters) -> Stage {
+        let &Self { rounds, followed_requests, fleets, .. } = self;
+        let plain = Stage { rounds, followed_requests };
+        match clusters {
+            Clusters::Plain => plain,
+            Clusters::Fleets => fleets.unwrap_or(plain),
+        }
+    }
+
     /// What a training cannot be done with, if anything.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Self { hidden, learning_rate, .. } = self;
@@ -267,13 +278,9 @@ fn measure(
     instance: &(impl Fn(Clusters, u64) -> Instance + Sync),
 ) -> (Samples, f64) {
     let clusters = learner.network.clusters();
-    let followed = match (clusters, hyperparameters.fleets) {
-        (Clusters::Fleets, Some(fleets)) => fleets.followed_requests,
-        _ => hyperparameters.followed_requests,
-    };
     let alternatives = Alternatives {
         count: hyperparameters.alternatives,
-        requests: followed,
+        requests: hyperparameters.in_clusters(clusters).followed_requests,
         servers_per_request: hyperparameters.servers_per_followed_request,
     };
     let instances = hyperparameters.instances as u64;
@@ -311,10 +318,7 @@ impl PriceLearner {
         squares: &[f32],
     ) {
         let &PriceHyperparameters { epochs, batch, learning_rate, .. } = hyperparameters;
-        let rounds = match (self.network.clusters(), hyperparameters.fleets) {
-            (Clusters::Fleets, Some(fleets)) => fleets.rounds,
-            _ => hyperparameters.rounds,
-        };
+        let rounds = hyperparameters.in_clusters(self.network.clusters()).rounds;
         let rate = learning_rate * (1.0 - 0.99 * self.rounds as f64 / rounds as f64);
         let stream = stream(self.network.clusters(), self.rounds);
         let mut draw = Generator::new(seed, Purpose::Search, stream);

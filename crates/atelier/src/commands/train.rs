@@ -2,7 +2,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use agent::universal::{Clusters, FleetRounds};
+use agent::universal::{Clusters, Stage};
 use agent::{
     ActorCritic, Checkpoint, Ended, Hyperparameters, Origin, PriceHyperparameters, PriceTraining,
     Saving, Train, Training, Watch,
@@ -131,7 +131,7 @@ fn actor_critic(arguments: &Arguments) -> Result<(), Failure> {
     let lanes = hyperparameters.lanes;
     let training = ActorCritic::new(episodes.servers(), seed, hyperparameters);
     let scenario = source.description();
-    let checkpoint = start(arguments, &*source, scenario, training)?;
+    let checkpoint = start(arguments, &*source, scenario, training, |_, _| ())?;
     let mut environment = BatchedEnvironment::new(episodes, seed, lanes);
     let mut watch = Board::new(out, &checkpoint.training, lanes * episodes.requests());
     train(arguments, checkpoint, &mut environment, CHECKPOINT_EPISODES, &mut watch)?;
@@ -154,12 +154,12 @@ fn universal(arguments: &Arguments) -> Result<(), Failure> {
     let source = arguments.source.read_domain()?;
     let fleets = arguments.fleets.as_deref().map(read_fleets).transpose()?;
     let default = PriceHyperparameters::default();
-    let of_fleets = FleetRounds::default();
+    let of_fleets = Stage::default();
     let rounds = rounds.unwrap_or(default.rounds);
     let rounds_of_fleets = fleet_rounds.unwrap_or(of_fleets.rounds);
     let hyperparameters = PriceHyperparameters {
         rounds,
-        fleets: fleets.as_ref().map(|_| FleetRounds { rounds: rounds_of_fleets, ..of_fleets }),
+        fleets: fleets.as_ref().map(|_| Stage { rounds: rounds_of_fleets, ..of_fleets }),
         ..default
     };
     let mut scenario = source.description();
@@ -167,10 +167,9 @@ fn universal(arguments: &Arguments) -> Result<(), Failure> {
         scenario["fleets"] = fleets.description();
     }
     let training = PriceTraining::new(seed, hyperparameters);
-    let checkpoint = match go_on_in_fleets(arguments, &*source, &scenario, &training)? {
-        Some(checkpoint) => checkpoint,
-        None => start(arguments, &*source, scenario, training)?,
-    };
+    let checkpoint = start(arguments, &*source, scenario.clone(), training, |found, asked| {
+        go_on_in_fleets(found, asked, &*source, scenario);
+    })?;
     let mut instance = |clusters, number| {
         let source = match (clusters, &fleets) {
             (Clusters::Fleets, Some(fleets)) => fleets,
@@ -191,37 +190,32 @@ fn read_fleets(file: &Path) -> Result<Box<dyn InstanceSource>, Failure> {
     Err(Failure::refused(file.display(), "has no [models]: allowed for --fleets is what has them"))
 }
 
-/// The training in the folder, if it has ended where there are no models, and is to go on in fleets.
+/// A training that has ended where there are no models goes on in fleets, if that is all that is asked for
+/// beyond it.
 fn go_on_in_fleets(
-    arguments: &Arguments,
-    source: &dyn InstanceSource,
-    scenario: &serde_json::Value,
+    found: &mut Checkpoint<PriceTraining>,
     asked: &PriceTraining,
-) -> Result<Option<Checkpoint<PriceTraining>>, Failure> {
-    if !arguments.resume || arguments.fleets.is_none() {
-        return Ok(None);
-    }
-    let checkpoint = Checkpoint::<PriceTraining>::load(&arguments.out);
-    let mut checkpoint = checkpoint.map_err(|error| Failure::Refused(error.into()))?;
-    let Checkpoint { training, origin, .. } = &mut checkpoint;
+    source: &dyn InstanceSource,
+    scenario: serde_json::Value,
+) {
+    let Checkpoint { training, origin, .. } = found;
     let before = PriceHyperparameters { fleets: None, ..asked.hyperparameters.clone() };
     let same = training.hyperparameters == before
         && training.seed == asked.seed
         && origin.scenario == source.description();
-    if !same || training.done() < training.all() {
-        return Ok(None);
+    if same && asked.hyperparameters.fleets.is_some() && training.done() == training.all() {
+        training.hyperparameters = asked.hyperparameters.clone();
+        (origin.scenario, origin.command) = (scenario, command());
     }
-    training.hyperparameters = asked.hyperparameters.clone();
-    (origin.scenario, origin.command) = (scenario.clone(), command());
-    Ok(Some(checkpoint))
 }
 
-/// The training as asked for, or the one in the folder if it is the same.
+/// The training as asked for, or the one in the folder if it is the same once it has been extended.
 fn start<T: Training>(
     arguments: &Arguments,
     source: &dyn InstanceSource,
     scenario: serde_json::Value,
     asked: T,
+    extend: impl FnOnce(&mut Checkpoint<T>, &T),
 ) -> Result<Checkpoint<T>, Failure> {
     if !source.is_plain() {
         let problem = "has models, sizes, bounds on steps, service times that stray or servers that \
@@ -239,8 +233,9 @@ fn start<T: Training>(
         let version = env!("CARGO_PKG_VERSION").into();
         return Ok(Checkpoint::fresh(asked, Origin { version, command: command(), scenario }));
     }
-    let checkpoint =
+    let mut checkpoint =
         Checkpoint::<T>::load(folder).map_err(|error| Failure::Refused(error.into()))?;
+    extend(&mut checkpoint, &asked);
     let training = &checkpoint.training;
     for (what, same) in [
         ("another scenario", checkpoint.origin.scenario == scenario),

@@ -1,8 +1,7 @@
 //! The tables of a scenario for fleets: models and sizes.
 
 use scheduling::{
-    Generator, HostedModel, Hosting, Loaded, Model, OutOfRange, Seconds, Server, Size, StepBounds,
-    StepRate,
+    Generator, HostedModel, Hosting, Loaded, Model, OutOfRange, Seconds, Server, Size, StepRate,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +50,16 @@ pub enum Popularity {
     },
     /// Each in proportion to its weight.
     Weights(Vec<Weight>),
+}
+
+/// Names of so many models.
+pub(crate) fn names(models: usize) -> Vec<String> {
+    (0..models).map(|number| format!("m{number}")).collect()
+}
+
+/// How often each of so many models is asked for, relative to the first.
+pub(crate) fn zipf(models: usize, exponent: f64) -> Vec<f64> {
+    (1..=models).map(|k| libm::pow(k as f64, -exponent)).collect()
 }
 
 /// A ratio of speeds: 0.01 to 100.
@@ -110,15 +119,13 @@ impl Sizes {
 impl Models {
     /// Their names.
     pub(crate) fn names(&self) -> Vec<String> {
-        (0..self.number).map(|number| format!("m{number}")).collect()
+        names(self.number)
     }
 
     /// How often each is named, relative to the others.
     pub(crate) fn weights(&self) -> Vec<f64> {
         match &self.popularity {
-            Popularity::Zipf { exponent } => {
-                (1..=self.number).map(|k| libm::pow(k as f64, -exponent)).collect()
-            }
+            Popularity::Zipf { exponent } => zipf(self.number, *exponent),
             Popularity::Weights(weights) => weights.iter().map(|&weight| weight.into()).collect(),
         }
     }
@@ -134,13 +141,8 @@ impl Models {
         let mut host = |(server, resident): (Server, Option<usize>)| {
             let models = (0..).zip(&speeds).map(|(model, speed)| {
                 let rate = server.step_rate.steps_per_second() * speed;
-                HostedModel {
-                    model: Model(model),
-                    step_rate: StepRate::saturating(rate),
-                    overhead: server.overhead,
-                    load: self.load.draw(draw),
-                    bounds: StepBounds::ALL,
-                }
+                let hosted = HostedModel::on(&server, Model(model), self.load.draw(draw));
+                HostedModel { step_rate: StepRate::saturating(rate), ..hosted }
             });
             let models = models.collect();
             let (resident, loaded) = (resident.unwrap_or(self.resident), Loaded::default());
