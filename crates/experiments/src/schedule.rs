@@ -69,13 +69,13 @@ pub(crate) fn clairvoyant(
     Ok((Found { reward, rows }, bound))
 }
 
-/// Whether the bound and the search for the clairvoyant schedule hold on an instance: they know no
-/// models, sizes and bounds on steps, and take predictions for what happens.
+/// Whether the bound and the search for the clairvoyant schedule hold on an instance: they take
+/// predictions for what happens.
 ///
 /// # Errors
-/// [`ScheduleError::NotPlain`]
+/// [`ScheduleError::NotIdeal`]
 pub fn foreseeable(instance: &Instance) -> Result<(), ScheduleError> {
-    if instance.is_plain() { Ok(()) } else { Err(ScheduleError::NotPlain) }
+    if instance.is_ideal() { Ok(()) } else { Err(ScheduleError::NotIdeal) }
 }
 
 /// What the schedule that knows all arrivals is called.
@@ -103,12 +103,12 @@ pub enum ScheduleError {
     /// The policy cannot be made.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// What was possible is asked of an instance beyond the paper's world.
+    /// What was possible is asked of an instance where predictions do not come true.
     #[error(
-        "what was possible is not known where there are models, sizes, bounds on steps, service times \
-         that stray or servers that fail: allowed is an instance of the paper's world, and overheads"
+        "what was possible is not known where service times stray or servers fail: allowed is an \
+         instance with exact service times and without failures"
     )]
-    NotPlain,
+    NotIdeal,
     /// The schedule breaks the rules: a bug of ours.
     #[error("the schedule of {name} breaks the rules; please report this:{}", list(violations))]
     Violations {

@@ -155,7 +155,8 @@ fn first_schedule(problem: &Problem<'_>, timeline: Timeline, dual: &Dual) -> Sch
     let mut free = vec![f64::NEG_INFINITY; problem.servers()];
     let rows = schedule.rows.iter().map(|row| {
         let start = timeline.start(problem.arrival[row.request].max(free[row.server]));
-        let row = problem.row(row.request, row.server, row.steps as usize - 1, start);
+        let load = row.beyond.map_or(0.0, |beyond| beyond.load);
+        let row = problem.row(row.request, row.server, row.steps as usize - 1, (start, load));
         free[row.server] = row.finish;
         row
     });

@@ -3,8 +3,9 @@
 //! Servers are filled one after the other. A label says: these requests have run, the present
 //! server is free again at t, and all of it earned v. It is extended by every request that has not
 //! run and every number of steps, which makes finish times an arrival plus a multiple of a step
-//! without any grid. Among labels of the same requests on the same server only those stay that no
-//! other beats in both t and v; and only those that could still come out above a cutoff, by
+//! without any grid, and loads the model where it has to. Among labels of the same requests on the
+//! same server with the same models loaded only those stay that no other beats in both t and v; and
+//! only those that could still come out above a cutoff, by
 //!
 //! ```text
 //! v + Σ_{i left} max_{servers left} v_ij(π) + ∫_t^∞ π_j + Σ_{servers after j} ∫ π
@@ -17,14 +18,14 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use rayon::prelude::*;
-use scheduling::Steps;
+use scheduling::Loaded;
 use scheduling::verify::Order;
 
-use self::label::{Label, Labels, NO_REQUEST, NONE, Named, Run, undominated};
+use self::label::{Label, Labels, NO_REQUEST, NONE, Named, Run, State, undominated};
 use crate::ceilings::Ceilings;
 use crate::dual::Dual;
 use crate::pricing::{ceilings_from, maxima_on};
-use crate::problem::Problem;
+use crate::problem::{Problem, Service};
 use crate::schedule::Schedule;
 use crate::timeline::Timeline;
 
@@ -138,9 +139,8 @@ impl<'a> Solver<'a> {
         pulse: &mut impl FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Schedule>, Stopped> {
         self.runs.clear();
-        let nothing = Run { before: NONE, server: 0, request: NO_REQUEST, steps: 0, start: 0.0 };
-        let open = Label { free: f64::NEG_INFINITY, value: 0.0, last: nothing };
-        let mut labels = Labels::from([(0, vec![open])]);
+        let open = Label::open(0.0, NONE);
+        let mut labels = Labels::from([((0, self.loaded(0)), vec![open])]);
         for server in 0..self.problem.servers() {
             labels = match self.order {
                 Order::Any => self.fill_in_any_order(server, labels, pulse)?,
@@ -148,8 +148,14 @@ impl<'a> Solver<'a> {
             };
         }
         let all = u32::MAX >> (32 - self.problem.requests() as u32);
-        let complete = labels.get(&all).and_then(|labels| labels.first());
+        let complete = labels.get(&(all, Loaded::default())).and_then(|labels| labels.first());
         Ok(complete.map(|label| self.trace(label)))
+    }
+
+    /// What a server has loaded at first; nothing after the last of them.
+    fn loaded(&self, server: usize) -> Loaded {
+        let server = self.problem.instance.cluster().get(server);
+        server.map(scheduling::Server::loaded).unwrap_or_default()
     }
 
     /// All ways to fill `server`, then closed: one label per set of requests.
@@ -161,26 +167,26 @@ impl<'a> Solver<'a> {
     ) -> Result<Labels, Stopped> {
         let n = self.problem.requests();
         let mut sizes = vec![Labels::new(); n + 2];
-        for (ran, labels) in open {
-            sizes[ran.count_ones() as usize].insert(ran, labels);
+        for (state, labels) in open {
+            sizes[state.0.count_ones() as usize].insert(state, labels);
         }
         let mut closed = Labels::new();
         for size in 0..=n {
             // Sets of one size do not extend one another.
             let labels = self.settle(server, std::mem::take(&mut sizes[size]), 0, pulse)?;
-            for (ran, labels) in &labels {
-                self.close(server, *ran, labels, &mut closed);
+            for (state, labels) in &labels {
+                self.close(server, state.0, labels, &mut closed);
             }
             let solver = &*self;
-            let extended: Vec<(u32, Vec<Label>)> = (labels.par_iter())
-                .flat_map_iter(|(ran, labels)| {
-                    let absent = (0..n).filter(move |i| ran >> i & 1 == 0);
-                    absent.map(move |i| solver.extended(server, i, *ran, labels, |_| server))
+            let extended: Vec<(State, Vec<Label>)> = (labels.par_iter())
+                .flat_map_iter(|(state, labels)| {
+                    let absent = (0..n).filter(move |i| state.0 >> i & 1 == 0);
+                    absent.map(move |i| solver.extended(server, i, state, labels, |_| server))
                 })
                 .filter(|(_, labels)| !labels.is_empty())
                 .collect();
-            for (ran, labels) in extended {
-                sizes[size + 1].entry(ran).or_default().extend(labels);
+            for (state, labels) in extended {
+                sizes[size + 1].entry(state).or_default().extend(labels);
             }
         }
         Ok(closed)
@@ -193,46 +199,54 @@ impl<'a> Solver<'a> {
         open: Labels,
         pulse: &mut impl FnMut() -> ControlFlow<()>,
     ) -> Result<Labels, Stopped> {
-        let mut open: BTreeMap<u32, Named> =
+        let mut open: BTreeMap<State, Named> =
             self.settle(server, open, 0, pulse)?.into_iter().collect();
         for i in 0..self.problem.requests() {
-            let without: Vec<_> = open.iter().filter(|(ran, _)| *ran >> i & 1 == 0).collect();
+            let without: Vec<_> = open.iter().filter(|(state, _)| state.0 >> i & 1 == 0).collect();
             // Whoever arrived before i and has not run must go to a later server.
             let first = |k| server + usize::from(k < i);
-            let extended: Labels = (without.into_par_iter())
-                .map(|(ran, labels)| self.extended(server, i, *ran, labels, first))
+            let extended: Vec<(State, Vec<Label>)> = (without.into_par_iter())
+                .map(|(state, labels)| self.extended(server, i, state, labels, first))
                 .filter(|(_, labels)| !labels.is_empty())
                 .collect();
-            for (ran, settled) in self.settle(server, extended, i + 1, pulse)? {
-                let together = open.entry(ran).or_default();
+            // States that differ only in what was loaded may become one.
+            let mut merged = Labels::new();
+            for (state, labels) in extended {
+                merged.entry(state).or_default().extend(labels);
+            }
+            for (state, settled) in self.settle(server, merged, i + 1, pulse)? {
+                let together = open.entry(state).or_default();
                 together.extend(settled);
                 undominated(together, |(_, label)| label);
             }
         }
         let mut closed = Labels::new();
-        for (ran, labels) in open {
+        for ((ran, _), labels) in open {
             self.close(server, ran, &labels, &mut closed);
         }
         Ok(closed)
     }
 
-    /// All that comes of running request `i` after one of `labels`, which have run `ran`.
+    /// All that comes of running request `i` after one of `labels`, which are of this state.
     fn extended(
         &self,
         server: usize,
         i: usize,
-        ran: u32,
+        (ran, loaded): &State,
         labels: &[(u32, Label)],
         first: impl Fn(usize) -> usize,
-    ) -> (u32, Vec<Label>) {
-        let after = ran | 1 << i;
-        let rest = self.rest(server, after, first);
+    ) -> (State, Vec<Label>) {
+        let (after, mut loaded) = (ran | 1 << i, loaded.clone());
         let mut found = Vec::new();
-        for (node, label) in labels {
-            self.extend(server, i, *node, label, rest, &mut found);
+        if let Some(service) = self.problem.service(server, i) {
+            let load = self.problem.run(server, i, &mut loaded);
+            let rest = self.rest(server, after, first);
+            for (node, label) in labels {
+                self.extend((server, i), (service, load), (*node, label), rest, &mut found);
+            }
+            undominated(&mut found, |label| label);
         }
-        undominated(&mut found, |label| label);
-        (after, found)
+        ((after, loaded), found)
     }
 
     /// What all that have not run can add at most, `first(k)` being the first server open to k; the
@@ -243,27 +257,27 @@ impl<'a> Solver<'a> {
         worth + self.price[server + 1] + self.margin
     }
 
-    /// Runs request `i` after `label` with every number of steps that may still beat the cutoff.
+    /// Runs request `i` after a label, with a load and every number of steps that may still beat the
+    /// cutoff.
     fn extend(
         &self,
-        server: usize,
-        i: usize,
-        before: u32,
-        label: &Label,
+        (server, i): (usize, usize),
+        (service, load): (&Service, f64),
+        (before, label): (u32, &Label),
         rest: f64,
         into: &mut Vec<Label>,
     ) {
         let start = self.timeline.start(label.free.max(self.problem.arrival[i]));
         let whole = self.dual.prices.whole(server);
-        let earliest = start + self.problem.service[server][0];
+        let earliest = start + load + service.shortest();
         let most = label.value + self.problem.best_quality() - self.problem.loss(i, earliest);
         if most + rest + whole - self.dual.prices.until(server, earliest) <= self.cutoff {
             return;
         }
         let mut best = f64::NEG_INFINITY;
         let already = into.len();
-        for s in 0..Steps::COUNT {
-            let finish = start + self.problem.service[server][s];
+        for s in service.steps.clone() {
+            let finish = start + load + service.time[s];
             let value = label.value + self.problem.reward(i, s, finish);
             if value <= best {
                 continue;
@@ -273,7 +287,7 @@ impl<'a> Solver<'a> {
             let unused = whole - self.dual.prices.until(server, free);
             if value + rest + unused > self.cutoff {
                 let (server, request, steps) = (server as u16, i as u8, s as u8);
-                let last = Run { before, server, request, steps, start };
+                let last = Run { before, server, request, steps, start, load };
                 let label = Label { free, value, last };
                 match into[already..].last_mut() {
                     // On slots several numbers of steps end in the same one.
@@ -292,12 +306,12 @@ impl<'a> Solver<'a> {
         labels: Labels,
         first: usize,
         pulse: &mut impl FnMut() -> ControlFlow<()>,
-    ) -> Result<Vec<(u32, Named)>, Stopped> {
-        let kept: Vec<(u32, Vec<Label>)> = (labels.into_par_iter())
-            .map(|(ran, mut labels)| {
+    ) -> Result<Vec<(State, Named)>, Stopped> {
+        let kept: Vec<(State, Vec<Label>)> = (labels.into_par_iter())
+            .map(|(state, mut labels)| {
                 undominated(&mut labels, |label| label);
-                labels.retain(|label| self.hopeful(server, ran, first, label));
-                (ran, labels)
+                labels.retain(|label| self.hopeful(server, state.0, first, label));
+                (state, labels)
             })
             .filter(|(_, labels)| !labels.is_empty())
             .collect();
@@ -309,8 +323,8 @@ impl<'a> Solver<'a> {
         {
             return Err(Stopped);
         }
-        let mut named = |(ran, labels): (u32, Vec<Label>)| {
-            (ran, labels.into_iter().map(|label| (self.node(label.last), label)).collect())
+        let mut named = |(state, labels): (State, Vec<Label>)| {
+            (state, labels.into_iter().map(|label| (self.node(label.last), label)).collect())
         };
         Ok(kept.into_iter().map(&mut named).collect())
     }
@@ -348,9 +362,14 @@ impl<'a> Solver<'a> {
         let all_ran = ran.count_ones() as usize == self.problem.requests();
         let rest = if all_ran { 0.0 } else { self.rest(server, ran, |_| server + 1) };
         if best.value + rest > self.cutoff {
-            let last = Run { before: *node, server: 0, request: NO_REQUEST, steps: 0, start: 0.0 };
-            let label = Label { free: f64::NEG_INFINITY, value: best.value, last };
-            closed.insert(ran, vec![label]);
+            let label = Label::open(best.value, *node);
+            let next = closed.entry((ran, self.loaded(server + 1))).or_default();
+            match next.first_mut() {
+                // The same requests ran here, with other models loaded at the end.
+                Some(other) if other.value >= best.value => {}
+                Some(other) => *other = label,
+                None => next.push(label),
+            }
         }
     }
 
@@ -361,7 +380,12 @@ impl<'a> Solver<'a> {
         while node != NONE {
             let run = self.runs[node as usize];
             let (server, steps) = (usize::from(run.server), usize::from(run.steps));
-            rows.push(self.problem.row(usize::from(run.request), server, steps, run.start));
+            rows.push(self.problem.row(
+                usize::from(run.request),
+                server,
+                steps,
+                (run.start, run.load),
+            ));
             node = run.before;
         }
         Schedule::new(rows)

@@ -10,14 +10,16 @@
 //! Between two neighbouring breakpoints in t (r_i, an edge, an edge − p, d_i − p) the price is
 //! linear, and the reward is constant, −w·(t + p − d)^{1, 2} or −w·√(t + p − d). The maximum is at
 //! one of the two ends, except that −w·τ² − κ·τ also has its vertex τ = −κ / 2w: all are tried.
-//! So the maximum is exact, not one over a grid of starts.
+//! So the maximum is exact, not one over a grid of starts. Models count as loaded everywhere here.
+
+use std::collections::BTreeSet;
 
 use rayon::prelude::*;
 use scheduling::{Steps, TardinessPenalty};
 
 use crate::ceilings::Ceilings;
 use crate::prices::Prices;
-use crate::problem::Problem;
+use crate::problem::{Problem, Service};
 use crate::timeline::Timeline;
 
 /// A way to run one request, with what it earns before the price of its time.
@@ -62,15 +64,20 @@ pub(crate) fn maxima(
         .map(|chunk| {
             let mut best: Vec<Best> =
                 chunk.iter().map(|&i| Best { value: hints[i], columns: Vec::new() }).collect();
+            let kinds: BTreeSet<usize> = chunk.iter().map(|&i| problem.kind[i]).collect();
             for server in 0..problem.servers() {
-                let mut rows = Rows::new(problem, prices, server, problem.arrival[chunk[0]]);
-                for (&i, best) in chunk.iter().zip(&mut best) {
-                    match timeline {
-                        Timeline::Continuous => {
-                            scan(problem, ceilings, prices, &mut rows, i, best);
-                        }
-                        Timeline::Slots(_) => {
-                            scan_slots(problem, ceilings, prices, timeline, (i, server), best);
+                for &kind in &kinds {
+                    let Some(service) = &problem.services[server][kind] else { continue };
+                    let mut rows = Rows::new(problem, prices, (server, service), chunk[0]);
+                    let alike = chunk.iter().zip(&mut best);
+                    for (&i, best) in alike.filter(|(i, _)| problem.kind[**i] == kind) {
+                        match timeline {
+                            Timeline::Continuous => {
+                                scan(problem, ceilings, prices, &mut rows, i, best);
+                            }
+                            Timeline::Slots(_) => {
+                                scan_slots(problem, ceilings, prices, timeline, (i, server), best);
+                            }
                         }
                     }
                 }
@@ -81,7 +88,7 @@ pub(crate) fn maxima(
     chunks.into_iter().flatten().collect()
 }
 
-/// The exact inner maximum of every request on one server alone.
+/// The exact inner maximum of every request on one server alone; −∞ of those that it does not take.
 pub(crate) fn maxima_on(
     problem: &Problem<'_>,
     ceilings: &Ceilings,
@@ -89,11 +96,14 @@ pub(crate) fn maxima_on(
     timeline: Timeline,
     server: usize,
 ) -> Vec<f64> {
-    let mut rows = Rows::new(problem, prices, server, problem.arrival[0]);
     let value = |i| {
         let mut best = Best { value: f64::NEG_INFINITY, columns: Vec::new() };
+        let Some(service) = problem.service(server, i) else { return best.value };
         match timeline {
-            Timeline::Continuous => scan(problem, ceilings, prices, &mut rows, i, &mut best),
+            Timeline::Continuous => {
+                let mut rows = Rows::new(problem, prices, (server, service), i);
+                scan(problem, ceilings, prices, &mut rows, i, &mut best);
+            }
             Timeline::Slots(_) => {
                 scan_slots(problem, ceilings, prices, timeline, (i, server), &mut best);
             }
@@ -110,32 +120,25 @@ pub(crate) fn ceilings_from(
     prices: &Prices,
     server: usize,
 ) -> Vec<Vec<f64>> {
-    let mut rows = Rows::new(problem, prices, server, prices.origin);
-    let requests = 0..problem.requests();
-    let service = &problem.service[server];
-    let end = prices.edge(prices.bins);
-    let unpriced = |i: usize| {
-        let start = end.max(problem.arrival[i]);
-        (0..Steps::COUNT).map(move |s| problem.reward(i, s, start + service[s]))
-    };
-    let mut from: Vec<Vec<f64>> = requests
-        .map(|i| {
-            let mut bins = vec![f64::NEG_INFINITY; prices.bins + 1];
-            bins[prices.bins] = unpriced(i).fold(f64::NEG_INFINITY, f64::max);
-            bins
-        })
-        .collect();
+    let requests = (0..problem.requests()).into_par_iter();
+    requests.map(|i| ceiling_from(problem, prices, server, i)).collect()
+}
+
+fn ceiling_from(problem: &Problem<'_>, prices: &Prices, server: usize, i: usize) -> Vec<f64> {
+    let mut from = vec![f64::NEG_INFINITY; prices.bins + 1];
+    let Some(service) = problem.service(server, i) else { return from };
+    let rows = Rows::new(problem, prices, (server, service), 0);
+    let end = prices.edge(prices.bins).max(problem.arrival[i]);
+    let unpriced = |s: usize| problem.reward(i, s, end + service.time[s]);
+    from[prices.bins] = service.steps.clone().map(unpriced).fold(f64::NEG_INFINITY, f64::max);
     for bin in (0..prices.bins).rev() {
-        let row = rows.get(bin);
-        for (i, bins) in from.iter_mut().enumerate() {
-            let start = problem.arrival[i].max(prices.edge(bin));
-            let here = (row.values.iter().enumerate())
-                .map(|(s, value)| value - problem.loss(i, start + service[s]));
-            bins[bin] = if start > prices.edge(bin + 1) {
-                bins[bin + 1]
-            } else {
-                here.fold(bins[bin + 1], f64::max)
-            };
+        let start = problem.arrival[i].max(prices.edge(bin));
+        from[bin] = from[bin + 1];
+        if start <= prices.edge(bin + 1) {
+            let row = rows.row(bin);
+            let here = (row.values.iter().zip(&service.time))
+                .map(|(value, time)| value - problem.loss(i, start + time));
+            from[bin] = here.fold(from[bin], f64::max);
         }
     }
     from
@@ -151,15 +154,16 @@ fn scan_slots(
     (i, server): (usize, usize),
     best: &mut Best,
 ) {
-    let (due, kind) = (problem.due[i], problem.penalty[i]);
+    let Some(service) = problem.service(server, i) else { return };
+    let due = problem.due[i];
     let mut found: Option<Column> = None;
     let mut start = timeline.start(problem.arrival[i]);
     loop {
-        if ceilings.at(kind, server, due - start) <= best.value {
+        if ceilings.at(problem, i, server, due - start) <= best.value {
             break;
         }
-        for (s, &p) in problem.service[server].iter().enumerate() {
-            let finish = start + p;
+        for s in service.steps.clone() {
+            let finish = start + service.time[s];
             let until = timeline.start(finish);
             let reward = problem.reward(i, s, finish);
             let value = reward - prices.between(server, start, until);
@@ -190,12 +194,15 @@ fn scan(
     i: usize,
     best: &mut Best,
 ) {
-    let (server, due, kind) = (rows.server, problem.due[i], problem.penalty[i]);
-    let service = &problem.service[server];
+    let (server, service, due) = (rows.server, rows.service, problem.due[i]);
     let mut found: Option<Column> = None;
+    let column = |start: f64, p: f64, s: usize| {
+        let until = start + p;
+        Column { server, steps: s, start, until, reward: problem.reward(i, s, until) }
+    };
     for bin in prices.bin(problem.arrival[i])..prices.bins {
         let from = problem.arrival[i].max(prices.edge(bin));
-        if ceilings.at(kind, server, due - from) <= best.value {
+        if ceilings.at(problem, i, server, due - from) <= best.value {
             break;
         }
         let to = prices.edge(bin + 1).max(from);
@@ -207,17 +214,17 @@ fn scan(
             // The penalty of the fewest steps at the left end bounds that of the whole block.
             let first = block * BLOCK;
             if highest <= best.value
-                || highest - problem.loss(i, from + service[first]) <= best.value
+                || highest - problem.loss(i, from + service.time[first]) <= best.value
             {
                 continue;
             }
-            for (s, &p) in service.iter().enumerate().skip(first).take(BLOCK) {
+            for (s, &p) in service.time.iter().enumerate().skip(first).take(BLOCK) {
                 let unpunished = row.values[s];
                 if unpunished > best.value && unpunished - problem.loss(i, from + p) > best.value {
-                    let (value, start) = best_start(problem, prices, (i, server, s), (from, to));
+                    let (value, start) = best_start(problem, prices, (i, server, p), s, (from, to));
                     if value > best.value {
                         best.value = value;
-                        found = Some(column(problem, i, server, s, start));
+                        found = Some(column(start, p, s));
                     }
                 }
             }
@@ -225,31 +232,28 @@ fn scan(
     }
     // After the last bin time is free of charge: the earliest start there is the best one.
     let start = problem.arrival[i].max(prices.edge(prices.bins));
-    if ceilings.at(kind, server, due - start) > best.value {
-        for (s, &p) in service.iter().enumerate() {
+    if ceilings.at(problem, i, server, due - start) > best.value {
+        for s in service.steps.clone() {
+            let p = service.time[s];
             let value = problem.reward(i, s, start + p);
             if value > best.value {
                 best.value = value;
-                found = Some(column(problem, i, server, s, start));
+                found = Some(column(start, p, s));
             }
         }
     }
     best.columns.extend(found);
 }
 
-fn column(problem: &Problem<'_>, i: usize, server: usize, s: usize, start: f64) -> Column {
-    let until = start + problem.service[server][s];
-    Column { server, steps: s, start, until, reward: problem.reward(i, s, until) }
-}
-
-/// The exact maximum over starts in `[from, to]`, which lies within one bin: value and start.
+/// The exact maximum over starts in `[from, to]`, which lies within one bin, of a run of `p` seconds
+/// with step index `s`: value and start.
 pub(crate) fn best_start(
     problem: &Problem<'_>,
     prices: &Prices,
-    (i, server, s): (usize, usize, usize),
+    (i, server, p): (usize, usize, f64),
+    s: usize,
     (from, to): (f64, f64),
 ) -> (f64, f64) {
-    let p = problem.service[server][s];
     let value = |start: f64| {
         let finish = start + p;
         problem.reward(i, s, finish) - prices.between(server, start, finish)
@@ -288,11 +292,13 @@ pub(crate) fn best_start(
     best
 }
 
-/// For one server, what each number of steps is worth when the start lies in a bin, before the
-/// penalty: Q(s) − the least price over all starts in the bin. Made when first asked for.
+/// For one server and kind of requests, what each number of steps is worth when the start lies in a
+/// bin, before the penalty: Q(s) − the least price over all starts in the bin; −∞ where the steps are
+/// not allowed. Made when first asked for.
 struct Rows<'a> {
     problem: &'a Problem<'a>,
     server: usize,
+    service: &'a Service,
     first: usize,
     made: Vec<Option<Box<Row>>>,
     /// For each step index: whole bins that p spans, and the rest as a share of a bin.
@@ -309,7 +315,13 @@ struct Row {
 }
 
 impl<'a> Rows<'a> {
-    fn new(problem: &'a Problem<'a>, prices: &'a Prices, server: usize, earliest: f64) -> Self {
+    /// No request before `first` will be asked for.
+    fn new(
+        problem: &'a Problem<'a>,
+        prices: &'a Prices,
+        (server, service): (usize, &'a Service),
+        first: usize,
+    ) -> Self {
         let split = |p: &f64| {
             let bins = p / prices.width;
             (bins as usize, bins - bins.floor())
@@ -317,9 +329,10 @@ impl<'a> Rows<'a> {
         Self {
             problem,
             server,
-            first: prices.bin(earliest),
+            service,
+            first: prices.bin(problem.arrival[first]),
             made: Vec::new(),
-            span: problem.service[server].iter().map(split).collect(),
+            span: service.time.iter().map(split).collect(),
             paid: &prices.paid[server],
         }
     }
@@ -341,9 +354,10 @@ impl<'a> Rows<'a> {
         let last = self.paid.len() - 1;
         let paid = |edge: usize| self.paid[edge.min(last)];
         let (left, right) = (paid(bin), paid(bin + 1));
-        let mut values = [0.0; Steps::COUNT];
+        let mut values = [f64::NEG_INFINITY; Steps::COUNT];
         let mut highest = f64::NEG_INFINITY;
-        for (s, &(bins, share)) in self.span.iter().enumerate() {
+        for s in self.service.steps.clone() {
+            let (bins, share) = self.span[s];
             let (a, b, c) = (paid(bin + bins), paid(bin + bins + 1), paid(bin + bins + 2));
             let at_left = a + share * (b - a) - left;
             let at_right = b + share * (c - b) - right;

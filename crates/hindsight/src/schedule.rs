@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use scheduling::{Row, Steps};
+use scheduling::{Loaded, Row};
 
 use crate::outcome::Found;
 use crate::prices::Prices;
@@ -40,17 +40,21 @@ impl Schedule {
 }
 
 /// Inserts the requests in order of arrival, each where its reward less the price of the server's
-/// time is largest: −Π_j(t) stands for the value of server j being free at t.
+/// time, that of a load included, is largest: −Π_j(t) stands for the value of server j being free at t.
 pub(crate) fn insert_by_price(problem: &Problem<'_>, prices: &Prices) -> Assignment {
     let mut free = vec![prices.origin; problem.servers()];
+    let mut loaded: Vec<Loaded> =
+        problem.instance.cluster().iter().map(scheduling::Server::loaded).collect();
     (0..problem.requests())
         .map(|i| {
             let mut best = (f64::NEG_INFINITY, 0, 0.0);
             for (server, &free) in free.iter().enumerate() {
+                let Some(service) = problem.service(server, i) else { continue };
                 let start = problem.arrival[i].max(free);
+                let load = problem.run(server, i, &mut loaded[server].clone());
                 let paid = prices.until(server, start);
-                for s in 0..Steps::COUNT {
-                    let finish = start + problem.service[server][s];
+                for s in service.steps.clone() {
+                    let finish = start + load + service.time[s];
                     let price = prices.until(server, finish) - paid;
                     let value = problem.reward(i, s, finish) - price;
                     if value > best.0 {
@@ -58,6 +62,7 @@ pub(crate) fn insert_by_price(problem: &Problem<'_>, prices: &Prices) -> Assignm
                     }
                 }
             }
+            problem.run(best.1, i, &mut loaded[best.1]);
             free[best.1] = best.2;
             best.1
         })
@@ -73,22 +78,29 @@ pub(crate) fn queues(assignment: &[usize], servers: usize) -> Vec<Vec<usize>> {
     queues
 }
 
-/// The backward value functions of a queue: entry k is the one from its k-th request on.
-pub(crate) fn backward(grid: &Grid<'_>, queue: &[usize]) -> Vec<Arc<Curve>> {
+/// What a queue has to load: seconds before each of its requests.
+pub(crate) fn loads(problem: &Problem<'_>, server: usize, queue: &[usize]) -> Vec<f64> {
+    let mut loaded = problem.instance.cluster()[server].loaded();
+    queue.iter().map(|&i| problem.run(server, i, &mut loaded)).collect()
+}
+
+/// The backward value functions of a queue with its loads: entry k is the one from its k-th request
+/// on.
+pub(crate) fn backward(grid: &Grid<'_>, queue: &[usize], loads: &[f64]) -> Vec<Arc<Curve>> {
     let mut curves = vec![Arc::new(Grid::nothing_behind())];
-    for &i in queue.iter().rev() {
-        let curve = grid.backward(i, curves.last().expect("there is at least the last"));
+    for (&i, &load) in queue.iter().zip(loads).rev() {
+        let curve = grid.backward(i, load, curves.last().expect("there is at least the last"));
         curves.push(Arc::new(curve));
     }
     curves.reverse();
     curves
 }
 
-/// The forward value functions of a queue: entry k is the one before its k-th request.
-pub(crate) fn forward(grid: &Grid<'_>, queue: &[usize]) -> Vec<Arc<Curve>> {
+/// The forward value functions of a queue with its loads: entry k is the one before its k-th request.
+pub(crate) fn forward(grid: &Grid<'_>, queue: &[usize], loads: &[f64]) -> Vec<Arc<Curve>> {
     let mut curves = vec![Arc::new(Grid::nothing_ahead())];
-    for &i in queue {
-        let curve = grid.forward(i, curves.last().expect("there is at least the first"));
+    for (&i, &load) in queue.iter().zip(loads) {
+        let curve = grid.forward(i, load, curves.last().expect("there is at least the first"));
         curves.push(Arc::new(curve));
     }
     curves
@@ -104,16 +116,19 @@ pub(crate) fn best_steps(
     let queues = queues(assignment, problem.servers());
     let rows: Vec<Vec<Row>> = (queues.par_iter().enumerate())
         .map(|(server, queue)| {
-            let (grid, after) = (&grids[server], backward(&grids[server], queue));
+            let (grid, loads) = (&grids[server], loads(problem, server, queue));
+            let after = backward(grid, queue, &loads);
             let mut free = f64::NEG_INFINITY;
             let place = |(k, &i): (usize, &usize)| {
-                let start = problem.arrival[i].max(free);
+                let (start, load) = (problem.arrival[i].max(free), loads[k]);
+                let service = problem.service(server, i).expect("it takes all of its queue");
                 let value = |s: &usize| {
-                    let finish = start + problem.service[server][*s];
+                    let finish = start + load + service.time[*s];
                     problem.reward(i, *s, finish) + grid.value(&after[k + 1], finish)
                 };
-                let steps = (0..Steps::COUNT).max_by(|a, b| value(a).total_cmp(&value(b)));
-                let row = problem.row(i, server, steps.unwrap_or(0), start);
+                let steps = service.steps.clone().max_by(|a, b| value(a).total_cmp(&value(b)));
+                let steps = steps.unwrap_or(service.steps.start);
+                let row = problem.row(i, server, steps, (start, load));
                 free = row.finish;
                 row
             };

@@ -6,14 +6,16 @@
 //! searched at a time, the others standing still, so that segments can be searched side by side
 //! with the same outcome on any number of threads.
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 use scheduling::{Generator, Purpose};
 
 use crate::problem::Problem;
-use crate::schedule::{Assignment, Schedule, backward, best_steps, forward, queues};
-use crate::value::{Curve, Grid};
+use crate::schedule::{Assignment, Schedule, best_steps, queues};
+use crate::value::Grid;
+
+use self::line::Line;
+
+mod line;
 
 /// Requests in a segment.
 const SEGMENT: usize = 120;
@@ -24,8 +26,6 @@ const TAKEN: usize = 6;
 const NEARBY: usize = 24;
 /// Steps per point of the value functions: coarse, as moves per second count for more here.
 const STRIDE: usize = 4;
-/// Value functions this close count as the same.
-const TOLERANCE: f32 = 2e-3;
 
 /// Improves `start` for `rounds` rounds, or until `watch` ends it with `None`; `watch` gets the share
 /// of the rounds done and the best schedule, and says what share of the work that is: more, where
@@ -77,8 +77,8 @@ fn search_round(
         .collect();
     for parity in 0..2 {
         let queues = queues(assignment, problem.servers());
-        let curves: Vec<_> = (queues.par_iter().zip(grids))
-            .map(|(queue, grid)| (forward(grid, queue), backward(grid, queue)))
+        let lines: Vec<Line> = (queues.par_iter().zip(grids))
+            .map(|(queue, grid)| Line::new(problem, grid, queue))
             .collect();
         let segments: Vec<(usize, usize)> =
             (cuts.windows(2).map(|cut| (cut[0], cut[1]))).filter(|(from, to)| from < to).collect();
@@ -86,17 +86,8 @@ fn search_round(
             .with_max_len(1)
             .filter(|(number, _)| number % 2 == parity)
             .map(|(number, &(from, to))| {
-                let lines = (queues.iter().zip(&curves))
-                    .map(|(queue, (forward, backward))| {
-                        let within = queue.partition_point(|&i| i < from)
-                            ..queue.partition_point(|&i| i < to);
-                        Line {
-                            queue: queue[within.clone()].to_vec(),
-                            forward: forward[within.start..=within.end].to_vec(),
-                            backward: backward[within.start..=within.end].to_vec(),
-                        }
-                    })
-                    .collect();
+                let lines = lines.iter().zip(grids).map(|(line, grid)| line.part(grid, from, to));
+                let lines = lines.collect();
                 let stream = ((round + 1) << 24) + number;
                 let draw = Generator::new(seed, Purpose::Search, stream as u64);
                 let mut segment = Segment { grids, lines, first: from, at: Vec::new(), draw };
@@ -107,71 +98,6 @@ fn search_round(
             .collect();
         for (i, server) in found.into_iter().flatten() {
             assignment[i] = server;
-        }
-    }
-}
-
-/// Part of one server's queue with its value functions: `forward[k]` before the k-th request,
-/// `backward[k]` from it on.
-#[derive(Clone)]
-struct Line {
-    queue: Vec<usize>,
-    forward: Vec<Arc<Curve>>,
-    backward: Vec<Arc<Curve>>,
-}
-
-impl Line {
-    /// What `i` would add here.
-    fn gain(&self, grid: &Grid<'_>, i: usize) -> f64 {
-        let k = self.queue.partition_point(|&other| other < i);
-        let with = grid.forward(i, &self.forward[k]);
-        let without = self.forward[k].join(&self.backward[k]);
-        with.join(&self.backward[k]) + with.level - without
-    }
-
-    /// What `i` adds as it stands here.
-    fn worth(&self, grid: &Grid<'_>, i: usize) -> f64 {
-        let k = self.queue.partition_point(|&other| other < i);
-        let with = grid.forward(i, &self.forward[k]);
-        let without = self.forward[k].join(&self.backward[k + 1]);
-        with.join(&self.backward[k + 1]) + with.level - without
-    }
-
-    fn insert(&mut self, grid: &Grid<'_>, i: usize) {
-        let k = self.queue.partition_point(|&other| other < i);
-        self.queue.insert(k, i);
-        self.forward.insert(k + 1, Arc::new(grid.forward(i, &self.forward[k])));
-        self.backward.insert(k, Arc::new(grid.backward(i, &self.backward[k])));
-        self.renew(grid, k + 1, k);
-    }
-
-    fn remove(&mut self, grid: &Grid<'_>, i: usize) {
-        let k = self.queue.partition_point(|&other| other < i);
-        self.queue.remove(k);
-        // Entry k + 1 of the one and entry k of the other spoke of the request that is gone.
-        self.forward.remove(k + 1);
-        self.backward.remove(k);
-        self.renew(grid, k, k);
-    }
-
-    /// Recomputes the value functions after position `from` and before position `to`, until they
-    /// are what they were.
-    fn renew(&mut self, grid: &Grid<'_>, from: usize, to: usize) {
-        for k in from..self.queue.len() {
-            let curve = grid.forward(self.queue[k], &self.forward[k]);
-            let same = curve.same(&self.forward[k + 1], TOLERANCE);
-            self.forward[k + 1] = Arc::new(curve);
-            if same {
-                break;
-            }
-        }
-        for k in (0..to).rev() {
-            let curve = grid.backward(self.queue[k], &self.backward[k + 1]);
-            let same = curve.same(&self.backward[k], TOLERANCE);
-            self.backward[k] = Arc::new(curve);
-            if same {
-                break;
-            }
         }
     }
 }

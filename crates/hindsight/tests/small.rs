@@ -1,10 +1,12 @@
 //! Small instances, where everything can be proven: feasible ≤ optimum ≤ bound, and the exact
 //! method against an enumeration that knows nothing of it.
 
+mod enumeration;
 mod paper;
 
 use std::ops::ControlFlow;
 
+use enumeration::enumerate;
 use hindsight::{Budget, Found, Outcome, Timeline, TooLarge, bound, exact};
 use scheduling::verify::{Order, verify};
 use scheduling::{
@@ -68,61 +70,6 @@ fn feasible_optimum_and_bound_are_in_order() {
     }
     println!("bound − optimum, in order of arrival and in any order: {excess:?}");
     assert!(excess.iter().all(|&excess| excess <= 0.05), "bound − optimum: {excess:?}");
-}
-
-/// Every sequence of runs on every server with every number of steps: the rewards of all that can
-/// be, tried one by one.
-fn enumerate(instance: &Instance, order: Order, timeline: Timeline) -> f64 {
-    struct Try<'a> {
-        instance: &'a Instance,
-        order: Order,
-        timeline: Timeline,
-        /// When each server is free, and the last request that ran there.
-        servers: Vec<(f64, Option<usize>)>,
-        ran: Vec<bool>,
-        best: f64,
-    }
-    impl Try<'_> {
-        fn recurse(&mut self, earned: f64, open: usize) {
-            if self.ran.iter().all(|&ran| ran) {
-                self.best = self.best.max(earned);
-                return;
-            }
-            // Servers are filled one after the other: each schedule is met once.
-            for server in open..self.servers.len() {
-                for i in 0..self.ran.len() {
-                    let (free, last) = self.servers[server];
-                    let late = self.order == Order::FirstComeFirstServed && last > Some(i);
-                    if self.ran[i] || late {
-                        continue;
-                    }
-                    let request = &self.instance.requests()[i];
-                    let mut start = request.arrival.seconds().max(free);
-                    if let Timeline::Slots(slot) = self.timeline {
-                        start = (start / slot.seconds() - 1e-9).ceil() * slot.seconds();
-                    }
-                    self.ran[i] = true;
-                    for steps in Steps::all() {
-                        let service = self.instance.cluster()[server].service_time(steps);
-                        let finish = start + service.seconds();
-                        let tardiness = Seconds::of(finish - request.due.seconds());
-                        let reward =
-                            self.instance.objective().reward(steps, request.penalty, tardiness);
-                        self.servers[server] = (finish, Some(i));
-                        self.recurse(earned + reward, server);
-                    }
-                    self.servers[server] = (free, last);
-                    self.ran[i] = false;
-                }
-            }
-        }
-    }
-    let n = instance.requests().len();
-    let servers = vec![(0.0, None); instance.cluster().len()];
-    let best = f64::NEG_INFINITY;
-    let mut all = Try { instance, order, timeline, servers, ran: vec![false; n], best };
-    all.recurse(0.0, 0);
-    all.best / n as f64
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Hosting {
 }
 
 /// The models that a server has loaded, the least recently used first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Loaded(Vec<Model>);
 
 impl Loaded {

@@ -29,8 +29,7 @@ fn completion_bounds_hold_along_an_optimal_schedule() {
                     let unused = prices.whole(server) - prices.until(server, row.finish);
                     let what = format!("seed {seed}, {steps} steps, request {i} on {server}");
                     assert!(value + rest + unused >= total - 1e-9, "{what}");
-                    let last = Run { before: NONE, server: 0, request: 0, steps: 0, start: 0.0 };
-                    let label = Label { free: row.finish, value, last };
+                    let label = Label { free: row.finish, ..Label::open(value, NONE) };
                     assert!(solver.hopeful(server, ran, i + 1, &label), "{what}: not hopeful");
                 }
                 let closed = value + solver.rest(server, ran, |_| server + 1);

@@ -65,7 +65,7 @@ fn random_probes_find_no_violation() {
             assert!((column.reward - price - best.value).abs() < 1e-9, "seed {seed}, {i}");
             for probe in 0..400 {
                 let (j, s) = (draw.below(3), draw.below(Steps::COUNT));
-                let (arrival, p) = (problem.arrival[i], problem.service[j][s]);
+                let (arrival, p) = (problem.arrival[i], problem.service(j, i).unwrap().time[s]);
                 // Anywhere, close to where the maximum is, and at the breakpoints.
                 let edge = prices.edge(draw.below(prices.bins + 1));
                 let (j, s, start) = match probe % 5 {
@@ -76,7 +76,7 @@ fn random_probes_find_no_violation() {
                     _ => (column.server, column.steps, column.start + draw.normal() * 0.1),
                 };
                 let start = start.max(arrival);
-                let finish = start + problem.service[j][s];
+                let finish = start + problem.service(j, i).unwrap().time[s];
                 let value = problem.reward(i, s, finish) - prices.between(j, start, finish);
                 assert!(value <= best.value + 1e-9, "seed {seed}, request {i}: {value}");
                 tightest = tightest.min(best.value - value);
@@ -98,7 +98,7 @@ fn ceilings_from_a_bin_hold_for_every_later_start() {
             for _ in 0..2000 {
                 let (i, s) = (draw.below(10), draw.below(Steps::COUNT));
                 let start = problem.arrival[i] + draw.exponential(15.0);
-                let finish = start + problem.service[server][s];
+                let finish = start + problem.service(server, i).unwrap().time[s];
                 let value = problem.reward(i, s, finish) - prices.between(server, start, finish);
                 let bin = draw.below(prices.bin(start) + 1);
                 assert!(value <= from[i][bin] + 1e-9, "seed {seed}, request {i}: {value}");
