@@ -29,6 +29,7 @@ const FILES: &[(&str, &[u8])] = files![
     "studies/4-arrivals.toml",
     "studies/5-clusters.toml",
     "studies/6-any-cluster.toml",
+    "studies/7-fleets.toml",
 ];
 
 impl Study {

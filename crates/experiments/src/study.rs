@@ -155,6 +155,21 @@ fn points(
                 Ok((Some(strong as f64), swept.map_err(text)?))
             })
             .collect(),
+        Some(Sweep::Resident(values)) => (values.iter())
+            .map(|&resident| {
+                if scenario.settings().models.is_none() {
+                    return Err(format!(
+                        "resident is {resident}: allowed is a scenario with a table [models]"
+                    ));
+                }
+                let swept = scenario.with(|settings| {
+                    if let Some(models) = &mut settings.models {
+                        models.resident = resident;
+                    }
+                });
+                Ok((Some(resident as f64), swept.map_err(text)?))
+            })
+            .collect(),
     }
 }
 

@@ -189,6 +189,8 @@ pub enum Sweep {
     MeanIntervalSeconds(Vec<Seconds>),
     /// Servers of the first of two groups, while all servers together stay as many as they are.
     StrongServers(Vec<usize>),
+    /// Models that each server can have loaded at once.
+    Resident(Vec<usize>),
 }
 
 impl Sweep {
@@ -197,6 +199,7 @@ impl Sweep {
         match self {
             Self::MeanIntervalSeconds(_) => "mean inter-arrival time (s)",
             Self::StrongServers(_) => "strong servers of ten",
+            Self::Resident(_) => "models that a server has room for",
         }
     }
 }
