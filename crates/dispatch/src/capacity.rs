@@ -1,10 +1,10 @@
 //! Servers that come, go and change their speed.
 
-use scheduling::{Policy, Steps, Time};
+use scheduling::{Model, Policy, Seconds, Steps, Time};
 
 use super::Scheduler;
 use super::event::Cause;
-use super::server::{Administration, Health, Speed};
+use super::server::{Administration, Health, Occupancy, Speed};
 
 impl<P: Policy> Scheduler<P> {
     /// A server answers again. All waiting requests are decided again, in order of acceptance, as
@@ -39,19 +39,38 @@ impl<P: Policy> Scheduler<P> {
         }
     }
 
-    /// A server turned out to be of another speed. What waits there is decided again if it became
-    /// notably slower.
-    pub fn server_speed(&mut self, now: Time, server: usize, speed: Speed) {
-        let before = self.servers[server].speed();
-        self.servers[server].set_speed(speed);
-        self.seen = None;
+    /// A server turned out to be of another speed with a model; with all models where it loads none.
+    /// What waits there is decided again if it became notably slower.
+    pub fn server_speed(&mut self, now: Time, server: usize, model: Model, speed: Speed) {
         let typical = Steps::saturating(30.0);
-        let slower = speed.service_time(typical).seconds()
-            > Self::NOTABLY * before.service_time(typical).seconds();
-        if slower {
+        let before = self.servers[server].speed_with(model).service_time(typical);
+        self.servers[server].set_speed(model, speed);
+        self.corrected(now, server, (before, speed.service_time(typical)));
+    }
+
+    /// A server turned out to take another time to load a model. What waits there is decided again if
+    /// that became notably more.
+    pub fn server_load(&mut self, now: Time, server: usize, model: Model, load: Seconds) {
+        let before = self.servers[server].load_of(model);
+        self.servers[server].set_load(model, load);
+        self.corrected(now, server, (before, load));
+    }
+
+    fn corrected(&mut self, now: Time, server: usize, (before, after): (Seconds, Seconds)) {
+        self.seen = None;
+        if after.seconds() > Self::NOTABLY * before.seconds() {
             self.replace_waiting(now, &[server], Cause::ServerSlower);
         } else {
             self.offer(now, server);
+        }
+    }
+
+    /// A server says what it has loaded, the most recently used last. It is believed while nothing runs
+    /// there: what a run loads is known from the run.
+    pub fn server_loaded(&mut self, server: usize, models: &[Model]) {
+        let state = &mut self.servers[server];
+        if state.occupancy == Occupancy::Idle && state.server.hosting.is_some() {
+            state.found_loaded(models);
         }
     }
 

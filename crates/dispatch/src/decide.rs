@@ -65,7 +65,9 @@ impl<P: Policy> Scheduler<P> {
             queues.set_free_at(position, state.free_at(now));
             queues.set_loaded(position, state.loaded_at_last());
         }
-        let observation = queues.observe(now, &order.request, &self.objective);
+        let model = order.request.model.index();
+        let objective = self.objectives.get(model).unwrap_or(&self.objective);
+        let observation = queues.observe(now, &order.request, objective);
         let decision = ask(&mut self.policy, &observation);
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
         let execution = queues.dispatch(now, decision).execution;

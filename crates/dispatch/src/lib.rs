@@ -56,7 +56,10 @@ pub struct Scheduler<P = Box<dyn Policy>> {
     unplaced: BTreeMap<Ticket, RequestId>,
     /// Requests of each owner that have not ended.
     held: HashMap<Owner, usize, FixedState>,
+    /// What decisions are judged by, where the model has no objective of its own.
     objective: Objective,
+    /// By model.
+    objectives: Vec<Objective>,
     policy: P,
     shadow: Option<Box<dyn Policy>>,
     limits: Limits,
@@ -118,6 +121,7 @@ impl<P: Policy> Scheduler<P> {
             unplaced: BTreeMap::new(),
             held: HashMap::default(),
             objective,
+            objectives: Vec::new(),
             policy,
             shadow: None,
             limits,
@@ -301,9 +305,14 @@ impl<P: Policy> Scheduler<P> {
         (self.servers[server].free_at(now) - now).positive_part()
     }
 
-    /// What the decisions are judged by.
+    /// What the decisions are judged by, where the model has no objective of its own.
     pub fn objective(&self) -> &Objective {
         &self.objective
+    }
+
+    /// Gives each model an objective of its own, in their order: models differ in what steps bring.
+    pub fn set_objectives(&mut self, objectives: Vec<Objective>) {
+        self.objectives = objectives;
     }
 
     /// Where a live request stands.
@@ -341,7 +350,9 @@ impl<P: Policy> Scheduler<P> {
 
     fn end(&mut self, now: Time, id: RequestId, outcome: Outcome, run: Option<Run>) {
         if let Some(live) = self.remove(now, id) {
-            let end = End::new(now, &live.order, live.attempts, outcome, run, &self.objective);
+            let model = live.order.request.model.index();
+            let objective = self.objectives.get(model).unwrap_or(&self.objective);
+            let end = End::new(now, &live.order, live.attempts, outcome, run, objective);
             self.effects.push(Effect::Ended(end));
         }
     }

@@ -157,6 +157,18 @@ impl ServerState {
         Speed { overhead: self.server.overhead, rate: self.server.step_rate }
     }
 
+    /// The speed that decisions are made with for a model.
+    pub fn speed_with(&self, model: Model) -> Speed {
+        let hosted = self.server.hosting.as_ref().and_then(|hosting| hosting.hosted(model));
+        hosted.map_or(self.speed(), |own| Speed { overhead: own.overhead, rate: own.step_rate })
+    }
+
+    /// The time that decisions take it for a model to be loaded.
+    pub fn load_of(&self, model: Model) -> Seconds {
+        let hosted = self.server.hosting.as_ref().and_then(|hosting| hosting.hosted(model));
+        hosted.map_or(Seconds::ZERO, |own| own.load)
+    }
+
     /// The models that are loaded, the least recently used first.
     pub fn loaded(&self) -> &Loaded {
         &self.loaded
@@ -224,9 +236,36 @@ impl ServerState {
         self.predict_all();
     }
 
-    /// It has another speed.
-    pub(super) fn set_speed(&mut self, speed: Speed) {
-        (self.server.overhead, self.server.step_rate) = (speed.overhead, speed.rate);
+    /// While it stands idle, it says that it has these loaded, the most recently used last. Where it
+    /// has room for more than it tells of, what it had before may be there still.
+    pub(super) fn found_loaded(&mut self, models: &[Model]) {
+        if models.is_empty() {
+            return self.unload();
+        }
+        for &model in models {
+            self.server.run(model, &mut self.loaded);
+        }
+        self.predict_all();
+    }
+
+    /// It has another speed with a model; with all of them where it loads none.
+    pub(super) fn set_speed(&mut self, model: Model, speed: Speed) {
+        if let Some(hosting) = &mut self.server.hosting {
+            if let Some(own) = hosting.hosted_mut(model) {
+                (own.overhead, own.step_rate) = (speed.overhead, speed.rate);
+            }
+        } else {
+            (self.server.overhead, self.server.step_rate) = (speed.overhead, speed.rate);
+        }
+        self.predict_all();
+    }
+
+    /// It takes another time to load a model.
+    pub(super) fn set_load(&mut self, model: Model, load: Seconds) {
+        let hosting = self.server.hosting.as_mut();
+        if let Some(own) = hosting.and_then(|hosting| hosting.hosted_mut(model)) {
+            own.load = load;
+        }
         self.predict_all();
     }
 

@@ -153,7 +153,7 @@ fn record() -> Record {
         expires: time(99.0),
     };
     let (prompt, negative_prompt) = ("x".into(), String::new());
-    let spec = Spec { prompt, negative_prompt, width: 8, height: 8, seed: 0 };
+    let spec = Spec { prompt, negative_prompt, width: 8, height: 8, seed: 0, model: None };
     Record::Accepted(Arc::new(Accepted { order, spec, key: None }))
 }
 

@@ -4,24 +4,28 @@ use std::time::Duration;
 
 use dispatch::{RequestId, RunId, Speed};
 use scheduling::message::bounded;
-use scheduling::{Seconds, Steps};
+use scheduling::{Seconds, StepRate, Steps};
 use thiserror::Error;
 use tokio::time::Instant;
-use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
 
-use crate::backends::{BackendError, Job, Timing, Watcher, picture};
-use crate::config::Config;
+use crate::backends::{Backend, BackendError, Job, Timing, Watcher, picture};
+use crate::config::{Config, ServerConfig};
 use crate::gateway::BackendFactory;
 use crate::journal::Spec;
 use crate::speed::SpeedEstimator;
 
-/// What was measured of one server.
+/// What was measured of one server, with one of its models if it has several.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// Its name.
     pub server: String,
+    /// Name of the model.
+    pub model: Option<String>,
     /// What its runs say.
     pub speed: Speed,
+    /// How long the model takes to load, if it had to be loaded while anybody looked.
+    pub load: Option<Seconds>,
     /// Steps and duration of every measured run.
     pub runs: Vec<(Steps, Seconds)>,
 }
@@ -41,7 +45,8 @@ const STEPS: [u32; 3] = [8, 20, 40];
 /// Runs ahead of them that are not measured: the first one may have to load a model.
 const WARM_UPS: u32 = 2;
 
-/// Measures one server after the other at the default size, with `told` hearing of every one.
+/// Measures one server after the other at the default size, with `told` hearing of every one. Of a
+/// server with models each is measured, and how long it takes to load.
 ///
 /// # Errors
 /// [`CalibrationError`] at the first run that fails.
@@ -52,52 +57,109 @@ pub async fn calibrate(
 ) -> Result<Vec<Measured>, CalibrationError> {
     let mut all = Vec::new();
     for server in &config.servers {
-        let name = server.name.get_ref().clone();
-        let failed = |problem: String| CalibrationError { server: name.clone(), problem };
+        let name = server.name.get_ref();
+        let failed = |problem| CalibrationError { server: name.clone(), problem };
         let backend = backends(server, config).map_err(|e| failed(e.to_string()))?;
-        let prior = Speed { overhead: server.overhead_seconds, rate: server.steps_per_second };
-        let mut estimator = SpeedEstimator::new(prior);
-        let mut runs = Vec::new();
-        let plan = [STEPS[0]; WARM_UPS as usize].into_iter().chain(STEPS).chain(STEPS);
-        for (index, steps) in (0u32..).zip(plan) {
-            let steps = Steps::saturating(f64::from(steps));
-            // Another seed every time: some servers answer a repeated job from their cache.
-            let job = job(config, steps, index);
-            let start = Instant::now();
-            let limit = config.limits.run_seconds.duration() * 5;
-            let run = tokio::time::timeout(limit, backend.generate(&job, &Silent)).await;
-            let painted = run
-                .unwrap_or(Err(BackendError::TimedOut(limit)))
-                .map_err(|e| failed(e.to_string()))?;
-            let took = Seconds::of(start.elapsed().as_secs_f64());
-            picture::check(&painted.png, job.spec.width, job.spec.height)
-                .map_err(|e| failed(e.to_string()))?;
-            if painted.timing == Timing::Delayed {
-                return Err(failed("it is busy with something else: its runs waited".into()));
-            }
-            if index >= WARM_UPS {
-                estimator.observe(steps, 1.0, took);
-                runs.push((steps, took));
-            }
-            // A breath between runs, so that none is measured with the tail of the one before.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut bench = Bench { config, backend: &*backend, seed: 0 };
+        let models = server.models.keys().map(Some);
+        let models: Vec<_> = if server.models.is_empty() { vec![None] } else { models.collect() };
+        let mut measured = Vec::new();
+        for model in &models {
+            measured.push(bench.measure(server, *model).await.map_err(failed)?);
         }
-        let speed = estimator.estimate().expect("there were enough runs");
-        let measured = Measured { server: name.clone(), speed, runs };
-        told(&measured);
-        all.push(measured);
+        // What was there at first has been driven out by the others: now it has to be loaded.
+        if models.len() > server.resident() {
+            for (model, measured) in models.iter().zip(&mut measured).take(server.resident()) {
+                let steps = Steps::saturating(f64::from(STEPS[0]));
+                let took = bench.run(*model, steps).await.map_err(failed)?;
+                measured.load = Some(beyond(took, measured.speed, steps));
+            }
+        }
+        measured.iter().for_each(&mut told);
+        all.extend(measured);
     }
     Ok(all)
 }
 
-fn job(config: &Config, steps: Steps, index: u32) -> Job {
+/// How much longer than it draws a run took.
+fn beyond(took: Seconds, speed: Speed, steps: Steps) -> Seconds {
+    (took - speed.service_time(steps)).positive_part()
+}
+
+/// One server on the bench.
+struct Bench<'a> {
+    config: &'a Config,
+    backend: &'a dyn Backend,
+    /// Another one every time: some servers answer a repeated job from their cache.
+    seed: u32,
+}
+
+impl Bench<'_> {
+    async fn measure(
+        &mut self,
+        server: &ServerConfig,
+        model: Option<&String>,
+    ) -> Result<Measured, String> {
+        let hosted = model.and_then(|model| server.models.get(model));
+        let own = |value: Option<StepRate>| value.unwrap_or(server.steps_per_second);
+        let prior = Speed {
+            rate: own(hosted.and_then(|hosted| hosted.steps_per_second)),
+            overhead: (hosted.and_then(|hosted| hosted.overhead_seconds))
+                .unwrap_or(server.overhead_seconds),
+        };
+        let mut estimator = SpeedEstimator::new(prior);
+        let mut runs = Vec::new();
+        let mut first = None;
+        let plan = [STEPS[0]; WARM_UPS as usize].into_iter().chain(STEPS).chain(STEPS);
+        for (index, steps) in (0u32..).zip(plan) {
+            let steps = Steps::saturating(f64::from(steps));
+            let took = self.run(model, steps).await?;
+            first.get_or_insert((took, steps));
+            if index >= WARM_UPS {
+                estimator.observe(steps, 1.0, took);
+                runs.push((steps, took));
+            }
+        }
+        let speed = estimator.estimate().expect("there were enough runs");
+        let load = first.filter(|_| model.is_some()).map(|(took, at)| beyond(took, speed, at));
+        Ok(Measured {
+            server: server.name.get_ref().clone(),
+            model: model.cloned(),
+            speed,
+            load,
+            runs,
+        })
+    }
+
+    /// One run, and how long it took.
+    async fn run(&mut self, model: Option<&String>, steps: Steps) -> Result<Seconds, String> {
+        let job = job(self.config, model, steps, self.seed);
+        self.seed += 1;
+        let start = Instant::now();
+        let limit = self.config.limits.run_seconds.duration() * 5;
+        let run = tokio::time::timeout(limit, self.backend.generate(&job, &Silent)).await;
+        let painted =
+            run.unwrap_or(Err(BackendError::TimedOut(limit))).map_err(|e| e.to_string())?;
+        let took = Seconds::of(start.elapsed().as_secs_f64());
+        picture::check(&painted.png, job.spec.width, job.spec.height).map_err(|e| e.to_string())?;
+        if painted.timing == Timing::Delayed {
+            return Err("it is busy with something else: its runs waited".into());
+        }
+        // A breath between runs, so that none is measured with the tail of the one before.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok(took)
+    }
+}
+
+fn job(config: &Config, model: Option<&String>, steps: Steps, seed: u32) -> Job {
     let request = RequestId(uuid::Uuid::new_v4());
     let spec = Spec {
         prompt: "a red circle on blue".into(),
         negative_prompt: String::new(),
         width: config.defaults.width.get(),
         height: config.defaults.height.get(),
-        seed: u64::from(index),
+        seed: u64::from(seed),
+        model: model.cloned(),
     };
     Job { run: RunId { request, attempt: 1 }, spec, steps }
 }
@@ -118,7 +180,7 @@ pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
     let mark = if text.starts_with('\u{feff}') { "\u{feff}" } else { "" };
     let mut document: DocumentMut =
         text[mark.len()..].parse().map_err(|e: toml_edit::TomlError| bounded(&e.to_string()))?;
-    for Measured { server, speed: Speed { overhead, rate }, .. } in measured {
+    for Measured { server, model, speed: Speed { overhead, rate }, load, .. } in measured {
         let servers = document.get_mut("server").and_then(Item::as_array_of_tables_mut);
         let mut tables = servers.into_iter().flat_map(ArrayOfTables::iter_mut);
         let named = |table: &&mut Table| {
@@ -127,14 +189,27 @@ pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
         let table = tables.find(named).ok_or_else(|| {
             format!("{server:?} is nowhere to be written: every server must be a [[server]]")
         })?;
+        let table: &mut dyn TableLike = match model {
+            None => table,
+            Some(model) => {
+                let models = table.get_mut("models").and_then(Item::as_table_like_mut);
+                let hosted = models.and_then(|models| models.get_mut(model));
+                hosted.and_then(Item::as_table_like_mut).ok_or_else(|| {
+                    format!("model {model:?} is nowhere to be written in `models` of {server:?}")
+                })?
+            }
+        };
         put(table, "steps_per_second", rate.steps_per_second().max(1e-3));
         put(table, "overhead_seconds", overhead.seconds());
+        if let Some(load) = load {
+            put(table, "load_seconds", load.seconds());
+        }
     }
     Ok(format!("{mark}{document}"))
 }
 
 /// Puts a rounded number in place of the one before, between the same comments.
-fn put(table: &mut Table, key: &str, number: f64) {
+fn put(table: &mut dyn TableLike, key: &str, number: f64) {
     let mut new = Value::from((number * 1e4).round() / 1e4);
     if let Some(old) = table.get(key).and_then(Item::as_value) {
         *new.decor_mut() = old.decor().clone();
@@ -145,20 +220,23 @@ fn put(table: &mut Table, key: &str, number: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::{Backend, Cancelled, Painted};
+    use crate::backends::{Cancelled, Painted};
     use async_trait::async_trait;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
 
-    /// 0.5 s of overhead, 12 steps per second, and a model to load first.
+    /// 0.5 s of overhead, 12 steps per second, 6 with `ddpm`, and room for one model, each of which
+    /// takes 30 s to load.
     #[derive(Default)]
-    struct Known(AtomicU32);
+    struct Known(Mutex<Option<String>>);
 
     #[async_trait]
     impl Backend for Known {
         async fn generate(&self, job: &Job, _: &dyn Watcher) -> Result<Painted, BackendError> {
-            let load = if self.0.fetch_add(1, Ordering::Relaxed) == 0 { 30.0 } else { 0.0 };
-            let seconds = load + 0.5 + f64::from(job.steps.get()) / 12.0;
+            let model = job.spec.model.clone().unwrap_or_default();
+            let before = self.0.lock().unwrap().replace(model.clone());
+            let load = if before.as_ref() == Some(&model) { 0.0 } else { 30.0 };
+            let rate = if model == "ddpm" { 6.0 } else { 12.0 };
+            let seconds = load + 0.5 + f64::from(job.steps.get()) / rate;
             tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
             let (width, height) = (job.spec.width, job.spec.height);
             let png = picture::encode(&vec![0; (3 * width * height) as usize], width, height);
@@ -177,28 +255,40 @@ mod tests {
         let config = Config::demo();
         let backends: BackendFactory = Arc::new(|_, _| Ok(Arc::new(Known::default())));
         let measured = calibrate(&config, &backends, |_| ()).await.unwrap();
-        assert_eq!(measured.len(), 3);
+        let who: Vec<_> =
+            measured.iter().map(|m| (m.server.as_str(), m.model.as_deref().unwrap())).collect();
+        let [master, journeyman] = ["master", "journeyman"];
+        let two = [(master, "ddim"), (master, "ddpm"), (journeyman, "ddim"), (journeyman, "ddpm")];
+        assert_eq!(who, [&two[..], &[("apprentice", "ddim")]].concat());
         for m in &measured {
             assert_eq!(m.runs.len(), 6);
-            assert!((m.speed.rate.steps_per_second() - 12.0).abs() < 0.05, "{m:?}");
+            let rate = if m.model.as_deref() == Some("ddpm") { 6.0 } else { 12.0 };
+            assert!((m.speed.rate.steps_per_second() - rate).abs() < 0.05, "{m:?}");
             assert!((m.speed.overhead.seconds() - 0.5).abs() < 0.01, "{m:?}");
+            assert!((m.load.unwrap().seconds() - 30.0).abs() < 0.05, "{m:?}");
         }
         let before = include_str!("demo.toml");
         let after = write_into(before, &measured).unwrap();
         let config = Config::parse("demo.toml", &after).unwrap();
-        let rate = config.servers[2].steps_per_second.steps_per_second();
-        assert!((rate - 12.0).abs() < 0.05);
+        let hosted = &config.servers[1].models["ddpm"];
+        assert!((hosted.steps_per_second.unwrap().steps_per_second() - 6.0).abs() < 0.05);
+        assert!((hosted.load_seconds.seconds() - 30.0).abs() < 0.05);
+        assert_eq!(config.servers[1].steps_per_second.steps_per_second(), 12.0, "as it was");
         let comment = before.lines().next().unwrap();
         assert!(after.starts_with(comment), "comments stay");
         assert!(write_into("[[", &[]).is_err());
         // A byte order mark stays too.
         let marked = write_into(&format!("\u{feff}{before}"), &measured).unwrap();
         assert_eq!(marked, format!("\u{feff}{after}"));
+        let lone = Measured { model: None, load: None, ..measured[0].clone() };
         // Comments beside what is replaced stay as well.
         let guess = before.replace("= 18.0", "= 18.0 # a guess");
-        let after = write_into(&guess, &measured).unwrap();
+        let after = write_into(&guess, std::slice::from_ref(&lone)).unwrap();
         assert!(after.contains(" # a guess\n") && !after.contains("18.0"), "{after}");
         let inline = "server = [{ name = \"master\" }]";
         assert!(write_into(inline, &measured).unwrap_err().contains("[[server]]"));
+        let other = Measured { model: Some("sdxl".into()), ..lone };
+        let nowhere = write_into(before, &[other]).unwrap_err();
+        assert!(nowhere.contains("\"sdxl\" is nowhere"), "{nowhere}");
     }
 }

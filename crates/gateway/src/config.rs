@@ -9,15 +9,18 @@ use scheduling::{
 use serde::Deserialize;
 use toml::Spanned;
 
+use self::models::HostedModels;
 use crate::backends::demo::Method;
 
 mod address;
 mod check;
 mod connect;
+mod models;
 mod read;
 mod value;
 
 pub use connect::connect;
+pub use models::{HostedConfig, ModelConfig};
 pub use read::ConfigError;
 pub use value::{Digest, Side, Span};
 
@@ -55,6 +58,9 @@ pub struct Config {
     /// When a server counts as healthy.
     #[serde(default)]
     pub health: HealthConfig,
+    /// The models that requests may name. Without any, all servers draw with the same.
+    #[serde(default, rename = "model")]
+    pub models: Vec<ModelConfig>,
     /// The servers.
     #[serde(default, rename = "server")]
     pub servers: Vec<ServerConfig>,
@@ -94,6 +100,10 @@ pub struct Defaults {
     pub width: Side,
     /// In pixels.
     pub height: Side,
+    /// What a request that names no model is drawn with; the first one otherwise.
+    pub model: Option<String>,
+    /// What a request is drawn with that names a model which is not there; it is refused otherwise.
+    pub catch_all_model: Option<String>,
 }
 
 impl Default for Defaults {
@@ -103,6 +113,8 @@ impl Default for Defaults {
             penalty: TardinessPenalty::Linear,
             width: Side(512),
             height: Side(512),
+            model: None,
+            catch_all_model: None,
         }
     }
 }
@@ -222,6 +234,19 @@ pub struct ServerConfig {
     /// Largest picture, as width times height.
     #[serde(default = "default_max_pixels")]
     pub max_pixels: u32,
+    /// Fewest steps it may be given.
+    pub min_steps: Option<Steps>,
+    /// Most steps it may be given.
+    pub max_steps: Option<Steps>,
+    /// What it draws with, by name.
+    #[serde(default)]
+    pub models: HostedModels,
+    /// Models that it can have loaded at once; one unless told.
+    pub resident: Option<u32>,
+    /// What is loaded when the gateway starts, as far as the backend does not tell: the least recently
+    /// used first.
+    #[serde(default)]
+    pub loaded: Vec<String>,
     /// What stands behind it.
     pub backend: BackendConfig,
 }
@@ -273,8 +298,8 @@ pub enum BackendConfig {
     Comfyui {
         /// `http://HOST:PORT` or `https://HOST:PORT`
         url: String,
-        /// File of the workflow in API format.
-        workflow: PathBuf,
+        /// File of the workflow in API format; hosted models may have their own.
+        workflow: Option<PathBuf>,
         /// Where the workflow takes its inputs.
         inputs: WorkflowInputs,
     },
@@ -296,6 +321,8 @@ pub struct WorkflowInputs {
     pub width: String,
     /// In pixels.
     pub height: String,
+    /// Name of the checkpoint: what the hosted model is called there.
+    pub checkpoint: Option<String>,
 }
 
 /// An API key.

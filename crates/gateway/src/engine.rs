@@ -22,11 +22,12 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::health::HealthCounter;
 use crate::journal::{Accepted, Record, Report, Writer};
 use crate::metrics::{self, Metrics};
-use crate::speed::SpeedEstimator;
+use crate::speed::Learned;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;
 use crate::worker::{Assignment, Notice};
@@ -64,9 +65,11 @@ pub(crate) struct Attached {
     pub(crate) health: HealthCounter,
     /// Has the server asked at once whether it answers.
     pub(crate) doubt: Arc<Notify>,
-    /// None if the configured speed is to be kept.
-    pub(crate) estimator: Option<SpeedEstimator>,
+    /// None if the configured speeds are to be kept.
+    pub(crate) learned: Option<Learned>,
     pub(crate) trials: Trials,
+    /// When the latest run or trial began or ended there.
+    pub(crate) busy: Time,
     /// Why the latest probe or run says that it does not answer, if so.
     pub(crate) trouble: Option<String>,
     /// Why its latest job failed, if so. That it answers probes says nothing against it.
@@ -91,7 +94,7 @@ pub(crate) struct Engine {
     run_limit: Duration,
     keep: Seconds,
     remember: Seconds,
-    reference_pixels: u32,
+    catalogue: Catalogue,
     opening: Opening,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
@@ -129,7 +132,7 @@ impl Engine {
             run_limit: config.limits.run_seconds.duration(),
             keep: Seconds::of(config.limits.keep_seconds.seconds()),
             remember: Seconds::of(config.limits.remember_seconds.seconds()),
-            reference_pixels: config.reference_pixels(),
+            catalogue: Catalogue::new(config),
             opening,
             closing: Vec::new(),
             ticks: 0,
@@ -201,7 +204,7 @@ impl Engine {
         match message {
             Message::Submit { accepted, reply } => self.submit(now, accepted, reply),
             Message::Quote { order, reply } => {
-                let quote = self.scheduler.quote(now, &self.sized(order));
+                let quote = self.scheduler.quote(now, &order);
                 let _ = reply.send(quote.map(|quote| (quote, self.policy.clone())));
             }
             Message::Status { id, reply } => {
@@ -271,6 +274,12 @@ impl Engine {
             }
             Event::Notice(Notice::Probed { server, result }) => {
                 self.health(now, server, result.as_ref().err());
+            }
+            Event::Notice(Notice::Loaded { server, models, took }) => {
+                // What was asked before a run says nothing about what is there after it.
+                if now - self.servers[server].busy > Seconds::of(took.as_secs_f64()) {
+                    self.scheduler.server_loaded(server, &self.catalogue.known(&models));
+                }
             }
             Event::Report(report) => self.report(now, report),
         }

@@ -2,22 +2,22 @@
 
 use std::path::Path;
 
-use dispatch::Speed;
 use scheduling::{Cluster, Instance, InstanceError, Request, Server, Time};
 use thiserror::Error;
 
-use crate::config::Config;
-use crate::journal::{Archive, JournalError, Reader};
-use crate::speed::SpeedEstimator;
+use crate::catalogue::Catalogue;
+use crate::config::{Config, ServerConfig};
+use crate::journal::{Accepted, Archive, JournalError, Reader};
+use crate::speed::{Learned, SpeedEstimator};
 
 /// An instance from a journal, and what it cannot express.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exported {
     /// The requests of the journal on the servers of the configuration, from time 0 on.
     pub instance: Instance,
-    /// Requests whose picture was not of the default size: instances know no sizes, so these
-    /// count like the others.
-    pub other_sizes: usize,
+    /// Requests that are left out, as no server of the configuration takes them: their model is not
+    /// hosted any more, or not with their steps.
+    pub untaken: usize,
 }
 
 /// The journal could not be exported.
@@ -41,29 +41,59 @@ pub enum ExportError {
 /// If the configuration was put together by hand and has no server.
 pub fn export(journal: &Path, config: &Config) -> Result<Exported, ExportError> {
     let reader = Reader::open(journal)?;
+    let catalogue = Catalogue::new(config);
     let mut servers = Vec::new();
     for server in &config.servers {
-        let prior = Speed { overhead: server.overhead_seconds, rate: server.steps_per_second };
-        let mut estimator = SpeedEstimator::new(prior);
-        for run in reader.completed_runs(server.name.get_ref(), SpeedEstimator::WINDOW)? {
-            let size = f64::from(run.pixels) / f64::from(config.reference_pixels());
-            estimator.observe(run.steps, size, run.took);
-        }
-        let speed = estimator.estimate().filter(|_| server.learn_speed).unwrap_or(prior);
-        servers.push(Server::new(server.name.get_ref().clone(), speed.rate, speed.overhead));
+        servers.push(learned(&reader, config, &catalogue, server)?);
     }
-    let cluster = Cluster::new(servers).expect("the configuration has at least one server");
+    let models = config.models.iter().map(|model| model.name.get_ref().clone()).collect();
+    let cluster = Cluster::with_models(servers, models);
+    let cluster = cluster.expect("the configuration has at least one server");
     let mut traffic = reader.traffic()?;
     // Accepted in another order than arrived, if at the same moment.
-    traffic.sort_by(|a, b| a.0.arrival.seconds().total_cmp(&b.0.arrival.seconds()));
-    let other_sizes = traffic.iter().filter(|(_, p)| *p != config.reference_pixels()).count();
-    let origin = traffic.first().map_or(Time::ZERO, |(first, _)| first.arrival);
+    let arrival = |accepted: &Accepted| accepted.order.request.arrival;
+    traffic.sort_by(|a, b| arrival(a).seconds().total_cmp(&arrival(b).seconds()));
+    let origin = traffic.first().map_or(Time::ZERO, arrival);
     let since = |time: Time| Time::ZERO + (time - origin).positive_part();
-    let requests = (traffic.into_iter())
-        .map(|(request, _)| {
-            Request::new(since(request.arrival), since(request.due), request.penalty)
-        })
-        .collect();
-    let instance = Instance::new(cluster, requests, config.objective())?;
-    Ok(Exported { instance, other_sizes })
+    let requests = (traffic.iter()).map(|accepted| catalogue.request(accepted)).map(|request| {
+        Request { arrival: since(request.arrival), due: since(request.due), ..request }
+    });
+    let (taken, untaken): (Vec<_>, Vec<_>) =
+        requests.partition(|request| cluster.iter().any(|server| server.takes(request)));
+    let instance = Instance::new(cluster, taken, config.objective())?;
+    Ok(Exported { instance, untaken: untaken.len() })
+}
+
+/// A server with what its latest runs say of it.
+fn learned(
+    reader: &Reader,
+    config: &Config,
+    catalogue: &Catalogue,
+    server: &ServerConfig,
+) -> Result<Server, JournalError> {
+    let mut own = config.server(server);
+    if !server.learn_speed {
+        return Ok(own);
+    }
+    let mut learned = Learned::new(&own);
+    for model in learned.models().collect::<Vec<_>>() {
+        let (name, most) = (server.name.get_ref(), SpeedEstimator::WINDOW);
+        let learned = learned.of(model);
+        for run in reader.completed_runs(name, config.model_name(model), most)? {
+            learned.observe(catalogue.size(run.pixels).into(), &run);
+        }
+        let speed = learned.speed.estimate();
+        let hosted = own.hosting.as_mut().and_then(|hosting| hosting.hosted_mut(model));
+        match (speed, hosted) {
+            (Some(speed), None) => (own.overhead, own.step_rate) = (speed.overhead, speed.rate),
+            (speed, Some(hosted)) => {
+                if let Some(speed) = speed {
+                    (hosted.overhead, hosted.step_rate) = (speed.overhead, speed.rate);
+                }
+                hosted.load = learned.load.estimate().unwrap_or(hosted.load);
+            }
+            (None, None) => {}
+        }
+    }
+    Ok(own)
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Limits, Scheduler, ServerSpec, Speed};
+use dispatch::{Limits, Scheduler, ServerSpec};
 use futures_util::FutureExt as _;
-use scheduling::{Request, Seconds, Server, Traffic};
+use scheduling::{Model, Seconds, Time, Traffic};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -17,14 +17,14 @@ use crate::engine::{Attached, Engine, Event, Message, Trials};
 use crate::handle::Handle;
 use crate::health::{HealthCounter, Rhythm};
 use crate::journal::{
-    Archive, Checkpointer, CompletedRun, Confirmed, Damage, Journal, JournalError, Reader, Reads,
-    Report, Sqlite, Unconfirmed, Unfinished, Writer,
+    Accepted, Archive, Checkpointer, CompletedRun, Confirmed, Damage, Journal, JournalError,
+    Reader, Reads, Report, Sqlite, Unconfirmed, Unfinished, Writer,
 };
 use crate::log::Dropped;
 use crate::metrics::Metrics;
 use crate::parts::{PartEnded, Parts};
 use crate::policies::{Policies, PolicyFactory};
-use crate::speed::SpeedEstimator;
+use crate::speed::{Learned, SpeedEstimator};
 use crate::threads::Threads;
 use crate::timeline::{Timeline, WallClock};
 use crate::worker;
@@ -122,10 +122,11 @@ impl Gateway {
         let origin = sqlite.origin();
         let timeline = Timeline::resume(archive.last()?, archive.clocks()?, world.wall);
         let past = Past::read(&*archive, &config)?;
-        let servers = config.servers.iter().map(spec).collect();
+        let servers = config.servers.iter().map(|server| spec(&config, server)).collect();
         let objective = Arc::new(config.objective());
         let mut scheduler = Scheduler::new(servers, (*objective).clone(), policy, limits(&config));
         scheduler.set_shadow(shadow);
+        scheduler.set_objectives(config.objectives());
         let (events, event_inbox) = mpsc::unbounded_channel();
         let report = {
             let events = events.clone();
@@ -157,8 +158,8 @@ impl Gateway {
             writer,
             metrics.clone(),
         );
-        for (index, runs) in past.runs.into_iter().enumerate() {
-            engine.relearn(index, runs);
+        for (server, model, runs) in past.runs {
+            engine.relearn(server, model, &runs);
         }
         engine.recall(&past.arrivals);
         if !past.unfinished.is_empty() {
@@ -169,7 +170,9 @@ impl Gateway {
         let engine = parts.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
         let config = Arc::new(config);
         let reads = Arc::new(reads);
-        let handle = Handle { messages, reads, policies, timeline, metrics, config, objective };
+        let objectives = config.objectives().into();
+        let handle =
+            Handle { messages, reads, policies, timeline, metrics, config, objective, objectives };
         Ok(Self { handle, parts, engine, writer: written, keeper, closing })
     }
 
@@ -271,8 +274,9 @@ fn attach(
         worker,
         health: HealthCounter::new(health.failures, health.successes),
         doubt,
-        estimator: server.learn_speed.then(|| SpeedEstimator::new(speed(server))),
+        learned: server.learn_speed.then(|| Learned::new(&config.server(server))),
         trials: Trials::new(config),
+        busy: Time::ZERO,
         trouble: None,
         failure: None,
     }
@@ -280,10 +284,10 @@ fn attach(
 
 /// What the journal knows from before the start.
 struct Past {
-    /// The latest runs of each server.
-    runs: Vec<Vec<CompletedRun>>,
+    /// The latest runs of each server with each of its models.
+    runs: Vec<(usize, Model, Vec<CompletedRun>)>,
     /// The latest requests accepted.
-    arrivals: Vec<Request>,
+    arrivals: Vec<Accepted>,
     /// What had not ended.
     unfinished: Vec<Unfinished>,
 }
@@ -293,12 +297,16 @@ impl Past {
     const ARRIVALS: u32 = 10 * Traffic::WINDOW as u32;
 
     fn read(archive: &dyn Archive, config: &Config) -> Result<Self, JournalError> {
-        let runs = config
-            .servers
-            .iter()
-            .map(|server| archive.completed_runs(server.name.get_ref(), SpeedEstimator::WINDOW));
+        let mut runs = Vec::new();
+        for (index, server) in config.servers.iter().enumerate() {
+            for model in Learned::new(&config.server(server)).models() {
+                let (name, most) = (server.name.get_ref(), SpeedEstimator::WINDOW);
+                let latest = archive.completed_runs(name, config.model_name(model), most)?;
+                runs.push((index, model, latest));
+            }
+        }
         Ok(Self {
-            runs: runs.collect::<Result<_, _>>()?,
+            runs,
             arrivals: archive.arrivals(Self::ARRIVALS)?,
             unfinished: archive.unfinished()?,
         })
@@ -314,12 +322,6 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn spec(server: &ServerConfig) -> ServerSpec {
-    let Speed { overhead, rate } = speed(server);
-    let name = server.name.get_ref().as_str();
-    ServerSpec { server: Server::new(name, rate, overhead), max_pixels: server.max_pixels }
-}
-
-fn speed(server: &ServerConfig) -> Speed {
-    Speed { overhead: server.overhead_seconds, rate: server.steps_per_second }
+fn spec(config: &Config, server: &ServerConfig) -> ServerSpec {
+    ServerSpec { server: config.server(server), max_pixels: server.max_pixels }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Handle {
     pub config: Arc<Config>,
     /// What decisions are judged by.
     pub(crate) objective: Arc<Objective>,
+    /// By model, where models have their own.
+    pub(crate) objectives: Arc<[Objective]>,
 }
 
 /// Why there is no answer.
@@ -49,6 +51,13 @@ pub(crate) enum Unavailable {
 }
 
 impl Handle {
+    /// What a request with this model is judged by.
+    pub(crate) fn objective_of(&self, model: Option<&str>) -> &Objective {
+        let model = model.and_then(|name| self.config.model(name));
+        let own = model.and_then(|model| self.objectives.get(model.index()));
+        own.unwrap_or(&self.objective)
+    }
+
     /// Accepts a request. Returns once it is durable.
     ///
     /// # Errors

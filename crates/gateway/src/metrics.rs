@@ -91,6 +91,8 @@ pub(crate) const TRIALS: Metric = counter(
     "atelier_trials",
     "Pictures painted only to see whether a slow server has recovered, by server and outcome",
 );
+pub(crate) const LOADS: Metric =
+    counter("atelier_loads", "Runs that had to load their model first, by server and model");
 pub(crate) const QUALITY: Metric = histogram(
     "atelier_quality",
     "Q(s) of completed requests, by server",

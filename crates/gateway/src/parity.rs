@@ -115,7 +115,7 @@ async fn served(instance: &Instance, config: Config, policies: PolicyFactory) ->
         let order =
             Order { id, owner: "x".into(), request: *request, pixels: 64, expires: at(1e6) };
         let (prompt, negative_prompt) = (String::new(), String::new());
-        let spec = Spec { prompt, negative_prompt, width: 8, height: 8, seed: 0 };
+        let spec = Spec { prompt, negative_prompt, width: 8, height: 8, seed: 0, model: None };
         handle.submit(Arc::new(Accepted { order, spec, key: None })).await.unwrap();
         ids.push(id);
     }

@@ -8,6 +8,10 @@ use scheduling::{Seconds, StepRate, Steps};
 
 use crate::config::Config;
 
+mod learned;
+
+pub(crate) use self::learned::{Learned, Lesson};
+
 /// Estimates the speed of one server from its latest runs.
 ///
 /// Time against steps is fitted by the Theil–Sen line: the slope is the median over all pairs of
@@ -87,6 +91,12 @@ impl SpeedEstimator {
     /// The estimate, if there have been enough runs.
     pub(crate) fn estimate(&self) -> Option<Speed> {
         (self.runs.len() >= Self::FEWEST).then_some(self.believed)
+    }
+
+    /// How long a run of `steps` at `size` times the reference size is believed to take.
+    pub(crate) fn predicted(&self, steps: Steps, size: f64) -> Seconds {
+        let work = f64::from(steps.get()) * size;
+        self.believed.overhead + Seconds::of(work / self.believed.rate.steps_per_second())
     }
 
     /// Whether the server is believed to be notably slower than it was configured or has been.

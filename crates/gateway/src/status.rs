@@ -60,6 +60,19 @@ pub(crate) enum Refusal {
     Busy,
 }
 
+/// A model on a server as others may see it.
+#[derive(Clone, Debug)]
+pub(crate) struct HostedView {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether it is loaded.
+    pub loaded: bool,
+    /// The speed that decisions are made with.
+    pub speed: Speed,
+    /// The time that decisions take it to be loaded in.
+    pub load: Seconds,
+}
+
 /// A server as others may see it.
 #[derive(Clone, Debug)]
 pub(crate) struct ServerView {
@@ -73,6 +86,8 @@ pub(crate) struct ServerView {
     pub speed: Speed,
     /// Largest picture.
     pub max_pixels: u32,
+    /// Its models; none where there is only one.
+    pub models: Vec<HostedView>,
     /// What it runs, and since when.
     pub running: Option<Run>,
     /// Requests in its queue.

@@ -42,6 +42,7 @@ pub(crate) enum Notice {
     Finished { server: usize, run: RunId, result: Result<Painted, BackendError> },
     Tried { server: usize, job: Job, result: Result<Trial, BackendError> },
     Probed { server: usize, result: Result<(), BackendError> },
+    Loaded { server: usize, models: Vec<String>, took: Duration },
 }
 
 /// What a trial showed.
@@ -234,6 +235,12 @@ async fn probe(backend: &dyn Backend, limit: Duration) -> Result<(), BackendErro
     }
 }
 
+/// Asks a backend once what it has loaded, if it tells.
+async fn loaded(backend: &dyn Backend, limit: Duration) -> Option<Vec<String>> {
+    let asked = timeout(limit, AssertUnwindSafe(backend.loaded()).catch_unwind()).await;
+    asked.ok()?.ok()?.ok()?
+}
+
 /// Asks again and again, and at once when somebody doubts that the server answers.
 pub(crate) async fn keep_probing(
     server: usize,
@@ -245,8 +252,13 @@ pub(crate) async fn keep_probing(
 ) {
     loop {
         let result = probe(&*backend, limit).await;
-        let pause = rhythm.pause_after(result.is_ok());
+        let (pause, answers) = (rhythm.pause_after(result.is_ok()), result.is_ok());
         notify(Notice::Probed { server, result });
+        let asked = Instant::now();
+        // That it does not tell, or not in time, says nothing against it.
+        if answers && let Some(models) = loaded(&*backend, limit).await {
+            notify(Notice::Loaded { server, models, took: asked.elapsed() });
+        }
         tokio::select! {
             biased;
             () = tokio::time::sleep(pause) => {}

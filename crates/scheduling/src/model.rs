@@ -72,6 +72,12 @@ impl Hosting {
         let position = self.models.binary_search_by_key(&model, |hosted| hosted.model).ok()?;
         Some(&self.models[position])
     }
+
+    /// How it draws with a model, to be corrected.
+    pub fn hosted_mut(&mut self, model: Model) -> Option<&mut HostedModel> {
+        let position = self.models.binary_search_by_key(&model, |hosted| hosted.model).ok()?;
+        Some(&mut self.models[position])
+    }
 }
 
 /// The models that a server has loaded, the least recently used first.

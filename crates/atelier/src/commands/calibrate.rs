@@ -31,8 +31,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let connect: gateway::BackendFactory = Arc::new(gateway::config::connect);
     let measured = runtime
         .block_on(calibrate(&config, &connect, |measured| {
+            let model = measured.model.as_ref().map_or(String::new(), |model| format!(", {model}"));
+            let load = measured
+                .load
+                .map_or(String::new(), |load| format!(", {:.2} s to load", load.seconds()));
             say!(
-                "{}: {:.2} steps/s and {:.2} s of overhead, from {} runs",
+                "{}{model}: {:.2} steps/s and {:.2} s of overhead{load}, from {} runs",
                 measured.server,
                 measured.speed.rate.steps_per_second(),
                 measured.speed.overhead.seconds(),

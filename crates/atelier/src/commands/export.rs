@@ -27,8 +27,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::refused(config.journal.display(), error))?;
     out.write(&exported.instance.to_json())?;
     say!("{} requests", exported.instance.requests().len());
-    if exported.other_sizes > 0 {
-        say!("{} of another size, counted like the others", exported.other_sizes);
+    if exported.untaken > 0 {
+        say!("{} left out: no server takes them any more", exported.untaken);
     }
     Ok(())
 }

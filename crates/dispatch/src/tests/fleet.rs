@@ -1,6 +1,6 @@
 //! Models: what is loaded, and what will be at the end of each queue.
 
-use scheduling::{HostedModel, Hosting, Loaded, Model, StepBounds};
+use scheduling::{HostedModel, Hosting, Loaded, Model, QualityCurve, StepBounds};
 
 use super::*;
 
@@ -95,4 +95,43 @@ fn a_server_that_was_down_has_nothing_loaded() {
     let Some(run) = s.servers()[0].occupancy.run() else { panic!("it runs") };
     assert_eq!((run.load, run.service), (Seconds::of(9.0), Seconds::of(12.0)));
     assert_eq!(**s.servers()[0].loaded(), [Model(1)]);
+}
+
+#[test]
+fn what_a_server_says_it_has_loaded_is_believed_while_nothing_runs_there() {
+    let models = |of: &[u16]| of.iter().copied().map(Model).collect::<Vec<_>>();
+    for (resident, told, expected) in
+        [(1, &[1][..], &[1][..]), (2, &[2], &[1, 2]), (2, &[0], &[1, 0]), (2, &[], &[])]
+    {
+        let mut s = fleet(vec![host("a", &[0, 1, 2], resident, &[0, 1][..resident])]);
+        s.server_loaded(0, &models(told));
+        assert_eq!(**s.servers()[0].loaded(), models(expected), "room for {resident}, {told:?}");
+    }
+    let mut s = fleet(vec![host("a", &[0, 1], 1, &[0])]);
+    submit(&mut s, 0, 0.0, 1);
+    s.server_loaded(0, &models(&[0]));
+    assert_eq!(**s.servers()[0].loaded(), models(&[1]), "the run loads it");
+}
+
+#[test]
+fn each_model_has_its_speed_its_load_and_its_objective() {
+    let mut s = fleet(vec![host("a", &[0, 1], 1, &[0])]);
+    let slow = Speed { overhead: Seconds::of(1.0), rate: StepRate::new(5.0).unwrap() };
+    s.server_speed(at(0.0), 0, Model(1), slow);
+    s.server_load(at(0.0), 0, Model(1), Seconds::of(4.0));
+    submit(&mut s, 0, 0.0, 0);
+    assert_eq!(free_at(&s, 0.0), [3.0]);
+    submit(&mut s, 1, 0.0, 1);
+    assert_eq!(free_at(&s, 0.0), [3.0 + 4.0 + 1.0 + 6.0]);
+    let points = [(1, 0.0), (4, 7.0)].map(|(steps, quality)| (Steps::new(steps).unwrap(), quality));
+    let finished = Objective::new(QualityCurve::Table(points.to_vec()), 1.0).unwrap();
+    s.set_objectives(vec![Objective::default(), finished]);
+    s.completed(at(3.0), RunId { request: id(0), attempt: 1 });
+    s.completed(at(14.0), RunId { request: id(1), attempt: 1 });
+    let ended = |effect: Effect| match effect {
+        Effect::Ended(end) => end.quality,
+        _ => None,
+    };
+    let qualities: Vec<_> = s.take_effects().into_iter().filter_map(ended).collect();
+    assert_eq!(qualities, [Objective::default().quality(Steps::new(30).unwrap()), 7.0]);
 }

@@ -208,7 +208,7 @@ proptest! {
                 Event::Drain { server } => s.administer(t, server, Administration::Draining),
                 Event::Enable { server } => s.administer(t, server, Administration::Enabled),
                 Event::Speed { server, rate } => {
-                    s.server_speed(t, server, speed(rate));
+                    s.server_speed(t, server, scheduling::Model(0), speed(rate));
                 }
                 Event::Hold => s.set_gate(t, Gate::Holding),
                 Event::Open => s.set_gate(t, Gate::Open),

@@ -10,14 +10,22 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::embedded::{Embedded, First};
-use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher};
+use super::{Backend, BackendError, Cancelled, Checkpoints, Job, Painted, Timing, Watcher};
 
 /// One web UI, which the gateway must have for itself: its interrupt stops whatever runs.
 pub(crate) struct Automatic1111 {
     pub(crate) client: Client,
     pub(crate) sampler: Option<String>,
     pub(crate) cfg_scale: f64,
+    /// For pictures that name no model; whatever is loaded otherwise.
     pub(crate) checkpoint: Option<String>,
+    pub(crate) checkpoints: Checkpoints,
+}
+
+#[derive(Deserialize)]
+struct Options {
+    #[serde(default)]
+    sd_model_checkpoint: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -83,8 +91,10 @@ impl Backend for Automatic1111 {
         if let Some(sampler) = &self.sampler {
             body["sampler_name"] = json!(sampler);
         }
-        if let Some(checkpoint) = &self.checkpoint {
+        if let Some(checkpoint) = self.checkpoints.of(spec).or(self.checkpoint.as_deref()) {
             body["override_settings"] = json!({ "sd_model_checkpoint": checkpoint });
+            // Otherwise it would load what was there before again, after every picture.
+            body["override_settings_restore_afterwards"] = json!(false);
         }
         let call = self.client.post_picture::<Generated>("/sdapi/v1/txt2img", &body, job);
         tokio::pin!(call);
@@ -127,5 +137,15 @@ impl Backend for Automatic1111 {
 
     async fn probe(&self) -> Result<(), BackendError> {
         self.client.get::<Value>("/sdapi/v1/memory").await.map(drop)
+    }
+
+    async fn loaded(&self) -> Result<Option<Vec<String>>, BackendError> {
+        if self.checkpoints.is_empty() {
+            return Ok(None);
+        }
+        let Options { sd_model_checkpoint } = self.client.get("/sdapi/v1/options").await?;
+        let Some(told) = sd_model_checkpoint else { return Ok(None) };
+        // One that is not ours takes the room as well: nothing of ours is known to be there.
+        Ok(Some(self.checkpoints.model(&told).map(str::to_string).into_iter().collect()))
     }
 }

@@ -1,5 +1,6 @@
 //! ComfyUI, with the operator's own workflow.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +23,10 @@ pub(crate) use self::workflow::{Input, Workflow};
 /// cancelled without touching others.
 pub(crate) struct ComfyUi {
     pub(crate) client: Client,
-    pub(crate) workflow: Workflow,
+    /// For pictures that name no model.
+    pub(crate) workflow: Option<Workflow>,
+    /// By model.
+    pub(crate) workflows: BTreeMap<String, Workflow>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +51,15 @@ impl ComfyUi {
     /// Polls between two looks at the queue, which tell whether the job is still there.
     const LOST: u32 = 10;
 
+    /// What draws a picture.
+    fn workflow(&self, job: &Job) -> Result<&Workflow, BackendError> {
+        let of_model = job.spec.model.as_ref().and_then(|model| self.workflows.get(model));
+        of_model.or(self.workflow.as_ref()).ok_or_else(|| {
+            let model = job.spec.model.as_deref().unwrap_or_default();
+            BackendError::JobRefused(format!("there is no workflow for model {model:?}").into())
+        })
+    }
+
     /// Waits for a prompt, and tells meanwhile how far it is.
     async fn attend(
         &self,
@@ -55,7 +68,7 @@ impl ComfyUi {
         watcher: &dyn Watcher,
     ) -> Result<Painted, BackendError> {
         let client = job.uuid().to_string();
-        let node = self.workflow.node(Input::Steps);
+        let node = self.workflow(job)?.node(Input::Steps);
         let prompt = Prompt { client: &client, id, node, steps: job.steps.get() };
         tokio::select! {
             result = self.wait(job, id) => result,
@@ -91,7 +104,7 @@ impl ComfyUi {
     /// The picture of a prompt that has ended.
     async fn fetch(&self, job: &Job, past: &Past, timing: Timing) -> Result<Painted, BackendError> {
         let png = self.client.download(&past.place()?, job).await?;
-        let cached = past.cached(self.workflow.sampling());
+        let cached = past.cached(self.workflow(job)?.sampling());
         Ok(Painted { png, timing: if cached { Timing::Cached } else { timing } })
     }
 
@@ -105,7 +118,7 @@ impl Backend for ComfyUi {
     async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         let ours = job.uuid().to_string();
         let body = json!({
-            "prompt": self.workflow.fill(job),
+            "prompt": self.workflow(job)?.fill(job),
             "client_id": ours,
             "prompt_id": ours,
         });

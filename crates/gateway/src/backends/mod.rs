@@ -2,6 +2,7 @@
 //! it into backends.
 
 pub(crate) mod automatic1111;
+mod checkpoints;
 mod client;
 pub(crate) mod comfyui;
 pub mod demo;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use dispatch::RunId;
 use scheduling::Steps;
 
+pub(crate) use self::checkpoints::Checkpoints;
 pub(crate) use self::client::{Client, check_url};
 pub use self::error::BackendError;
 pub use self::excerpt::Excerpt;
@@ -117,4 +119,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Asks whether the server answers.
     async fn probe(&self) -> Result<(), BackendError>;
+
+    /// Asks which models it has loaded, the most recently used last, by the names that the
+    /// configuration has for them; none where it does not tell.
+    async fn loaded(&self) -> Result<Option<Vec<String>>, BackendError> {
+        Ok(None)
+    }
 }

@@ -8,12 +8,14 @@ use serde_json::json;
 
 use super::client::Client;
 use super::embedded::{Embedded, First};
-use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher};
+use super::{Backend, BackendError, Cancelled, Checkpoints, Job, Painted, Timing, Watcher};
 
 /// One such server.
 pub(crate) struct OpenAi {
     pub(crate) client: Client,
+    /// For pictures that name no model.
     pub(crate) model: Option<String>,
+    pub(crate) checkpoints: Checkpoints,
 }
 
 #[derive(Deserialize)]
@@ -48,7 +50,7 @@ impl Backend for OpenAi {
             "seed": spec.seed,
             "num_inference_steps": job.steps.get(),
         });
-        if let Some(model) = &self.model {
+        if let Some(model) = self.model.as_deref().or(self.checkpoints.of(spec)) {
             body["model"] = json!(model);
         }
         let images: Images = self.client.post_picture("/v1/images/generations", &body, job).await?;

@@ -56,6 +56,7 @@ impl Config {
         self.check_listener()?;
         self.check_journal()?;
         self.check_servers()?;
+        self.check_models()?;
         self.check_keys()?;
         self.check_defaults()?;
         let objective = &self.objective;

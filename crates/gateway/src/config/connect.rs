@@ -1,17 +1,20 @@
 //! From the configuration to backends: the one place that knows both.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{BackendConfig, Config, ConfigError, ServerConfig, WorkflowInputs};
+use super::{BackendConfig, Config, ConfigError, HostedConfig, ServerConfig, WorkflowInputs};
 use crate::backends::automatic1111::Automatic1111;
 use crate::backends::comfyui::{ComfyUi, Input, Workflow};
-use crate::backends::demo::Demo;
+use crate::backends::demo::{Canvas, Demo};
 use crate::backends::openai::OpenAi;
 use crate::backends::sdcpp::SdCpp;
-use crate::backends::{Backend, Client};
+use crate::backends::{Backend, Checkpoints, Client};
 
 /// Sets up what stands behind a server; nothing is asked of it yet.
 ///
@@ -24,11 +27,19 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
             .map_err(|problem| config.refuse("ca_file", problem))
     };
     Ok(match &server.backend {
-        BackendConfig::Demo { method } => Arc::new(Demo {
-            rate: server.steps_per_second,
-            reference_pixels: config.reference_pixels(),
-            method: *method,
-        }),
+        BackendConfig::Demo { method } => {
+            let hosted = server.models.iter().map(|(name, hosted)| {
+                let rate = hosted.steps_per_second.unwrap_or(server.steps_per_second);
+                let load = Duration::from_secs_f64(hosted.load_seconds.seconds());
+                let method = hosted.method.unwrap_or(*method);
+                (name.clone(), Canvas { rate, load, method })
+            });
+            let canvas =
+                Canvas { rate: server.steps_per_second, load: Duration::ZERO, method: *method };
+            let pixels = config.reference_pixels();
+            let room = (server.resident(), server.loaded.clone());
+            Arc::new(Demo::new(pixels, canvas, hosted.collect(), room))
+        }
         BackendConfig::Automatic1111 { url, login, sampler, cfg_scale, checkpoint } => {
             let login = login.as_ref().map(|login| format!("Basic {}", BASE64.encode(login)));
             Arc::new(Automatic1111 {
@@ -36,6 +47,7 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
                 sampler: sampler.clone(),
                 cfg_scale: *cfg_scale,
                 checkpoint: checkpoint.clone(),
+                checkpoints: checkpoints(server),
             })
         }
         BackendConfig::Sdcpp { url, sampler, cfg_scale } => Arc::new(SdCpp {
@@ -46,24 +58,44 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
         BackendConfig::Openai { url, key, model } => Arc::new(OpenAi {
             client: client(url, key.as_ref().map(|key| format!("Bearer {key}")))?,
             model: model.clone(),
+            checkpoints: checkpoints(server),
         }),
         BackendConfig::Comfyui { url, workflow, inputs } => {
-            let refuse = |key: &str, problem: String| {
-                let problem = format!("{}: {problem}", workflow.display());
-                config.refuse(&format!("server.{position}.backend.{key}"), problem)
+            let refuse = |key: &str, path: &Path, problem: String| {
+                let problem = format!("{}: {problem}", path.display());
+                config.refuse(&format!("server.{position}.{key}"), problem)
             };
-            let json =
-                std::fs::read_to_string(workflow).map_err(|e| refuse("workflow", e.to_string()))?;
-            let workflow = Workflow::new(&json, &inputs.places())
-                .map_err(|problem| refuse("inputs", problem))?;
-            Arc::new(ComfyUi { client: client(url, None)?, workflow })
+            let read = |path: &PathBuf, key: &str| {
+                let json =
+                    std::fs::read_to_string(path).map_err(|e| refuse(key, path, e.to_string()))?;
+                Workflow::new(&json, &inputs.places())
+                    .map_err(|problem| refuse("backend.inputs", path, problem))
+            };
+            let one = workflow.as_ref().map(|path| read(path, "backend.workflow")).transpose()?;
+            let mut workflows = BTreeMap::new();
+            for (name, hosted) in &server.models {
+                let own = hosted.workflow.as_ref().map(|path| read(path, "models")).transpose()?;
+                let workflow = own.or(one.clone()).expect("checked when it was read");
+                let checkpoint = hosted.checkpoint.as_ref().unwrap_or(name).clone();
+                workflows.insert(name.clone(), workflow.with_checkpoint(checkpoint));
+            }
+            Arc::new(ComfyUi { client: client(url, None)?, workflow: one, workflows })
         }
     })
+}
+
+/// What a server calls its models.
+fn checkpoints(server: &ServerConfig) -> Checkpoints {
+    let called = |(name, hosted): (&String, &HostedConfig)| {
+        (name.clone(), hosted.checkpoint.as_ref().unwrap_or(name).clone())
+    };
+    Checkpoints::new(server.models.iter().map(called))
 }
 
 impl WorkflowInputs {
     fn places(&self) -> Vec<(Input, &str)> {
         let negative = self.negative_prompt.as_deref().map(|place| (Input::NegativePrompt, place));
+        let checkpoint = self.checkpoint.as_deref().map(|place| (Input::Checkpoint, place));
         let always = [
             (Input::Prompt, self.prompt.as_str()),
             (Input::Seed, &self.seed),
@@ -71,6 +103,6 @@ impl WorkflowInputs {
             (Input::Width, &self.width),
             (Input::Height, &self.height),
         ];
-        always.into_iter().chain(negative).collect()
+        always.into_iter().chain(negative).chain(checkpoint).collect()
     }
 }

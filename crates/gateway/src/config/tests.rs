@@ -1,5 +1,6 @@
 use super::*;
 use proptest::prelude::*;
+use scheduling::{Seconds, Steps};
 use sha2::{Digest as _, Sha256};
 
 const SERVER: &str = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\n\
@@ -236,4 +237,110 @@ proptest! {
         text.insert_str(place, &patch);
         let _ = Config::parse("x.toml", &text);
     }
+}
+
+/// Two models, one server with both.
+const FLEET: &str = "[[model]]\nname = \"sd15\"\n[[model]]\nname = \"sdxl\"\nmax_steps = 60\n[[server]]\n\
+                     name = \"a\"\nsteps_per_second = 9.0\nbackend = { kind = \"demo\" }\n\
+                     models = { sd15 = {}, sdxl = { load_seconds = 9.0, max_steps = 40 } }\n";
+
+#[test]
+fn models_come_with_what_the_server_has_and_their_own_bounds() {
+    let config = Config::parse("x.toml", FLEET).unwrap();
+    let server = config.server(&config.servers[0]);
+    let hosting = server.hosting.unwrap();
+    assert_eq!((hosting.resident, hosting.models.len()), (1, 2));
+    let [sd15, sdxl] = [0, 1].map(|model| *hosting.hosted(scheduling::Model(model)).unwrap());
+    assert_eq!((sd15.step_rate, sd15.load), (server.step_rate, Seconds::ZERO));
+    assert_eq!((sdxl.load, sdxl.bounds.max.get()), (Seconds::of(9.0), 40));
+    assert!(config.objectives().is_empty(), "no model has a quality of its own");
+    let turbo = FLEET.replace(
+        "max_steps = 60\n",
+        "max_steps = 8\n[model.quality]\ntable = [[1, 5.0], [4, 30.0], [8, 31.0]]\n",
+    );
+    let config = Config::parse("x.toml", &turbo).unwrap();
+    let objectives = config.objectives();
+    let quality = |model: usize| objectives[model].quality(Steps::new(4).unwrap());
+    assert_eq!(quality(1), 30.0);
+    assert_eq!(quality(0), config.objective().quality(Steps::new(4).unwrap()));
+}
+
+#[test]
+fn models_that_do_not_go_together_are_refused() {
+    let check = |from: &str, to: &str, line: usize, parts: &[&str]| {
+        assert!(FLEET.contains(from), "{from}");
+        let text = FLEET.replace(from, to);
+        let message = Config::parse("x.toml", &text).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("x.toml:{line}: ")), "{to}: {message}");
+        for part in parts {
+            assert!(message.contains(part), "{message:?} does not contain {part:?}");
+        }
+    };
+    check("\"sdxl\"", "\"flux\"", 4, &["no server hosts model \"flux\"", "[[server]]"]);
+    check("sd15 = {}", "sd21 = {}", 2, &["no server hosts model \"sd15\""]);
+    check("sd15 = {}", "sd15 = {}, sd21 = {}", 10, &["no model \"sd21\"", "sd15, sdxl"]);
+    check("\"sdxl\"", "\"sd15\"", 4, &["\"sd15\" is taken"]);
+    check("\"sdxl\"", "\"atelier\"", 4, &["stands for the whole cluster"]);
+    check("\"sdxl\"", "\"sd xl\"", 4, &["sd xl", "allowed"]);
+    check("models = ", "resident = 0\nmodels = ", 10, &["0 models", "1 or more"]);
+    check(
+        "models = ",
+        "loaded = [\"sd21\"]\nmodels = ",
+        10,
+        &["\"sd21\" is not hosted there", "sd15"],
+    );
+    check(
+        "models = ",
+        "loaded = [\"sd15\", \"sdxl\"]\nmodels = ",
+        10,
+        &["room for 1", "1 or fewer"],
+    );
+    let twice = "resident = 2\nloaded = [\"sd15\", \"sd15\"]\nmodels = ";
+    check("models = ", twice, 11, &["\"sd15\" is there twice"]);
+    check("load_seconds = 9.0", "load_seconds = -1.0", 10, &["load_seconds", "-1"]);
+    check("max_steps = 40", "min_steps = 70", 10, &["bounds of model \"sdxl\"", "in common"]);
+    check("max_steps = 40", "min_steps = 7, max_steps = 3", 10, &["min_steps", "7", "1 to 3"]);
+    check("max_steps = 60", "min_steps = 61\nmax_steps = 60", 3, &["\"sdxl\" is 61", "1 to 60"]);
+    check("models = ", "min_steps = 50\nmodels = ", 11, &["model \"sdxl\"", "\"a\"", "in common"]);
+    check(
+        "models = { sd15 = {}, sdxl = { load_seconds = 9.0, max_steps = 40 } }\n",
+        "",
+        2,
+        &["no server hosts model \"sd15\""],
+    );
+    check("sd15 = {}", "sd15 = { workflow = \"w\" }", 10, &["workflow", "comfyui"]);
+    check(
+        "[[model]]\nname = \"sd15\"",
+        "[defaults]\nmodel = \"x\"\n[[model]]\nname = \"sd15\"",
+        2,
+        &["`defaults.model`", "no model \"x\""],
+    );
+    let openai = "{ kind = \"openai\", url = \"http://h:1\" }";
+    check("{ kind = \"demo\" }", openai, 10, &["2 models", "one", "started with"]);
+    // A server beside that says nothing of models.
+    let other = "[[server]]\nname = \"b\"\nsteps_per_second = 1\nbackend = { kind = \"demo\" }\n";
+    let message = Config::parse("x.toml", &format!("{FLEET}{other}")).unwrap_err().to_string();
+    assert!(
+        message.starts_with("x.toml:12: ") && message.contains("\"b\" hosts no model"),
+        "{message}"
+    );
+    let alone = format!("{SERVER}resident = 1\n");
+    let message = Config::parse("x.toml", &alone).unwrap_err().to_string();
+    assert!(message.contains("beside `models` only"), "{message}");
+    // One workflow draws everything alike, unless it takes the checkpoint.
+    let inputs = "prompt = \"6.text\", seed = \"3.seed\", steps = \"3.steps\", width = \"5.width\", \
+                  height = \"5.height\"";
+    let comfyui = |workflow: &str, inputs: &str| {
+        let backend = format!(
+            "{{ kind = \"comfyui\", url = \"http://h:1\"{workflow}, inputs = {{ {inputs} }} }}"
+        );
+        let parsed = Config::parse("x.toml", &FLEET.replace("{ kind = \"demo\" }", &backend));
+        parsed.map(|_| ()).map_err(|error| error.to_string())
+    };
+    let shared = ", workflow = \"w.json\"";
+    let message = comfyui(shared, inputs).unwrap_err();
+    assert!(message.contains("alike") && message.contains("checkpoint"), "{message}");
+    let message = comfyui("", inputs).unwrap_err();
+    assert!(message.contains("missing for model \"sd15\""), "{message}");
+    comfyui(shared, &format!("{inputs}, checkpoint = \"4.ckpt_name\"")).unwrap();
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch::{Decided, Effect, End, Outcome, Run, Standing};
+use scheduling::Seconds;
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
@@ -21,9 +22,12 @@ impl Engine {
                 Effect::Decided(decided) => self.decided(decided),
                 Effect::Unplaced(id) => self.change(id, |s| s.phase = Phase::Unplaced),
                 Effect::Start(run) => {
-                    let Run { id, server, steps, start, service, load: _ } = run;
+                    let Run { id, server, steps, start, load, service } = run;
+                    if load > Seconds::ZERO {
+                        self.loads(run);
+                    }
                     let server = self.servers[server].name.clone();
-                    let open = OpenRun { server, steps, start, service, ticket: None };
+                    let open = OpenRun { server, steps, start, load, service, ticket: None };
                     self.writer.append(Record::Started { id, run: open });
                     self.dispatch(run, Task::Generate);
                 }
@@ -40,6 +44,15 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Counts a run that is to load its model.
+    fn loads(&self, run: Run) {
+        let Some(tracked) = self.live.get(&run.id.request) else { return };
+        let accepted = tracked.view.borrow().accepted.clone();
+        let model = accepted.spec.model.as_deref().unwrap_or_default();
+        let labels = [("server", &*self.servers[run.server].name), ("model", model)];
+        self.metrics.add(metrics::LOADS, &labels, 1.0);
     }
 
     fn decided(&mut self, decided: Decided) {
@@ -89,6 +102,7 @@ impl Engine {
         let job = Job { run: run.id, spec, steps: run.steps };
         let assignment = Assignment { job, task, limit, abort };
         self.servers[run.server].trials.stop();
+        self.servers[run.server].busy = self.timeline.now();
         // The worker lives as long as the engine.
         let _ = self.servers[run.server].worker.send(assignment);
         self.change(run.id.request, |status| {

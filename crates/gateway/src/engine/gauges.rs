@@ -5,7 +5,7 @@ use scheduling::Time;
 
 use super::Engine;
 use crate::metrics;
-use crate::status::{Refusal, ServerView};
+use crate::status::{HostedView, Refusal, ServerView};
 
 impl Engine {
     pub(super) fn views(&self, now: Time) -> Vec<ServerView> {
@@ -17,12 +17,25 @@ impl Engine {
                 administration: state.administration,
                 speed: state.speed(),
                 max_pixels: state.max_pixels,
+                models: self.models(state),
                 running: state.occupancy.run().copied(),
                 failed_in_a_row: state.rest.failures,
                 resting: state.rest.left(now),
                 waiting: state.queue_length(),
                 backlog: self.scheduler.backlog(now, index),
                 trouble: attached.trouble.as_ref().or(attached.failure.as_ref()).cloned(),
+            })
+            .collect()
+    }
+
+    fn models(&self, state: &ServerState) -> Vec<HostedView> {
+        let hosted = state.server.hosting.iter().flat_map(|hosting| &hosting.models);
+        hosted
+            .map(|own| HostedView {
+                name: self.catalogue.name(own.model).unwrap_or_default().into(),
+                loaded: state.loaded().contains(own.model),
+                speed: state.speed_with(own.model),
+                load: own.load,
             })
             .collect()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{Gate, Order, RequestId, Standing};
-use scheduling::{Size, Time};
+use scheduling::Time;
 use tokio::sync::{oneshot, watch};
 
 use super::Engine;
@@ -44,7 +44,7 @@ impl Tracked {
 
 impl Engine {
     pub(super) fn submit(&mut self, now: Time, accepted: Arc<Accepted>, reply: Reply) {
-        let order = self.sized(accepted.order.clone());
+        let order = self.completed(&accepted);
         let key = accepted.key.as_ref().map(|k| (order.owner.clone(), k.key.clone()));
         if let Some(&id) = key.as_ref().and_then(|key| self.keys.get(key)) {
             let tracked = self.live.get_mut(&id).expect("keys are those of live requests");
@@ -67,10 +67,9 @@ impl Engine {
         }
     }
 
-    /// The order with the size that its pixels are, which only the configuration tells.
-    pub(super) fn sized(&self, mut order: Order) -> Order {
-        order.request.size = Size::of_picture(order.pixels, self.reference_pixels);
-        order
+    /// The order with what only the configuration tells.
+    pub(super) fn completed(&self, accepted: &Accepted) -> Order {
+        Order { request: self.catalogue.request(accepted), ..accepted.order.clone() }
     }
 
     pub(super) fn track(&mut self, accepted: Arc<Accepted>, acceptance: Acceptance) {

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use dispatch::{Run, RunId};
-use scheduling::{Request, Seconds};
+use scheduling::Model;
 
 use super::Engine;
 use super::requests::Acceptance;
-use crate::journal::{CompletedRun, Unfinished};
+use crate::journal::{Accepted, CompletedRun, OpenRun, Unfinished};
 
 impl Engine {
     /// Takes back what the journal holds unfinished. A run that was under way is looked up.
     pub(crate) fn restore(&mut self, unfinished: Vec<Unfinished>) {
         let now = self.timeline.now();
         for Unfinished { accepted, attempts, failures, open } in unfinished {
-            let order = self.sized(accepted.order.clone());
+            let order = self.completed(&accepted);
             self.track(Arc::new(accepted), Acceptance::Durable);
             let server = open
                 .as_ref()
@@ -24,8 +24,8 @@ impl Engine {
                 continue;
             };
             let id = RunId { request: order.id, attempt: attempts };
-            let (steps, start, service) = (open.steps, open.start, open.service);
-            let run = Run { id, server, steps, start, load: Seconds::ZERO, service };
+            let OpenRun { steps, start, load, service, .. } = open;
+            let run = Run { id, server, steps, start, load, service };
             self.tickets.extend(open.ticket.map(|ticket| (id, ticket)));
             self.scheduler.restore_running(now, order, run, failures);
         }
@@ -33,21 +33,26 @@ impl Engine {
     }
 
     /// Takes note of the arrivals before the start, the oldest first.
-    pub(crate) fn recall(&mut self, arrivals: &[Request]) {
-        for request in arrivals {
-            self.scheduler.recall(request);
+    pub(crate) fn recall(&mut self, arrivals: &[Accepted]) {
+        for accepted in arrivals {
+            self.scheduler.recall(&self.catalogue.request(accepted));
         }
     }
 
-    /// Learns from runs before the start.
-    pub(crate) fn relearn(&mut self, server: usize, runs: Vec<CompletedRun>) {
-        let reference = f64::from(self.reference_pixels);
-        let Some(estimator) = &mut self.servers[server].estimator else { return };
+    /// Learns from runs before the start, with one of the server's models.
+    pub(crate) fn relearn(&mut self, server: usize, model: Model, runs: &[CompletedRun]) {
+        let Some(learned) = &mut self.servers[server].learned else { return };
+        let learned = learned.of(model);
         for run in runs {
-            estimator.observe(run.steps, f64::from(run.pixels) / reference, run.took);
+            learned.observe(self.catalogue.size(run.pixels).into(), run);
         }
-        if let Some(learned) = estimator.estimate() {
-            self.scheduler.server_speed(self.timeline.now(), server, learned);
+        let (speed, load) = (learned.speed.estimate(), learned.load.estimate());
+        let now = self.timeline.now();
+        if let Some(speed) = speed {
+            self.scheduler.server_speed(now, server, model, speed);
+        }
+        if let Some(load) = load {
+            self.scheduler.server_load(now, server, model, load);
         }
     }
 }

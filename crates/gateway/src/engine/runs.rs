@@ -1,14 +1,15 @@
 //! What runs and probes tell of the servers: health, speed, and the ends of runs.
 
 use dispatch::{Failure, FailureClass, Run, RunId, Speed};
-use scheduling::{Seconds, Steps, Time};
+use scheduling::{Model, Seconds, Time};
 
 use super::Engine;
 use crate::backends::{BackendError, Painted, Timing};
 use crate::config::Config;
 use crate::health::Turn;
-use crate::journal::Record;
+use crate::journal::{CompletedRun, Record};
 use crate::metrics;
+use crate::speed::Lesson;
 
 impl Engine {
     pub(super) fn finished(
@@ -19,6 +20,7 @@ impl Engine {
         result: Result<Painted, BackendError>,
     ) {
         self.aborts.remove(&id);
+        self.servers[server].busy = now;
         let run = self.scheduler.servers()[server].occupancy.run().filter(|r| r.id == id).copied();
         match result {
             Ok(Painted { png, timing }) => {
@@ -93,29 +95,35 @@ impl Engine {
             self.metrics.observe(metrics::PREDICTION_ERROR, &labels, error);
         }
         let Some(tracked) = self.live.get(&run.id.request) else { return };
-        let pixels = tracked.view.borrow().accepted.order.pixels;
-        let size = f64::from(pixels) / f64::from(self.reference_pixels);
-        self.timed(now, run.server, (run.steps, size, took), timing);
+        let accepted = tracked.view.borrow().accepted.clone();
+        let (model, pixels) = (self.catalogue.request(&accepted).model, accepted.order.pixels);
+        let Run { steps, load, .. } = run;
+        self.timed(now, run.server, model, CompletedRun { steps, pixels, load, took }, timing);
     }
 
-    /// A server took so long for so many steps at a size relative to the reference size. Times that
-    /// are not its own teach nothing.
+    /// What a run with a model says about the server. Times that are not its own teach nothing.
     pub(super) fn timed(
         &mut self,
         now: Time,
         server: usize,
-        (steps, size, took): (Steps, f64, Seconds),
+        model: Model,
+        run: CompletedRun,
         timing: Timing,
     ) {
-        let Some(estimator) = &mut self.servers[server].estimator else { return };
+        let Some(learned) = &mut self.servers[server].learned else { return };
         if timing != Timing::Direct {
             return;
         }
-        let current = self.scheduler.servers()[server].speed();
-        if let Some(learned) = estimator.observe(steps, size, took)
-            && differs(learned, current)
-        {
-            self.scheduler.server_speed(now, server, learned);
+        let state = &self.scheduler.servers()[server];
+        let (speed, load) = (state.speed_with(model), state.load_of(model));
+        match learned.of(model).observe(self.catalogue.size(run.pixels).into(), &run) {
+            Some(Lesson::Speed(learned)) if differs(learned, speed) => {
+                self.scheduler.server_speed(now, server, model, learned);
+            }
+            Some(Lesson::Load(learned)) if (learned - load).seconds().abs() > 0.1 => {
+                self.scheduler.server_load(now, server, model, learned);
+            }
+            _ => {}
         }
     }
 }

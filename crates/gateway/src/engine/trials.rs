@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use dispatch::{Gate, Occupancy, RequestId, RunId, ServerState};
-use scheduling::{Seconds, Steps, Time};
+use scheduling::{Model, Seconds, Steps, Time};
 use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::backends::{BackendError, Job};
 use crate::config::{Config, Defaults};
-use crate::journal::Spec;
+use crate::journal::{CompletedRun, Spec};
 use crate::metrics;
 use crate::speed::SpeedEstimator;
 use crate::worker::{Assignment, Task, Trial};
@@ -87,7 +87,7 @@ impl Trials {
     }
 
     /// The next job, which runs from now on.
-    fn start(&mut self, abort: CancellationToken) -> Job {
+    fn start(&mut self, model: Option<&str>, abort: CancellationToken) -> Job {
         let steps = Self::STEPS[self.count % Self::STEPS.len()];
         self.count += 1;
         self.phase = Phase::Running(abort);
@@ -99,6 +99,7 @@ impl Trials {
             height: self.defaults.height.get(),
             // Another one every time: some servers answer a repeated job from their cache.
             seed: u64::from_be_bytes(*request.0.as_bytes().first_chunk().expect("16 bytes")) >> 33,
+            model: model.map(str::to_string),
         };
         let steps = Steps::saturating(f64::from(steps));
         Job { run: RunId { request, attempt: 1 }, spec, steps }
@@ -125,13 +126,17 @@ impl Engine {
     pub(super) fn try_idle_servers(&mut self, now: Time) {
         let open = self.scheduler.gate() == Gate::Open;
         for (state, attached) in self.scheduler.servers().iter().zip(&mut self.servers) {
-            let slow = attached.estimator.as_ref().is_some_and(SpeedEstimator::is_slow);
+            // With what is loaded: a trial drives nothing out.
+            let Some(model) = tried_with(state) else { continue };
+            let learned = attached.learned.as_mut().map(|learned| &learned.of(model).speed);
+            let slow = learned.is_some_and(SpeedEstimator::is_slow);
             if !attached.trials.due(now, open && is_free(state), slow) {
                 continue;
             }
             let abort = CancellationToken::new();
-            let job = attached.trials.start(abort.clone());
-            let predicted = state.speed().service_time(job.steps).seconds();
+            let job = attached.trials.start(self.catalogue.name(model), abort.clone());
+            attached.busy = now;
+            let predicted = state.speed_with(model).service_time(job.steps).seconds();
             let limit = self.run_limit + Duration::from_secs_f64(4.0 * predicted.max(0.0));
             tracing::debug!(server = %attached.name, steps = job.steps.get(), "a trial");
             // The worker lives as long as the engine.
@@ -149,6 +154,7 @@ impl Engine {
         result: &Result<Trial, BackendError>,
     ) {
         let attached = &mut self.servers[server];
+        attached.busy = now;
         let outcome = match result {
             Ok(_) => "completed",
             Err(BackendError::Cancelled) => "given_up",
@@ -167,10 +173,21 @@ impl Engine {
             return;
         };
         let took = Seconds::of(took.as_secs_f64());
-        let size = 1.0;
-        let estimator = attached.estimator.as_ref();
-        attached.trials.ended(estimator.is_some_and(|e| e.surprises(job.steps, size, took)));
-        self.timed(now, server, (job.steps, size, took), timing);
+        let model = job.spec.model.as_ref().and_then(|name| self.catalogue.named(name));
+        let model = model.unwrap_or_default();
+        let learned = attached.learned.as_mut().map(|learned| &learned.of(model).speed);
+        attached.trials.ended(learned.is_some_and(|e| e.surprises(job.steps, 1.0, took)));
+        let pixels = job.spec.width * job.spec.height;
+        let run = CompletedRun { steps: job.steps, pixels, load: Seconds::ZERO, took };
+        self.timed(now, server, model, run, timing);
+    }
+}
+
+/// The model that a trial is made with: the one that was used last, if any is loaded.
+fn tried_with(state: &ServerState) -> Option<Model> {
+    match state.server.hosting {
+        Some(_) => state.loaded().last().copied(),
+        None => Some(Model(0)),
     }
 }
 
@@ -192,7 +209,7 @@ mod tests {
             while !trials.due(Time::new(now).unwrap(), true, true) {
                 now += 0.5;
             }
-            trials.start(CancellationToken::new());
+            trials.start(None, CancellationToken::new());
             now - start
         };
         let mut pauses = Vec::new();
@@ -236,7 +253,8 @@ mod tests {
             assert_eq!(trials.due(at(second), free, slow), due, "at {second}");
         }
         let abort = CancellationToken::new();
-        let (first, second) = (trials.start(abort.clone()), trials.start(abort.clone()));
+        let (first, second) =
+            (trials.start(None, abort.clone()), trials.start(None, abort.clone()));
         assert_ne!((first.spec.seed, first.steps), (second.spec.seed, second.steps));
         assert!(!trials.due(at(1e6), true, true), "one at a time");
         trials.stop();

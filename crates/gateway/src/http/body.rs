@@ -1,5 +1,7 @@
 //! Reading what clients send: strict JSON, with the path of what is wrong.
 
+use std::collections::BTreeSet;
+
 use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,7 +9,7 @@ use bytes::Bytes;
 use dispatch::{Order, Owner, RequestId, StepBounds};
 use jiff::Timestamp;
 use scheduling::message::{bounded, excerpt, number};
-use scheduling::{Seconds, Steps, TardinessPenalty};
+use scheduling::{Seconds, Size, Steps, TardinessPenalty};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -34,6 +36,7 @@ pub(crate) struct NewRequest {
     pub(crate) penalty: Option<TardinessPenalty>,
     pub(crate) min_steps: Option<Steps>,
     pub(crate) max_steps: Option<Steps>,
+    pub(crate) model: Option<String>,
 }
 
 /// A whole body of a JSON content type, limited in size and in time, of somebody who was let in.
@@ -175,15 +178,27 @@ pub(crate) fn compose(
         let message = format!("{min} is above max_steps: allowed is 1 to {max}");
         return Err(Problem::field("min_steps", message));
     }
+    let model = model(new.model.as_deref(), config)?;
+    let known = model.and_then(|name| config.model(name)).unwrap_or_default();
+    let size = Size::of_picture(width * height, config.reference_pixels());
     let slack = slack(&new, config, timeline)?;
     let now = timeline.now();
     let due = now + slack;
     let penalty = new.penalty.unwrap_or(config.defaults.penalty);
+    let request = scheduling::Request {
+        bounds,
+        size,
+        model: known,
+        ..scheduling::Request::new(now, due, penalty)
+    };
+    if let Some(model) = model {
+        check_steps(&request, model, config)?;
+    }
     Ok(Accepted {
         order: Order {
             id: RequestId(uuid::Uuid::now_v7()),
             owner,
-            request: scheduling::Request { bounds, ..scheduling::Request::new(now, due, penalty) },
+            request,
             pixels: width * height,
             expires: due + Seconds::of(limits.expires_after_seconds.seconds()),
         },
@@ -193,9 +208,50 @@ pub(crate) fn compose(
             width,
             height,
             seed: new.seed.map_or_else(|| u64::from(random()), u64::from),
+            model: model.map(str::to_string),
         },
         key,
     })
+}
+
+/// The model that a picture is drawn with: the one that is named, or what is configured for those that
+/// name none or one that is not there.
+fn model<'a>(named: Option<&'a str>, config: &'a Config) -> Result<Option<&'a str>, Problem> {
+    match named.filter(|name| *name != super::CLUSTER) {
+        None => Ok(config.default_model()),
+        Some(name) if config.model(name).is_some() => Ok(Some(name)),
+        Some(name) => match config.catch_all_model() {
+            Some(model) => Ok(Some(model)),
+            None => Err(no_such_model(name, config)),
+        },
+    }
+}
+
+/// What is said of a model that is not there.
+pub(crate) fn no_such_model(name: &str, config: &Config) -> Problem {
+    let detail = format!("there is no model {:?}: {}", excerpt(name), config.known());
+    let problem = Problem::new(StatusCode::NOT_FOUND, "model_not_found", detail);
+    Problem { field: Some("model".into()), ..problem }
+}
+
+/// A number of steps that no server draws with the model is refused now, rather than waited for.
+fn check_steps(request: &scheduling::Request, model: &str, config: &Config) -> Result<(), Problem> {
+    let servers: Vec<_> = config.servers.iter().map(|server| config.server(server)).collect();
+    if servers.iter().any(|server| server.takes(request)) {
+        return Ok(());
+    }
+    let nothing = scheduling::Loaded::default();
+    let any = scheduling::Request { bounds: StepBounds::ALL, ..*request };
+    let offers = servers.iter().filter_map(|server| server.offer(&any, Seconds::ZERO, &nothing));
+    let allowed: Vec<_> = offers
+        .map(|offer| format!("{} to {}", offer.bounds.min.get(), offer.bounds.max.get()))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let StepBounds { min, max } = request.bounds;
+    let given = format!("{} to {} steps", min.get(), max.get());
+    let allowed = allowed.join(" or ");
+    Err(Problem::field("min_steps", format!("{given}: allowed with model {model} is {allowed}")))
 }
 
 /// From now to the due time.

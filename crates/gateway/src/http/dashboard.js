@@ -41,7 +41,16 @@ function picture(request) {
   return img;
 }
 
+// What can be asked for; nothing to choose where no models are configured.
+function offerModels(servers) {
+  const names = [...new Set(servers.flatMap(server => (server.models ?? []).map(model => model.name)))].sort();
+  if (names.join() === [...form.model.options].map(option => option.value).join()) return;
+  form.model.replaceChildren(...names.map(name => new Option(name)));
+  form.model.hidden = names.length === 0;
+}
+
 function showServers(servers) {
+  offerModels(servers);
   const body = document.getElementById("servers");
   body.replaceChildren();
   for (const server of servers) {
@@ -49,8 +58,11 @@ function showServers(servers) {
     cell(row, server.name);
     const state = !server.healthy ? "unhealthy" : !server.enabled ? "draining" : server.running ? "running" : "idle";
     cell(row, state).title = server.trouble || "";
-    cell(row, fixed(server.steps_per_second, 1), true);
-    cell(row, fixed(server.overhead_seconds, 2) + " s", true);
+    const loaded = (server.models ?? []).filter(model => model.loaded);
+    cell(row, loaded.map(model => model.name).join(", "));
+    const { steps_per_second, overhead_seconds } = loaded[0] ?? server;
+    cell(row, fixed(steps_per_second, 1), true);
+    cell(row, fixed(overhead_seconds, 2) + " s", true);
     cell(row, server.waiting, true);
     cell(row, fixed(server.backlog_seconds, 1) + " s", true);
     const button = document.createElement("button");
@@ -66,7 +78,7 @@ function showRequests(requests) {
   for (const request of requests) {
     const row = body.insertRow(), decision = request.decision, result = request.result;
     cell(row, picture(request));
-    cell(row, request.prompt);
+    cell(row, request.prompt).title = request.model ?? "";
     cell(row, request.state === "running" ? bar(request.progress) : request.state).title = request.reason || "";
     cell(row, result?.server ?? decision?.server).title = decision?.why || "";
     cell(row, result?.steps ?? decision?.steps, true);
@@ -99,6 +111,7 @@ form.onsubmit = event => {
   event.preventDefault();
   act(() => call("POST", "/v1/requests", {
     prompt: form.prompt.value, due_in_seconds: Number(form.due.value), penalty: form.penalty.value,
+    model: form.model.value || null,
   }));
 };
 refresh();

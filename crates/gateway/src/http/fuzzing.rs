@@ -17,7 +17,7 @@ pub fn body(bytes: &[u8]) {
     let timeline = Timeline::start(WallClock(|| 1_000_000.0));
     let native = parse::<NewRequest>(bytes);
     let generation = parse::<Generation>(bytes);
-    let generation = generation.and_then(|new| to_native(&new, &HeaderMap::new()));
+    let generation = generation.and_then(|new| to_native(&new, &HeaderMap::new(), &config));
     for new in [native, generation].into_iter().flatten() {
         if let Ok(accepted) = compose(new, "ann".into(), &config, &timeline, None) {
             assert!(accepted.order.request.due >= accepted.order.request.arrival);

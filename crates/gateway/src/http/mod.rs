@@ -46,6 +46,9 @@ use crate::metrics;
 pub(crate) use descriptors::fit_descriptors;
 pub(crate) use serve::serve;
 
+/// The name under which the whole cluster is offered as one model.
+pub(crate) const CLUSTER: &str = "atelier";
+
 /// What every route can reach.
 #[derive(Clone)]
 pub(crate) struct Server {
@@ -79,7 +82,7 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route("/v1/policy", get(servers::policy).put(servers::set_policy))
         .route("/v1/images/generations", post(openai::generate))
         .route("/v1/models", get(openai::models))
-        .route("/v1/models/{model}", get(openai::model))
+        .route("/v1/models/{*model}", get(openai::one_model))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(server.clone(), around))

@@ -21,13 +21,11 @@ use serde_json::{Value, json};
 use self::submit::submit;
 use super::answer::Reading;
 use super::auth::Visitor;
-use super::body::{JsonBody, NewRequest, compose, parse, plain};
+use super::body::{JsonBody, NewRequest, compose, no_such_model, parse, plain};
 use super::headers::idempotency_key;
 use super::problem::Problem;
-use super::{Server, Waited};
-
-/// The name under which the whole cluster is offered as one model.
-const MODEL: &str = "atelier";
+use super::{CLUSTER, Server, Waited};
+use crate::config::Config;
 
 /// A problem in OpenAI's envelope.
 pub(crate) struct Error(Problem);
@@ -89,8 +87,7 @@ pub(super) struct Generation {
     // Our own.
     due_in_seconds: Option<f64>,
     penalty: Option<TardinessPenalty>,
-    #[serde(rename = "model")]
-    _model: Option<Value>,
+    model: Option<Value>,
     #[serde(rename = "quality")]
     _quality: Option<Value>,
     #[serde(rename = "style")]
@@ -146,7 +143,7 @@ pub(crate) async fn generate(
         return Err(Problem::field("response_format", detail).into());
     }
     let key = idempotency_key(&headers, &bytes)?;
-    let new = to_native(&generation, &headers)?;
+    let new = to_native(&generation, &headers, &handle.config)?;
     drop(bytes);
     let order = |index| {
         let seed = new.seed.map(|seed| seed.wrapping_add(index));
@@ -209,6 +206,7 @@ fn of_size(problem: Problem) -> Problem {
 pub(super) fn to_native(
     generation: &Generation,
     headers: &HeaderMap,
+    config: &Config,
 ) -> Result<NewRequest, Problem> {
     let (width, height) = match generation.size.as_deref() {
         None | Some("auto") => (None, None),
@@ -250,7 +248,18 @@ pub(super) fn to_native(
         penalty,
         min_steps: generation.num_inference_steps,
         max_steps: generation.num_inference_steps,
+        model: model(generation.model.as_ref(), config)?,
     })
+}
+
+/// The model that is asked for. Where there is only one, whatever name is sent stands for it.
+fn model(named: Option<&Value>, config: &Config) -> Result<Option<String>, Problem> {
+    match named {
+        _ if config.models.is_empty() => Ok(None),
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(name)) => Ok(Some(name.clone())),
+        Some(_) => Err(Problem::field("model", format!("not a name: {}", config.known()))),
+    }
 }
 
 /// Where the picture can be fetched, with the key that made it.
@@ -260,33 +269,54 @@ fn address(id: RequestId, headers: &HeaderMap) -> String {
 }
 
 #[derive(Serialize)]
-struct Model {
-    id: &'static str,
+struct Model<'a> {
+    id: &'a str,
     object: &'static str,
     created: u64,
     owned_by: &'static str,
 }
 
-impl Model {
-    const CLUSTER: Self = Self { id: MODEL, object: "model", created: 0, owned_by: MODEL };
+impl<'a> Model<'a> {
+    const fn new(id: &'a str) -> Self {
+        Self { id, object: "model", created: 0, owned_by: CLUSTER }
+    }
+
+    /// Those that a client may name: where there are none, the whole cluster is one.
+    fn all(config: &'a Config) -> Vec<Self> {
+        let mut models: Vec<_> =
+            config.models.iter().map(|model| Self::new(model.name.get_ref())).collect();
+        if models.is_empty() {
+            models.push(Self::new(CLUSTER));
+        }
+        models
+    }
 }
 
 /// `GET /v1/models`
-pub(crate) async fn models(visitor: Result<Visitor, Problem>) -> Result<Response, Error> {
+pub(crate) async fn models(
+    State(server): State<Server>,
+    visitor: Result<Visitor, Problem>,
+) -> Result<Response, Error> {
     visitor?;
-    Ok(Json(json!({ "object": "list", "data": [Model::CLUSTER] })).into_response())
+    let models = Model::all(&server.handle.config);
+    Ok(Json(json!({ "object": "list", "data": models })).into_response())
 }
 
 /// `GET /v1/models/{model}`
-pub(crate) async fn model(
+pub(crate) async fn one_model(
+    State(server): State<Server>,
     visitor: Result<Visitor, Problem>,
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
     visitor?;
-    if name == MODEL {
-        return Ok(Json(Model::CLUSTER).into_response());
+    let config = &server.handle.config;
+    match Model::all(config).into_iter().find(|model| model.id == name) {
+        Some(model) => Ok(Json(model).into_response()),
+        None if config.models.is_empty() => {
+            let name = excerpt(&name);
+            let detail = format!("there is no model {name:?}: there is {CLUSTER:?}");
+            Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", detail).into())
+        }
+        None => Err(no_such_model(&name, config).into()),
     }
-    let name = excerpt(&name);
-    let detail = format!("there is no model {name:?}: there is {MODEL:?}");
-    Err(Problem::new(StatusCode::NOT_FOUND, "model_not_found", detail).into())
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::account::Role;
 use crate::handle::Handle;
 use crate::journal::{DecisionEntry, Shadow};
-use crate::status::{Phase, ServerView, Status};
+use crate::status::{HostedView, Phase, ServerView, Status};
 
 /// A request, as `GET /v1/requests/{id}` answers it.
 #[derive(Debug, Serialize)]
@@ -25,6 +25,8 @@ pub(crate) struct RequestView<'a> {
     width: u32,
     height: u32,
     seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
     penalty: scheduling::TardinessPenalty,
     accepted_at: Timestamp,
     due: Timestamp,
@@ -101,6 +103,7 @@ impl<'a> RequestView<'a> {
             width: spec.width,
             height: spec.height,
             seed: spec.seed,
+            model: spec.model.as_deref(),
             penalty: order.request.penalty,
             accepted_at: date(order.request.arrival),
             due: date(order.request.due),
@@ -158,7 +161,7 @@ pub(crate) fn told(reason: &str, role: Role) -> &str {
 impl DecisionView {
     fn new(entry: &DecisionEntry, status: &Status, handle: &Handle) -> Self {
         let request = &status.accepted.order.request;
-        let objective = &*handle.objective;
+        let objective = handle.objective_of(status.accepted.spec.model.as_deref());
         let tardiness = (entry.finish - request.due).positive_part();
         let quality = objective.quality(entry.steps);
         Self {
@@ -230,6 +233,28 @@ fn why(entry: &DecisionEntry, quality: f64, tardiness: Seconds) -> String {
     )
 }
 
+/// A model on a server.
+#[derive(Debug, Serialize)]
+pub(crate) struct HostedJson {
+    name: String,
+    loaded: bool,
+    steps_per_second: f64,
+    overhead_seconds: f64,
+    load_seconds: f64,
+}
+
+impl HostedJson {
+    fn new(view: HostedView) -> Self {
+        Self {
+            name: view.name.into(),
+            loaded: view.loaded,
+            steps_per_second: view.speed.rate.steps_per_second(),
+            overhead_seconds: view.speed.overhead.seconds(),
+            load_seconds: view.load.seconds(),
+        }
+    }
+}
+
 /// A server, as `GET /v1/servers` answers it.
 #[derive(Debug, Serialize)]
 pub(crate) struct ServerJson {
@@ -239,6 +264,8 @@ pub(crate) struct ServerJson {
     steps_per_second: f64,
     overhead_seconds: f64,
     max_pixels: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    models: Vec<HostedJson>,
     running: Option<String>,
     waiting: usize,
     backlog_seconds: f64,
@@ -258,6 +285,7 @@ impl ServerJson {
             steps_per_second: view.speed.rate.steps_per_second(),
             overhead_seconds: view.speed.overhead.seconds(),
             max_pixels: view.max_pixels,
+            models: view.models.into_iter().map(HostedJson::new).collect(),
             running: view.running.map(|run| run.id.request.to_string()),
             waiting: view.waiting,
             backlog_seconds: view.backlog.seconds(),

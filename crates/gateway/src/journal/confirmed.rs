@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dispatch::RequestId;
-use scheduling::{Request, Time};
+use scheduling::Time;
 
 use super::{
     Accepted, Archive, Clocks, CompletedRun, Entry, Filter, JournalError, Kept, Page,
@@ -119,11 +119,16 @@ impl<A: Archive> Archive for Confirmed<A> {
         Ok(unfinished)
     }
 
-    fn completed_runs(&self, server: &str, most: u32) -> Result<Vec<CompletedRun>, JournalError> {
-        self.archive.completed_runs(server, most)
+    fn completed_runs(
+        &self,
+        server: &str,
+        model: Option<&str>,
+        most: u32,
+    ) -> Result<Vec<CompletedRun>, JournalError> {
+        self.archive.completed_runs(server, model, most)
     }
 
-    fn arrivals(&self, most: u32) -> Result<Vec<Request>, JournalError> {
+    fn arrivals(&self, most: u32) -> Result<Vec<Accepted>, JournalError> {
         self.archive.arrivals(most)
     }
 

@@ -19,7 +19,7 @@ mod writer;
 
 use bytes::Bytes;
 use dispatch::RequestId;
-use scheduling::{Request, Time};
+use scheduling::Time;
 
 pub(crate) use confirmed::{Confirmed, Unconfirmed};
 pub(crate) use guard::{Damage, Verdict};
@@ -107,13 +107,18 @@ pub trait Archive: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    fn completed_runs(&self, server: &str, most: u32) -> Result<Vec<CompletedRun>, JournalError>;
+    fn completed_runs(
+        &self,
+        server: &str,
+        model: Option<&str>,
+        most: u32,
+    ) -> Result<Vec<CompletedRun>, JournalError>;
 
     /// The latest requests accepted, the oldest first.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    fn arrivals(&self, most: u32) -> Result<Vec<Request>, JournalError>;
+    fn arrivals(&self, most: u32) -> Result<Vec<Accepted>, JournalError>;
 
     /// The time of the latest record.
     ///

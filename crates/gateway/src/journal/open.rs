@@ -12,7 +12,7 @@ use super::guard::Guard;
 use super::{JournalError, Sqlite};
 
 /// Version of the tables, kept in the file's header.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// What marks a file as ours, in its header: "atel".
 const APPLICATION: i32 = 0x6174_656c;
@@ -70,16 +70,19 @@ fn open(path: &Path, now: f64) -> Result<(Connection, f64), JournalError> {
                 transaction.execute("INSERT INTO gateway VALUES (?1, ?2)", params![key, value])?;
             }
         }
-        Some(1) => {
-            tracing::info!(journal = %path.display(), from = 1, to = VERSION, "the journal is brought up to date");
-            transaction.execute_batch(include_str!("migrate_1_to_2.sql"))?;
+        Some(VERSION) => {}
+        Some(from) => {
+            tracing::info!(journal = %path.display(), from, to = VERSION, "the journal is brought up to date");
+            if from < 2 {
+                transaction.execute_batch(include_str!("migrate_1_to_2.sql"))?;
+            }
+            transaction.execute_batch(include_str!("migrate_2_to_3.sql"))?;
         }
-        Some(_) => {}
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
-    if version == Some(1) {
+    if version.is_some_and(|version| version < VERSION) {
         tracing::info!(journal = %path.display(), "the journal is up to date");
     }
     let origin =
@@ -110,9 +113,9 @@ fn recognise(connection: &Connection) -> Result<Option<i32>, JournalError> {
         (0, 0) if names.is_empty() => Ok(None),
         // The version was written after the tables.
         (0, 0 | 1) if ours => Ok(Some(1)),
-        (APPLICATION, 2) if ours => Ok(Some(version)),
+        (APPLICATION, 2 | VERSION) if ours => Ok(Some(version)),
         (0 | APPLICATION, _) if ours => Err(JournalError(format!(
-            "has version {version}: this atelier reads versions 1 and {VERSION}"
+            "has version {version}: this atelier reads versions 1 to {VERSION}"
         ))),
         _ => Err(JournalError(
             "is a database of another program: a journal is a file of its own".into(),

@@ -6,14 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use dispatch::RequestId;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params};
-use scheduling::{Request, Seconds, Steps, Time};
+use scheduling::{Seconds, Steps, Time};
 
 use super::open::connect;
 use super::record::{
     Accepted, Clocks, CompletedRun, Entry, Filter, Kept, Moment, OpenRun, Page, StoredPicture,
     Unfinished,
 };
-use super::rows::{REQUEST, accepted, checked, decision, end, identifier, spoken};
+use super::rows::{REQUEST, accepted, checked, decision, end, identifier};
 use super::sqlite::word;
 use super::{Archive, JournalError, file};
 
@@ -46,22 +46,15 @@ impl Reader {
         connections.map(|connections| Self { connections })
     }
 
-    /// Every request ever accepted, with its pixels, in order of acceptance.
+    /// Every request ever accepted, in order of acceptance.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    pub fn traffic(&self) -> Result<Vec<(Request, u32)>, JournalError> {
+    pub fn traffic(&self) -> Result<Vec<Accepted>, JournalError> {
         let c = self.connection();
         let requests = c
-            .prepare("SELECT arrival, due, penalty, pixels FROM requests ORDER BY position")?
-            .query_map([], |r| {
-                let request = Request::new(
-                    checked(r, 0, Time::new)?,
-                    checked(r, 1, Time::new)?,
-                    spoken(r, 2)?,
-                );
-                Ok((request, r.get(3)?))
-            })?
+            .prepare(&format!("SELECT {REQUEST} FROM requests ORDER BY position"))?
+            .query_map([], accepted)?
             .collect::<Result<_, _>>()?;
         Ok(requests)
     }
@@ -215,7 +208,7 @@ impl Archive for Reader {
         let rows = c
             .prepare(&format!(
                 "SELECT {REQUEST}, server, steps, start, service, ticket, failed_at, attempt,
-                   (SELECT count(failed_at) FROM runs WHERE request = position)
+                   (SELECT count(failed_at) FROM runs WHERE request = position), load
                  FROM requests INDEXED BY requests_live
                  LEFT JOIN runs ON runs.request = position AND attempt =
                    (SELECT max(attempt) FROM runs WHERE request = position)
@@ -230,6 +223,7 @@ impl Archive for Reader {
                         steps: checked(r, 14, Steps::new)?,
                         start: checked(r, 15, Time::new)?,
                         service: checked(r, 16, Seconds::new)?,
+                        load: checked(r, 21, Seconds::new)?,
                         ticket: r.get(17)?,
                     }),
                     _ => None,
@@ -241,22 +235,28 @@ impl Archive for Reader {
         Ok(rows)
     }
 
-    fn completed_runs(&self, server: &str, most: u32) -> Result<Vec<CompletedRun>, JournalError> {
+    fn completed_runs(
+        &self,
+        server: &str,
+        model: Option<&str>,
+        most: u32,
+    ) -> Result<Vec<CompletedRun>, JournalError> {
         let c = self.connection();
         let mut runs: Vec<_> = c
             .prepare_cached(
-                "SELECT steps, pixels, at - start FROM
-                   (SELECT * FROM ends ORDER BY request DESC LIMIT ?3)
-                 JOIN requests ON position = request
-                 WHERE outcome = 'completed' AND server = ?1 AND at >= start
-                 AND NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.request = position
-                                 AND r.attempt = attempts AND untimed = 1)
-                 ORDER BY request DESC LIMIT ?2",
+                "SELECT e.steps, pixels, e.at - e.start, coalesce(load, 0) FROM
+                   (SELECT * FROM ends ORDER BY request DESC LIMIT ?3) AS e
+                 JOIN requests ON position = e.request
+                 LEFT JOIN runs AS r ON r.request = position AND r.attempt = attempts
+                 WHERE outcome = 'completed' AND e.server = ?1 AND e.at >= e.start
+                 AND json_extract(spec, '$.model') IS ?4 AND coalesce(untimed, 0) = 0
+                 ORDER BY e.request DESC LIMIT ?2",
             )?
-            .query_map(params![server, most, Self::LATEST], |r| {
+            .query_map(params![server, most, Self::LATEST, model], |r| {
                 Ok(CompletedRun {
                     steps: checked(r, 0, Steps::new)?,
                     pixels: r.get(1)?,
+                    load: checked(r, 3, Seconds::new)?,
                     took: checked(r, 2, Seconds::new)?,
                 })
             })?
@@ -265,20 +265,11 @@ impl Archive for Reader {
         Ok(runs)
     }
 
-    fn arrivals(&self, most: u32) -> Result<Vec<Request>, JournalError> {
+    fn arrivals(&self, most: u32) -> Result<Vec<Accepted>, JournalError> {
         let c = self.connection();
-        let mut requests: Vec<_> = c
-            .prepare_cached(
-                "SELECT arrival, due, penalty FROM requests ORDER BY position DESC LIMIT ?1",
-            )?
-            .query_map([most], |r| {
-                Ok(Request::new(
-                    checked(r, 0, Time::new)?,
-                    checked(r, 1, Time::new)?,
-                    spoken(r, 2)?,
-                ))
-            })?
-            .collect::<Result<_, _>>()?;
+        let latest = format!("SELECT {REQUEST} FROM requests ORDER BY position DESC LIMIT ?1");
+        let mut requests: Vec<_> =
+            c.prepare_cached(&latest)?.query_map([most], accepted)?.collect::<Result<_, _>>()?;
         requests.reverse();
         Ok(requests)
     }

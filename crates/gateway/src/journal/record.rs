@@ -21,6 +21,9 @@ pub struct Spec {
     pub height: u32,
     /// Of the initial noise.
     pub seed: u64,
+    /// Name of the model; none where the configuration names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// A key under which the requester may repeat a request without making a second one.
@@ -312,7 +315,9 @@ pub struct OpenRun {
     pub steps: Steps,
     /// Start.
     pub start: Time,
-    /// Predicted duration.
+    /// Predicted time to load the model first.
+    pub load: Seconds,
+    /// Predicted duration, the load included.
     pub service: Seconds,
     /// The backend's name for it.
     pub ticket: Option<String>,
@@ -325,6 +330,8 @@ pub struct CompletedRun {
     pub steps: Steps,
     /// Width times height.
     pub pixels: u32,
-    /// How long it took.
+    /// Predicted time to load the model first.
+    pub load: Seconds,
+    /// How long it took, the load included.
     pub took: Seconds,
 }

@@ -60,6 +60,8 @@ CREATE TABLE runs (
   reason TEXT,
   -- 1 if its time is not the server's own, so that no speed is learned from it.
   untimed INTEGER NOT NULL DEFAULT 0,
+  -- How much of its predicted time is for loading its model first.
+  load REAL NOT NULL DEFAULT 0,
   PRIMARY KEY (request, attempt)
 ) STRICT;
 

@@ -88,10 +88,13 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 shadow.map(|s| s.steps.get()),
             ])?;
         }
-        Record::Started { id: run, run: OpenRun { server, steps, start, service, ticket } } => {
+        Record::Started {
+            id: run,
+            run: OpenRun { server, steps, start, load, service, ticket },
+        } => {
             t.prepare_cached(
                 "INSERT OR IGNORE INTO runs
-                 SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, NULL, NULL, 0 FROM requests WHERE id = ?1",
+                 SELECT position, ?2, ?3, ?4, ?5, ?6, ?7, NULL, NULL, 0, ?8 FROM requests WHERE id = ?1",
             )?
             .execute(params![
                 id(&run.request),
@@ -101,6 +104,7 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
                 start.seconds(),
                 service.seconds(),
                 ticket,
+                load.seconds(),
             ])?;
         }
         Record::Ticket { run, ticket } => {

@@ -79,6 +79,7 @@ fn job(attempt: u32) -> Job {
         width: 8,
         height: 8,
         seed: 1,
+        model: None,
     };
     let run = RunId { request: RequestId(uuid::Uuid::nil()), attempt };
     Job { run, spec, steps: Steps::MIN }

@@ -11,6 +11,8 @@ use crate::backends::Job;
 pub(crate) struct Workflow {
     graph: Map<String, Value>,
     inputs: Vec<(Input, String, String)>,
+    /// What is put in for a checkpoint.
+    checkpoint: Option<String>,
     /// The node that takes the steps, and all that depend on it.
     sampling: BTreeSet<String>,
 }
@@ -24,6 +26,7 @@ pub(crate) enum Input {
     Steps,
     Width,
     Height,
+    Checkpoint,
 }
 
 impl Workflow {
@@ -55,7 +58,12 @@ impl Workflow {
         }
         let steps = inputs.iter().filter(|(input, ..)| *input == Input::Steps);
         let sampling = dependents(&graph, steps.map(|(_, node, _)| node.clone()).collect());
-        Ok(Self { graph, inputs, sampling })
+        Ok(Self { graph, inputs, checkpoint: None, sampling })
+    }
+
+    /// The same with this checkpoint, where it takes one.
+    pub(crate) fn with_checkpoint(self, checkpoint: String) -> Self {
+        Self { checkpoint: Some(checkpoint), ..self }
     }
 
     /// The node that takes the steps, and all that depend on it.
@@ -80,6 +88,10 @@ impl Workflow {
                 Input::Steps => json!(job.steps.get()),
                 Input::Width => json!(spec.width),
                 Input::Height => json!(spec.height),
+                Input::Checkpoint => match &self.checkpoint {
+                    Some(checkpoint) => json!(checkpoint),
+                    None => continue,
+                },
             };
         }
         graph

@@ -4,12 +4,13 @@
 //! exact denoiser of that set is run for the chosen number of steps. The noise, the steps and the
 //! growth of the quality are real. What is set is the pace: each step takes at least the time that
 //! a server of the configured speed would need, so that three servers of different speed can be
-//! shown on any machine.
+//! shown on any machine; and a model takes as long to load as it is configured to.
 
 mod pictures;
 mod sampler;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,15 +23,60 @@ pub use sampler::{Method, Sampling};
 
 use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 
-/// A server that paints.
+/// How a painter draws with one model.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Demo {
+pub(crate) struct Canvas {
     /// Pace at the reference size.
-    pub rate: StepRate,
-    /// Pixels at which the pace holds.
-    pub reference_pixels: u32,
+    pub(crate) rate: StepRate,
+    /// Time to load it.
+    pub(crate) load: Duration,
     /// DDIM or DDPM.
-    pub method: Method,
+    pub(crate) method: Method,
+}
+
+/// A server that paints.
+#[derive(Debug)]
+pub(crate) struct Demo {
+    /// Pixels at which the pace holds.
+    reference_pixels: u32,
+    /// For pictures that name no model.
+    canvas: Canvas,
+    /// By model.
+    hosted: BTreeMap<String, Canvas>,
+    /// How many of them it can have loaded at once.
+    resident: usize,
+    /// Those that are loaded, the least recently used first.
+    loaded: Mutex<Vec<String>>,
+}
+
+impl Demo {
+    pub(crate) fn new(
+        reference_pixels: u32,
+        canvas: Canvas,
+        hosted: BTreeMap<String, Canvas>,
+        (resident, loaded): (usize, Vec<String>),
+    ) -> Self {
+        Self { reference_pixels, canvas, hosted, resident, loaded: Mutex::new(loaded) }
+    }
+
+    /// Loads the model of a picture if it is not there.
+    async fn load(&self, model: &str, load: Duration) {
+        let is_there = |loaded: &Vec<String>| loaded.iter().any(|other| other == model);
+        if !is_there(&self.loaded()) {
+            let full = self.loaded().len() >= self.resident;
+            if full {
+                self.loaded().remove(0);
+            }
+            tokio::time::sleep(load).await;
+        }
+        let mut loaded = self.loaded();
+        loaded.retain(|other| other != model);
+        loaded.push(model.into());
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Vec<String>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[async_trait]
@@ -39,10 +85,22 @@ impl Backend for Demo {
         let spec = &job.spec;
         let (width, height) = (spec.width, spec.height);
         let size = f64::from(width) * f64::from(height) / f64::from(self.reference_pixels);
-        let pace = Duration::from_secs_f64(size / self.rate.steps_per_second());
+        let model = spec.model.as_deref();
+        let canvas = match model.map(|model| (model, self.hosted.get(model))) {
+            None => self.canvas,
+            Some((model, Some(canvas))) => {
+                self.load(model, canvas.load).await;
+                *canvas
+            }
+            Some((model, None)) => {
+                let problem = format!("there is no model {model:?} here");
+                return Err(BackendError::JobRefused(problem.into()));
+            }
+        };
+        let pace = Duration::from_secs_f64(size / canvas.rate.steps_per_second());
         let start = Instant::now();
         let (prompt, seed, steps, method) =
-            (spec.prompt.clone(), spec.seed, job.steps, self.method);
+            (spec.prompt.clone(), spec.seed, job.steps, canvas.method);
         let mut sampling = aside(move || {
             let set = PictureSet::of_prompt(&prompt, width as usize, height as usize);
             Sampling::new(Arc::new(set), method, steps, seed)
@@ -68,6 +126,10 @@ impl Backend for Demo {
     async fn probe(&self) -> Result<(), BackendError> {
         Ok(())
     }
+
+    async fn loaded(&self) -> Result<Option<Vec<String>>, BackendError> {
+        Ok((!self.hosted.is_empty()).then(|| self.loaded().clone()))
+    }
 }
 
 /// Computes off the threads that serve connections.
@@ -84,8 +146,6 @@ mod tests {
     use crate::journal::Spec;
     use dispatch::{RequestId, RunId};
     use scheduling::Steps;
-    use std::sync::Mutex;
-
     struct Progress(Mutex<Vec<f64>>);
     impl Watcher for Progress {
         fn progress(&self, share: f64) {
@@ -97,7 +157,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn paints_a_whole_picture_in_time_linear_in_steps_and_pixels() {
         let rate = StepRate::new(10.0).unwrap();
-        let demo = Demo { rate, reference_pixels: 32 * 32, method: Method::Ddim };
+        let canvas = Canvas { rate, load: Duration::from_secs(7), method: Method::Ddim };
+        let demo = Demo::new(32 * 32, canvas, BTreeMap::new(), (1, Vec::new()));
         for (width, steps, seconds) in [(32, 5, 0.5), (32, 10, 1.0), (64, 10, 2.0)] {
             let spec = Spec {
                 prompt: "a red circle on blue".into(),
@@ -105,6 +166,7 @@ mod tests {
                 width,
                 height: 32,
                 seed: 3,
+                model: None,
             };
             let run = RunId { request: RequestId(uuid::Uuid::nil()), attempt: 1 };
             let job = Job { run, spec, steps: Steps::new(steps).unwrap() };

@@ -45,12 +45,19 @@ fn adapter(kind: &str, client: Client) -> Arc<dyn Backend> {
             sampler: Some("Euler a".into()),
             cfg_scale: 7.0,
             checkpoint: None,
+            checkpoints: Checkpoints::default(),
         }),
         "sdcpp" => Arc::new(sdcpp::SdCpp { client, sampler: None, cfg_scale: 7.0 }),
-        "openai" => Arc::new(openai::OpenAi { client, model: None }),
+        "openai" => {
+            Arc::new(openai::OpenAi { client, model: None, checkpoints: Checkpoints::default() })
+        }
         _ => {
             let workflow = Workflow::new(WORKFLOW, &PLACES).unwrap();
-            Arc::new(comfyui::ComfyUi { client, workflow })
+            Arc::new(comfyui::ComfyUi {
+                client,
+                workflow: Some(workflow),
+                workflows: std::collections::BTreeMap::new(),
+            })
         }
     }
 }
@@ -62,6 +69,7 @@ fn job(attempt: u32) -> Job {
         width: 16,
         height: 16,
         seed: 77,
+        model: None,
     };
     let request = RequestId(uuid::Uuid::from_u128(0x0198_0000_0000_7000_8000_0000_0000_0001));
     Job { run: RunId { request, attempt }, spec, steps: Steps::new(23).unwrap() }

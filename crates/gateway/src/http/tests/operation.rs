@@ -96,8 +96,10 @@ async fn the_journal_becomes_an_instance() {
     t.finish(&json!({ "prompt": "x", "width": 32 })).await;
     let journal = t.folder.path().join("journal.db");
     let exported = crate::export::export(&journal, &t.gateway.handle.config).unwrap();
-    assert_eq!(exported.other_sizes, 1);
+    assert_eq!(exported.untaken, 0);
     let requests = exported.instance.requests();
+    let sizes: Vec<f64> = requests.iter().map(|request| request.size.into()).collect();
+    assert_eq!(sizes, [1.0, 1.0, 1.0, 2.0]);
     assert_eq!((requests.len(), requests[0].arrival.seconds()), (4, 0.0));
     for (request, due) in requests.iter().zip([5.0, 20.0, 60.0, 30.0]) {
         assert!((request.slack().seconds() - due).abs() < 1e-6);

@@ -63,7 +63,7 @@ proptest! {
         }
         for name in ["x-atelier-due-in-seconds", "x-atelier-penalty"] {
             let generation: Generation = parse(b"{\"prompt\":\"x\"}").unwrap();
-            if let Err(problem) = to_native(&generation, &one(name, &value)) {
+            if let Err(problem) = to_native(&generation, &one(name, &value), &Config::demo()) {
                 prop_assert_eq!(problem.field.as_deref(), Some(name));
             }
         }
@@ -87,7 +87,7 @@ proptest! {
         let timeline = Timeline::start(WallClock(|| 0.0));
         let config = Config::demo();
         let made = parse::<Generation>(body.as_bytes())
-            .and_then(|generation| to_native(&generation, &HeaderMap::new()))
+            .and_then(|generation| to_native(&generation, &HeaderMap::new(), &config))
             .and_then(|new| body::compose(new, "ann".into(), &config, &timeline, None));
         match made {
             Ok(accepted) => {

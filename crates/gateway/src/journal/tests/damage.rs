@@ -30,7 +30,7 @@ fn read_all(reader: &Reader) -> Result<(), JournalError> {
     reader.clocks()?;
     reader.arrivals(50)?;
     reader.traffic()?;
-    reader.completed_runs("s0", 48)?;
+    reader.completed_runs("s0", None, 48)?;
     let list = reader.list(&Filter { limit: 50, ..Filter::default() })?;
     let requests = list.entries.iter().map(|entry| &entry.accepted);
     for accepted in requests.chain(unfinished.iter().map(|open| &open.accepted)) {

@@ -43,6 +43,7 @@ fn accepted(n: u128, prompt: &str, key: Option<&str>) -> Arc<Accepted> {
             width: 64,
             height: 64,
             seed: u64::MAX,
+            model: None,
         },
         key: key.map(|key| IdempotencyKey { key: key.into(), fingerprint: [7; 32] }),
     })
@@ -57,6 +58,7 @@ fn started(n: u128, attempt: u32) -> Record {
         server: "s0".into(),
         steps: steps(30),
         start: at(1.0),
+        load: Seconds::ZERO,
         service: Seconds::of(3.0),
         ticket: None,
     };
@@ -184,16 +186,21 @@ fn what_had_not_ended_is_found_with_its_run() {
             (u.accepted.order.id, u.attempts, u.failures, ticket)
         })
         .collect();
-    let completed = CompletedRun { steps: steps(30), pixels: 64 * 64, took: Seconds::of(3.0) };
-    assert_eq!(reader.completed_runs("s0", 9).unwrap(), [completed]);
-    assert_eq!(reader.completed_runs("s1", 9).unwrap(), []);
+    let completed = CompletedRun {
+        steps: steps(30),
+        pixels: 64 * 64,
+        load: Seconds::ZERO,
+        took: Seconds::of(3.0),
+    };
+    assert_eq!(reader.completed_runs("s0", None, 9).unwrap(), [completed]);
+    assert_eq!(reader.completed_runs("s1", None, 9).unwrap(), []);
     assert_eq!(
         found,
         [(id(2), 0, 0, None), (id(3), 1, 1, None), (id(4), 1, 0, Some(Some("job-9".into()))),]
     );
     // Its time was not the server's own.
     journal.append(&[Record::Untimed { run: run(1, 1) }]).unwrap();
-    assert_eq!(reader.completed_runs("s0", 9).unwrap(), []);
+    assert_eq!(reader.completed_runs("s0", None, 9).unwrap(), []);
 }
 
 #[test]
@@ -220,7 +227,7 @@ fn what_ended_long_ago_is_forgotten_and_nothing_else() {
     assert_eq!(reader.by_key("ann", "1").unwrap(), None);
     assert_eq!(reader.unfinished().unwrap().len(), 1);
     // Nothing of them is left behind, and their keys are free again.
-    assert_eq!(reader.completed_runs("s0", 9).unwrap(), []);
+    assert_eq!(reader.completed_runs("s0", None, 9).unwrap(), []);
     assert_eq!(journal.append(&old(1)).unwrap()[0], Fate::Written);
 }
 

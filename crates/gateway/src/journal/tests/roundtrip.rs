@@ -46,13 +46,14 @@ fn any_accepted() -> impl Strategy<Value = Arc<Accepted>> {
     ];
     let key = option::of((text(), any::<[u8; 32]>()));
     let order = (name(), time(), time(), time(), penalty, any_steps(), any_steps());
-    (order, text(), text(), 1u32..3000, 1u32..3000, any::<u64>(), key).prop_map(
-        |(order, prompt, negative_prompt, width, height, seed, key)| {
+    let texts = (text(), text(), option::of(text()));
+    (order, texts, 1u32..3000, 1u32..3000, any::<u64>(), key).prop_map(
+        |(order, (prompt, negative_prompt, model), width, height, seed, key)| {
             let (owner, arrival, due, expires, penalty, one, other) = order;
             let bounds = StepBounds { min: one.min(other), max: one.max(other) };
             let request = Request { bounds, ..Request::new(arrival, due, penalty) };
             let order = Order { id: id(1), owner, request, pixels: width * height, expires };
-            let spec = Spec { prompt, negative_prompt, width, height, seed };
+            let spec = Spec { prompt, negative_prompt, width, height, seed, model };
             let key = key.map(|(key, fingerprint)| IdempotencyKey { key, fingerprint });
             Arc::new(Accepted { order, spec, key })
         },
@@ -82,9 +83,15 @@ fn any_decision() -> impl Strategy<Value = DecisionEntry> {
 }
 
 fn any_run() -> impl Strategy<Value = OpenRun> {
-    (name(), any_steps(), time(), seconds(), option::of(text())).prop_map(
-        |(server, steps, start, service, ticket)| OpenRun { server, steps, start, service, ticket },
-    )
+    let run = (name(), any_steps(), time(), seconds(), seconds(), option::of(text()));
+    run.prop_map(|(server, steps, start, load, service, ticket)| OpenRun {
+        server,
+        steps,
+        start,
+        load,
+        service,
+        ticket,
+    })
 }
 
 fn any_end() -> impl Strategy<Value = EndEntry> {
