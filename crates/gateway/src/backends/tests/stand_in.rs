@@ -63,6 +63,11 @@ pub(crate) struct StandIn {
     /// What ComfyUI's WebSocket says on each connection before that is cut, the last first. Without
     /// any there is no WebSocket.
     pub(crate) sockets: Mutex<Vec<Vec<Message>>>,
+    /// The checkpoint that is loaded; it has room for one.
+    pub(crate) checkpoint: Mutex<String>,
+    /// How often it had to load one, and how long that takes.
+    pub(crate) loads: Mutex<u32>,
+    pub(crate) load: Mutex<Duration>,
     png: Vec<u8>,
 }
 
@@ -76,6 +81,9 @@ pub(crate) fn router() -> (Shared, Router) {
         jobs: Mutex::default(),
         active: Mutex::default(),
         sockets: Mutex::default(),
+        checkpoint: Mutex::default(),
+        loads: Mutex::default(),
+        load: Mutex::default(),
         png: picture::encode(&[9; 3 * 16 * 16], 16, 16),
     });
     (stand_in.clone(), Router::new().fallback(answer).with_state(stand_in))
@@ -120,6 +128,29 @@ fn socket(request: &mut Request, said: Vec<Message>) -> Response {
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
+impl StandIn {
+    /// Loads the checkpoint that a job is to be drawn with, if it is told one that is not there, and
+    /// says how long that takes.
+    fn load(&self, path: &str, body: &Value) -> Duration {
+        let settings = &body["override_settings"];
+        let told = match path {
+            "/sdapi/v1/txt2img" => settings["sd_model_checkpoint"].as_str(),
+            "/prompt" => body["prompt"]["4"]["inputs"]["ckpt_name"].as_str(),
+            _ => None,
+        };
+        let mut checkpoint = self.checkpoint.lock().unwrap();
+        let Some(told) = told.filter(|told| **checkpoint != **told) else { return Duration::ZERO };
+        // What is to be restored afterwards is loaded once more then.
+        let restores = path == "/sdapi/v1/txt2img"
+            && body["override_settings_restore_afterwards"] != json!(false);
+        *self.loads.lock().unwrap() += 1 + u32::from(restores);
+        if !restores {
+            *checkpoint = told.into();
+        }
+        *self.load.lock().unwrap()
+    }
+}
+
 async fn answer(State(s): State<Shared>, mut request: Request) -> Response {
     if request.uri().path() == "/ws" {
         let said = s.sockets.lock().unwrap().pop();
@@ -134,6 +165,10 @@ async fn answer(State(s): State<Shared>, mut request: Request) -> Response {
     let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let body: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
     s.seen.lock().unwrap().push((path.clone(), body.clone()));
+    let load = s.load(&path, &body);
+    if load > Duration::ZERO {
+        tokio::time::sleep(load).await;
+    }
     let mood = *s.mood.lock().unwrap();
     let png = if mood == Mood::WrongSize {
         picture::encode(&[9; 3 * 8 * 8], 8, 8)
@@ -184,6 +219,10 @@ fn respond(
             ok(json!({}))
         }
         // AUTOMATIC1111
+        ("GET", "/sdapi/v1/options") => {
+            let checkpoint = &*s.checkpoint.lock().unwrap();
+            ok(json!({ "sd_model_checkpoint": format!("{checkpoint}.safetensors [31e35c80fc]") }))
+        }
         ("POST", "/sdapi/v1/txt2img") if mood == Mood::JobFails => {
             let error = json!({ "error": "", "detail": "Sampler not found" });
             (StatusCode::NOT_FOUND, error.to_string()).into_response()
@@ -253,23 +292,7 @@ fn respond(
         }
         ("POST", "/queue" | "/interrupt") => StatusCode::OK.into_response(),
         ("GET", path) if path.starts_with("/history/") => {
-            let id = segment("/history/").unwrap();
-            let mut jobs = s.jobs.lock().unwrap();
-            match jobs.get_mut(&id) {
-                Some(0) => {
-                    let image = json!({ "filename": "a b.png", "subfolder": "", "type": "output" });
-                    let status =
-                        json!({ "status_str": "success", "completed": true, "messages": [] });
-                    ok(
-                        json!({ id: { "outputs": { "9": { "images": [image] } }, "status": status } }),
-                    )
-                }
-                Some(polls) => {
-                    *polls -= 1;
-                    ok(json!({}))
-                }
-                None => ok(json!({})),
-            }
+            history(s, &segment("/history/").unwrap())
         }
         ("GET", "/view?filename=a%20b.png&subfolder=&type=output") => {
             if mood == Mood::NotBase64 {
@@ -280,4 +303,22 @@ fn respond(
         }
         _ => (StatusCode::NOT_FOUND, "no such route").into_response(),
     }
+}
+
+/// What ComfyUI tells of a prompt: nothing before it is through.
+fn history(s: &StandIn, id: &str) -> Response {
+    let mut jobs = s.jobs.lock().unwrap();
+    let told = match jobs.get_mut(id) {
+        Some(0) => {
+            let image = json!({ "filename": "a b.png", "subfolder": "", "type": "output" });
+            let status = json!({ "status_str": "success", "completed": true, "messages": [] });
+            json!({ id: { "outputs": { "9": { "images": [image] } }, "status": status } })
+        }
+        Some(polls) => {
+            *polls -= 1;
+            json!({})
+        }
+        None => json!({}),
+    };
+    told.to_string().into_response()
 }

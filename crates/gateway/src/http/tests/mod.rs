@@ -7,6 +7,7 @@ mod document;
 mod duplicates;
 mod endings;
 mod faults;
+mod fleet;
 mod limits;
 mod openai;
 mod operation;
