@@ -17,7 +17,6 @@ use super::comfyui::{Input, Workflow};
 use super::*;
 
 pub(crate) const WORKFLOW: &str = r#"{
-    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "x"}},
     "3": {"class_type": "KSampler", "inputs": {"seed": 0, "steps": 20}},
     "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512}},
     "6": {"class_type": "CLIPTextEncode", "inputs": {"text": ""}},
