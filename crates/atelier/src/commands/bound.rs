@@ -54,6 +54,10 @@ struct Report {
     status: &'static str,
     upper_bound: f64,
     best_schedule: Option<f64>,
+    /// Seconds per request that the best schedule spends on loading models, which the bound takes for
+    /// none; only where servers load models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_seconds: Option<f64>,
     #[serde(skip)]
     rows: Vec<Row>,
 }
@@ -74,7 +78,11 @@ impl Report {
             None => Vec::new(),
         };
         let requests = instance.requests().len();
-        Ok(Self { requests, status, upper_bound, best_schedule, rows })
+        let load = |row: &Row| row.beyond.map_or(0.0, |beyond| beyond.load);
+        let loads = rows.iter().map(load).sum::<f64>() / requests as f64;
+        let counted = instance.cluster().loads_models() && best_schedule.is_some();
+        let load_seconds = counted.then_some(loads);
+        Ok(Self { requests, status, upper_bound, best_schedule, load_seconds, rows })
     }
 }
 
@@ -161,6 +169,13 @@ fn print(report: &Report) {
         say!("best schedule  {best:.6}");
         let gap = (report.upper_bound - best) / report.upper_bound.abs().max(f64::MIN_POSITIVE);
         say!("gap            {:.4} %", 100.0 * gap);
+    }
+    if let Some(seconds) = report.load_seconds {
+        let bound = match report.status {
+            "optimal" => "which the optimum counts",
+            _ => "which the upper bound takes for 0 s",
+        };
+        say!("loading        {seconds:.3} s per request, {bound}");
     }
     say!("mean rewards per request, {} requests", report.requests);
 }

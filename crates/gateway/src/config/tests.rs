@@ -19,6 +19,7 @@ fn the_example_configurations_are_sound() {
     for (file, text) in [
         ("automatic1111.toml", include_str!("../../configurations/automatic1111.toml")),
         ("comfyui.toml", include_str!("../../configurations/comfyui.toml")),
+        ("fleet.toml", include_str!("../../configurations/fleet.toml")),
         ("openai.toml", include_str!("../../configurations/openai.toml")),
         ("sdcpp.toml", include_str!("../../configurations/sdcpp.toml")),
     ] {
