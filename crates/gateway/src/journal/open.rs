@@ -12,7 +12,7 @@ use super::guard::Guard;
 use super::{JournalError, Sqlite};
 
 /// Version of the tables, kept in the file's header.
-const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 3;
 
 /// What marks a file as ours, in its header: "atel".
 const APPLICATION: i32 = 0x6174_656c;

@@ -8,7 +8,7 @@ use dispatch::RequestId;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, ToSql, params};
 use scheduling::{Seconds, Steps, Time};
 
-use super::open::connect;
+use super::open::{VERSION, connect};
 use super::record::{
     Accepted, Clocks, CompletedRun, Entry, Filter, Kept, Moment, OpenRun, Page, StoredPicture,
     Unfinished,
@@ -42,8 +42,17 @@ impl Reader {
                 .map_err(|e| JournalError(format!("{} cannot be read: {e}", path.display())))?;
             Ok(Mutex::new(connection))
         };
-        let connections = (0..Self::CONNECTIONS).map(|_| open()).collect::<Result<_, _>>();
-        connections.map(|connections| Self { connections })
+        let connections = (0..Self::CONNECTIONS).map(|_| open());
+        let reader = Self { connections: connections.collect::<Result<_, JournalError>>()? };
+        let version: i32 =
+            reader.connection().pragma_query_value(None, "user_version", |r| r.get(0))?;
+        if (0..VERSION).contains(&version) {
+            return Err(JournalError(format!(
+                "{} has version {version}: `atelier serve` brings it to version {VERSION} when it starts",
+                path.display()
+            )));
+        }
+        Ok(reader)
     }
 
     /// Every request ever accepted, in order of acceptance.

@@ -140,7 +140,7 @@ impl Fleet {
         for seed in 0..requests {
             let model = ["sd15", "sd15", "sd15", "sdxl", "sdxl", "flux"][draw.below(6)];
             let body = json!({ "prompt": "a fox", "model": model, "seed": seed,
-                               "due_in_seconds": draw.between(0.1, 1.5) });
+                               "due_in_seconds": draw.between(0.1, 1.5), "max_steps": 24 });
             let router = self.test.router.clone();
             running.spawn(async move {
                 let request = Request::post("/v1/requests")

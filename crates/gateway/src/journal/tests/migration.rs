@@ -76,3 +76,39 @@ fn time_never_goes_back_behind_any_record() {
         }
     }
 }
+
+#[test]
+fn a_journal_of_an_earlier_version_is_not_read_before_it_is_brought_up() {
+    let (_folder, path) = version_1(1);
+    let Err(error) = Reader::open(&path) else { panic!("it is of version 1") };
+    let message = error.to_string();
+    assert!(message.contains("has version 1") && message.contains("`atelier serve`"), "{message}");
+    drop(Sqlite::open(&path, 5e8).unwrap());
+    Reader::open(&path).unwrap();
+}
+
+/// Version 2 had the tables of today without the time of a load.
+#[test]
+fn a_journal_of_version_2_learns_of_loads() {
+    let (_folder, path) = version_1(1);
+    drop(Sqlite::open(&path, 5e8).unwrap());
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch("ALTER TABLE runs DROP COLUMN load").unwrap();
+    raw.pragma_update(None, "user_version", 2).unwrap();
+    drop(raw);
+    let mut journal = Sqlite::open(&path, 5e8).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let before = reader.unfinished().unwrap();
+    assert!(
+        before
+            .iter()
+            .filter_map(|unfinished| unfinished.open.as_ref())
+            .all(|run| run.load == Seconds::ZERO)
+    );
+    let run =
+        OpenRun { load: Seconds::of(9.0), ..before.iter().find_map(|u| u.open.clone()).unwrap() };
+    let id = RunId { request: id(3), attempt: 9 };
+    journal.append(&[Record::Started { id, run: run.clone() }]).unwrap();
+    let after = reader.unfinished().unwrap();
+    assert!(after.iter().any(|unfinished| unfinished.open.as_ref() == Some(&run)), "{after:?}");
+}
