@@ -310,7 +310,10 @@ pub(crate) async fn one_model(
 ) -> Result<Response, Error> {
     visitor?;
     let config = &server.handle.config;
-    match Model::all(config).into_iter().find(|model| model.id == name) {
+    let known = Model::all(config).into_iter().find(|model| model.id == name);
+    // Also where models are configured: it stands for the default one.
+    let cluster = (name == CLUSTER).then(|| Model::new(CLUSTER));
+    match known.or(cluster) {
         Some(model) => Ok(Json(model).into_response()),
         None if config.models.is_empty() => {
             let name = excerpt(&name);

@@ -104,7 +104,7 @@ class Demonstration(unittest.TestCase):
 
     def test_a_picture(self):
         client = self.gateway.client("any")
-        self.assertEqual([model.id for model in client.models.list()], ["atelier"])
+        self.assertEqual([model.id for model in client.models.list()], ["ddim", "ddpm"])
         answer = client.images.generate(
             model="atelier",
             prompt="a red circle on blue",

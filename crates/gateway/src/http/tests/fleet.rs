@@ -192,6 +192,7 @@ async fn models_are_named_defaulted_or_refused() {
     let names: Vec<_> = listed["data"].as_array().unwrap().iter().map(|m| &m["id"]).collect();
     assert_eq!(names, ["sd15", "sdxl", "flux"]);
     assert_eq!(t.get("/v1/models/sdxl").await.json()["id"], "sdxl");
+    assert_eq!(t.get("/v1/models/atelier").await.json()["id"], "atelier");
     assert_eq!(t.get("/v1/models/sd21").await.status, 404);
     for (sent, drawn) in
         [(json!("sdxl"), "sdxl"), (Value::Null, "sd15"), (json!("atelier"), "sd15")]
