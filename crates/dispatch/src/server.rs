@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use scheduling::{Loaded, Model, Offer, Request, Seconds, Server, StepRate, Steps, Time};
+use scheduling::{
+    HostedModel, Loaded, Model, Offer, Request, Seconds, Server, StepRate, Steps, Time,
+};
 
 use super::event::{Order, Owner, RequestId, Run};
 use super::rest::Rest;
@@ -159,14 +161,17 @@ impl ServerState {
 
     /// The speed that decisions are made with for a model.
     pub fn speed_with(&self, model: Model) -> Speed {
-        let hosted = self.server.hosting.as_ref().and_then(|hosting| hosting.hosted(model));
-        hosted.map_or(self.speed(), |own| Speed { overhead: own.overhead, rate: own.step_rate })
+        self.hosted(model)
+            .map_or(self.speed(), |own| Speed { overhead: own.overhead, rate: own.step_rate })
     }
 
     /// The time that decisions take it for a model to be loaded.
     pub fn load_of(&self, model: Model) -> Seconds {
-        let hosted = self.server.hosting.as_ref().and_then(|hosting| hosting.hosted(model));
-        hosted.map_or(Seconds::ZERO, |own| own.load)
+        self.hosted(model).map_or(Seconds::ZERO, |own| own.load)
+    }
+
+    fn hosted(&self, model: Model) -> Option<&HostedModel> {
+        self.server.hosting.as_ref()?.hosted(model)
     }
 
     /// The models that are loaded, the least recently used first.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatch::{RequestId, RunId, Speed};
 use scheduling::message::bounded;
-use scheduling::{Seconds, StepRate, Steps};
+use scheduling::{Seconds, Steps};
 use thiserror::Error;
 use tokio::time::Instant;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, TableLike, Value};
@@ -101,12 +101,8 @@ impl Bench<'_> {
         model: Option<&String>,
     ) -> Result<Measured, String> {
         let hosted = model.and_then(|model| server.models.get(model));
-        let own = |value: Option<StepRate>| value.unwrap_or(server.steps_per_second);
-        let prior = Speed {
-            rate: own(hosted.and_then(|hosted| hosted.steps_per_second)),
-            overhead: (hosted.and_then(|hosted| hosted.overhead_seconds))
-                .unwrap_or(server.overhead_seconds),
-        };
+        let own = Speed { overhead: server.overhead_seconds, rate: server.steps_per_second };
+        let prior = hosted.map_or(own, |hosted| hosted.speed(server));
         let mut estimator = SpeedEstimator::new(prior);
         let mut runs = Vec::new();
         let mut first = None;

@@ -22,7 +22,6 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::health::HealthCounter;
 use crate::journal::{Accepted, Record, Report, Writer};
@@ -94,7 +93,7 @@ pub(crate) struct Engine {
     run_limit: Duration,
     keep: Seconds,
     remember: Seconds,
-    catalogue: Catalogue,
+    config: Arc<Config>,
     opening: Opening,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
@@ -108,7 +107,7 @@ impl Engine {
     const FORGET: u32 = 10;
 
     pub(crate) fn new(
-        config: &Config,
+        config: &Arc<Config>,
         scheduler: Scheduler,
         (timeline, origin): (Timeline, f64),
         servers: Vec<Attached>,
@@ -132,7 +131,7 @@ impl Engine {
             run_limit: config.limits.run_seconds.duration(),
             keep: Seconds::of(config.limits.keep_seconds.seconds()),
             remember: Seconds::of(config.limits.remember_seconds.seconds()),
-            catalogue: Catalogue::new(config),
+            config: config.clone(),
             opening,
             closing: Vec::new(),
             ticks: 0,
@@ -278,7 +277,8 @@ impl Engine {
             Event::Notice(Notice::Loaded { server, models, took }) => {
                 // What was asked before a run says nothing about what is there after it.
                 if now - self.servers[server].busy > Seconds::of(took.as_secs_f64()) {
-                    self.scheduler.server_loaded(server, &self.catalogue.known(&models));
+                    let known = models.iter().filter_map(|name| self.config.model(name));
+                    self.scheduler.server_loaded(server, &known.collect::<Vec<_>>());
                 }
             }
             Event::Report(report) => self.report(now, report),

@@ -5,7 +5,6 @@ use std::path::Path;
 use scheduling::{Cluster, Instance, InstanceError, Request, Server, Time};
 use thiserror::Error;
 
-use crate::catalogue::Catalogue;
 use crate::config::{Config, ServerConfig};
 use crate::journal::{Accepted, Archive, JournalError, Reader};
 use crate::speed::{Learned, SpeedEstimator};
@@ -41,10 +40,9 @@ pub enum ExportError {
 /// If the configuration was put together by hand and has no server.
 pub fn export(journal: &Path, config: &Config) -> Result<Exported, ExportError> {
     let reader = Reader::open(journal)?;
-    let catalogue = Catalogue::new(config);
     let mut servers = Vec::new();
     for server in &config.servers {
-        servers.push(learned(&reader, config, &catalogue, server)?);
+        servers.push(learned(&reader, config, server)?);
     }
     let models = config.models.iter().map(|model| model.name.get_ref().clone()).collect();
     let cluster = Cluster::with_models(servers, models);
@@ -55,7 +53,7 @@ pub fn export(journal: &Path, config: &Config) -> Result<Exported, ExportError> 
     traffic.sort_by(|a, b| arrival(a).seconds().total_cmp(&arrival(b).seconds()));
     let origin = traffic.first().map_or(Time::ZERO, arrival);
     let since = |time: Time| Time::ZERO + (time - origin).positive_part();
-    let requests = (traffic.iter()).map(|accepted| catalogue.request(accepted)).map(|request| {
+    let requests = (traffic.iter()).map(|accepted| config.request(accepted)).map(|request| {
         Request { arrival: since(request.arrival), due: since(request.due), ..request }
     });
     let (taken, untaken): (Vec<_>, Vec<_>) =
@@ -68,7 +66,6 @@ pub fn export(journal: &Path, config: &Config) -> Result<Exported, ExportError> 
 fn learned(
     reader: &Reader,
     config: &Config,
-    catalogue: &Catalogue,
     server: &ServerConfig,
 ) -> Result<Server, JournalError> {
     let mut own = config.server(server);
@@ -80,7 +77,7 @@ fn learned(
         let (name, most) = (server.name.get_ref(), SpeedEstimator::WINDOW);
         let learned = learned.of(model);
         for run in reader.completed_runs(name, config.model_name(model), most)? {
-            learned.observe(catalogue.size(run.pixels).into(), &run);
+            learned.observe(config.size(run.pixels).into(), &run);
         }
         let speed = learned.speed.estimate();
         let hosted = own.hosting.as_mut().and_then(|hosting| hosting.hosted_mut(model));

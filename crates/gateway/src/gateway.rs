@@ -106,6 +106,7 @@ impl Gateway {
     /// # Panics
     /// Outside a Tokio runtime.
     pub(crate) fn start(config: Config, world: World) -> Result<Self, StartError> {
+        let config = Arc::new(config);
         // What the configuration may have wrong comes before anything is written.
         let policies = Policies::new(world.policies, config.seed);
         let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
@@ -168,7 +169,6 @@ impl Gateway {
         engine.restore(past.unfinished);
         let (messages, message_inbox) = mpsc::channel(Self::INBOX);
         let engine = parts.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
-        let config = Arc::new(config);
         let reads = Arc::new(reads);
         let objectives = config.objectives().into();
         let handle =

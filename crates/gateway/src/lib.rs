@@ -7,7 +7,6 @@
 
 pub mod backends;
 pub mod calibrate;
-mod catalogue;
 pub mod config;
 mod engine;
 pub mod export;

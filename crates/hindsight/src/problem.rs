@@ -31,6 +31,11 @@ impl Service {
         }
     }
 
+    /// Time of one step.
+    pub(crate) fn step(&self) -> f64 {
+        (self.time[Steps::COUNT - 1] - self.time[0]) / (Steps::COUNT - 1) as f64
+    }
+
     /// Time of the fewest steps, without the load.
     pub(crate) fn shortest(&self) -> f64 {
         self.time[self.steps.start]

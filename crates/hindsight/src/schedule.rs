@@ -78,10 +78,21 @@ pub(crate) fn queues(assignment: &[usize], servers: usize) -> Vec<Vec<usize>> {
     queues
 }
 
-/// What a queue has to load: seconds before each of its requests.
-pub(crate) fn loads(problem: &Problem<'_>, server: usize, queue: &[usize]) -> Vec<f64> {
-    let mut loaded = problem.instance.cluster()[server].loaded();
-    queue.iter().map(|&i| problem.run(server, i, &mut loaded)).collect()
+/// What a queue has to load, seconds before each of its requests; and what is loaded before each of
+/// them, and after the last.
+pub(crate) fn loads(
+    problem: &Problem<'_>,
+    server: usize,
+    queue: &[usize],
+) -> (Vec<f64>, Vec<Loaded>) {
+    let mut loaded = vec![problem.instance.cluster()[server].loaded()];
+    let mut loads = Vec::with_capacity(queue.len());
+    for &i in queue {
+        let mut after = loaded[loaded.len() - 1].clone();
+        loads.push(problem.run(server, i, &mut after));
+        loaded.push(after);
+    }
+    (loads, loaded)
 }
 
 /// The backward value functions of a queue with its loads: entry k is the one from its k-th request
@@ -116,7 +127,7 @@ pub(crate) fn best_steps(
     let queues = queues(assignment, problem.servers());
     let rows: Vec<Vec<Row>> = (queues.par_iter().enumerate())
         .map(|(server, queue)| {
-            let (grid, loads) = (&grids[server], loads(problem, server, queue));
+            let (grid, (loads, _)) = (&grids[server], loads(problem, server, queue));
             let after = backward(grid, queue, &loads);
             let mut free = f64::NEG_INFINITY;
             let place = |(k, &i): (usize, &usize)| {

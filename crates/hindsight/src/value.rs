@@ -194,11 +194,8 @@ impl Stage {
 
 /// The time of one step: that of the median request that the server takes.
 fn step_time(problem: &Problem<'_>, server: usize) -> Option<f64> {
-    let step = |service: &Service| {
-        (service.time[Steps::COUNT - 1] - service.time[0]) / (Steps::COUNT - 1) as f64
-    };
     let requests = (0..problem.requests()).filter_map(|i| problem.service(server, i));
-    let mut times: Vec<f64> = requests.map(step).collect();
+    let mut times: Vec<f64> = requests.map(Service::step).collect();
     times.sort_by(f64::total_cmp);
     times.get(times.len() / 2).copied()
 }
@@ -216,11 +213,8 @@ impl<'a> Grid<'a> {
         // Waiting longer than any slack and one full run hardly ever pays; beyond, curves go on in
         // a straight line.
         let patience = slack.min(4.0 * problem.time_scale()) + longest.fold(0.0, f64::max);
-        let stage = |service: &Service| {
-            let step =
-                (service.time[Steps::COUNT - 1] - service.time[0]) / (Steps::COUNT - 1) as f64;
-            Stage::new(problem, service, spacing, spacing / step)
-        };
+        let stage =
+            |service: &Service| Stage::new(problem, service, spacing, spacing / service.step());
         Self {
             problem,
             server,

@@ -2,14 +2,16 @@
 
 mod enumeration;
 mod fleet_instance;
+mod rule;
 
 use std::ops::ControlFlow;
 
 use enumeration::enumerate;
 use fleet_instance::instance;
 use hindsight::{Budget, Outcome, Timeline, bound, exact};
+use rule::rule;
 use scheduling::verify::{Order, verify};
-use scheduling::{Generator, Instance, Purpose, Queues, Row, Rule, Seconds};
+use scheduling::{Instance, Seconds};
 
 const ORDERS: [Order; 2] = [Order::FirstComeFirstServed, Order::Any];
 
@@ -82,19 +84,4 @@ fn above_every_rule() {
         let reward = rule(&instance, name);
         assert!(reward <= best.reward, "{name} earns {reward}, the schedule {}", best.reward);
     }
-}
-
-fn rule(instance: &Instance, name: &str) -> f64 {
-    let rule: Rule = name.parse().unwrap();
-    let mut policy = rule.policy(Generator::new(1, Purpose::Policy, 0));
-    let (cluster, objective) = (instance.cluster(), instance.objective());
-    let mut queues = Queues::new(cluster);
-    let rewards = instance.requests().iter().enumerate().map(|(index, request)| {
-        let now = request.arrival;
-        queues.arrive(request);
-        let decision = policy.decide(&queues.observe(now, request, objective));
-        let execution = queues.dispatch(now, decision).execution;
-        Row::new(index, request, decision, execution, objective).reward
-    });
-    rewards.sum::<f64>() / instance.requests().len() as f64
 }

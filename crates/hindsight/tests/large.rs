@@ -1,14 +1,16 @@
 //! Instances of a few hundred requests: rules, anytime behaviour and repeatability.
 
 mod paper;
+mod rule;
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 
 use hindsight::{Budget, Outcome, bound};
 use proptest::prelude::*;
+use rule::rule;
 use scheduling::verify::{Order, verify};
-use scheduling::{Generator, Instance, Purpose, Queues, Row, Rule, write_rows};
+use scheduling::{Instance, write_rows};
 
 const ORDER: Order = Order::FirstComeFirstServed;
 
@@ -25,21 +27,6 @@ fn run(instance: &Instance, budget: &Budget) -> Outcome {
     assert!((mean - schedule.reward).abs() < 1e-9);
     assert!(mean <= outcome.bound());
     outcome
-}
-
-/// Mean reward of an online rule.
-fn rule(instance: &Instance, name: &str) -> f64 {
-    let rule: Rule = name.parse().unwrap();
-    let mut policy = rule.policy(Generator::new(1, Purpose::Policy, 0));
-    let (cluster, objective) = (instance.cluster(), instance.objective());
-    let mut queues = Queues::new(cluster);
-    let rewards = instance.requests().iter().enumerate().map(|(index, request)| {
-        let now = request.arrival;
-        let decision = policy.decide(&queues.observe(now, request, objective));
-        let execution = queues.dispatch(now, decision).execution;
-        Row::new(index, request, decision, execution, objective).reward
-    });
-    rewards.sum::<f64>() / instance.requests().len() as f64
 }
 
 #[test]

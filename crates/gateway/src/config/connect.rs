@@ -29,7 +29,7 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
     Ok(match &server.backend {
         BackendConfig::Demo { method } => {
             let hosted = server.models.iter().map(|(name, hosted)| {
-                let rate = hosted.steps_per_second.unwrap_or(server.steps_per_second);
+                let rate = hosted.speed(server).rate;
                 let load = Duration::from_secs_f64(hosted.load_seconds.seconds());
                 let method = hosted.method.unwrap_or(*method);
                 (name.clone(), Canvas { rate, load, method })

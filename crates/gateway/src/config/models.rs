@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use dispatch::Speed;
 use scheduling::message::excerpt;
 use scheduling::{
-    HostedModel, Hosting, Loaded, Model, Objective, QualityCurve, Seconds, Server, StepBounds,
-    StepRate, Steps,
+    HostedModel, Hosting, Loaded, Model, Objective, QualityCurve, Request, Seconds, Server, Size,
+    StepBounds, StepRate, Steps,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -14,6 +15,7 @@ use toml::Spanned;
 use super::check::Misfit;
 use super::{BackendConfig, Config, ServerConfig};
 use crate::backends::demo::Method;
+use crate::journal::Accepted;
 
 /// A model that requests may name.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,6 +54,16 @@ pub struct HostedConfig {
     pub workflow: Option<PathBuf>,
 }
 
+impl HostedConfig {
+    /// The speed to begin with, on this server.
+    pub(crate) fn speed(&self, server: &ServerConfig) -> Speed {
+        Speed {
+            overhead: self.overhead_seconds.unwrap_or(server.overhead_seconds),
+            rate: self.steps_per_second.unwrap_or(server.steps_per_second),
+        }
+    }
+}
+
 fn bounds(min: Option<Steps>, max: Option<Steps>) -> StepBounds {
     StepBounds { min: min.unwrap_or(Steps::MIN), max: max.unwrap_or(Steps::MAX) }
 }
@@ -66,6 +78,21 @@ impl Config {
     pub(crate) fn model(&self, name: &str) -> Option<Model> {
         let position = self.models.iter().position(|model| model.name.get_ref() == name)?;
         Some(Model(position as u16))
+    }
+
+    /// The size of a picture.
+    pub(crate) fn size(&self, pixels: u32) -> Size {
+        Size::of_picture(pixels, self.reference_pixels())
+    }
+
+    /// A request as the scheduler must know it: with the size that its pixels are and the model that its
+    /// name is, which only the configuration tells. A model that is not there any more is one that no
+    /// server hosts: its requests wait until it is back or they expire.
+    pub(crate) fn request(&self, accepted: &Accepted) -> Request {
+        let Accepted { order, spec, .. } = accepted;
+        let named = |name: &str| self.model(name).unwrap_or(Model(u16::MAX));
+        let model = spec.model.as_deref().map_or(Model(0), named);
+        Request { size: self.size(order.pixels), model, ..order.request }
     }
 
     /// What a request that names none is drawn with; none where there are no models.
@@ -109,7 +136,7 @@ impl Config {
         if !server.models.is_empty() {
             let model = |name: &str| self.model(name).expect("checked when it was read");
             let mut models: Vec<_> = (server.models.iter())
-                .map(|(name, hosted)| self.hosted(&own, model(name), hosted))
+                .map(|(name, hosted)| self.hosted(server, model(name), hosted))
                 .collect();
             models.sort_unstable_by_key(|hosted| hosted.model);
             let loaded = server.loaded.iter().map(|name| model(name)).collect();
@@ -119,14 +146,15 @@ impl Config {
         own
     }
 
-    fn hosted(&self, server: &Server, model: Model, hosted: &HostedConfig) -> HostedModel {
+    fn hosted(&self, server: &ServerConfig, model: Model, hosted: &HostedConfig) -> HostedModel {
         let named = &self.models[model.index()];
         let [of_model, here] =
             [bounds(named.min_steps, named.max_steps), bounds(hosted.min_steps, hosted.max_steps)];
+        let speed = hosted.speed(server);
         HostedModel {
             model,
-            step_rate: hosted.steps_per_second.unwrap_or(server.step_rate),
-            overhead: hosted.overhead_seconds.unwrap_or(server.overhead),
+            step_rate: speed.rate,
+            overhead: speed.overhead,
             load: hosted.load_seconds,
             bounds: of_model.and(here).expect("checked when it was read"),
         }

@@ -32,7 +32,7 @@ impl Engine {
         let hosted = state.server.hosting.iter().flat_map(|hosting| &hosting.models);
         hosted
             .map(|own| HostedView {
-                name: self.catalogue.name(own.model).unwrap_or_default().into(),
+                name: self.config.model_name(own.model).unwrap_or_default().into(),
                 loaded: state.loaded().contains(own.model),
                 speed: state.speed_with(own.model),
                 load: own.load,

@@ -69,7 +69,7 @@ impl Engine {
 
     /// The order with what only the configuration tells.
     pub(super) fn completed(&self, accepted: &Accepted) -> Order {
-        Order { request: self.catalogue.request(accepted), ..accepted.order.clone() }
+        Order { request: self.config.request(accepted), ..accepted.order.clone() }
     }
 
     pub(super) fn track(&mut self, accepted: Arc<Accepted>, acceptance: Acceptance) {

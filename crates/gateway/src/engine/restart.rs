@@ -35,7 +35,7 @@ impl Engine {
     /// Takes note of the arrivals before the start, the oldest first.
     pub(crate) fn recall(&mut self, arrivals: &[Accepted]) {
         for accepted in arrivals {
-            self.scheduler.recall(&self.catalogue.request(accepted));
+            self.scheduler.recall(&self.config.request(accepted));
         }
     }
 
@@ -44,7 +44,7 @@ impl Engine {
         let Some(learned) = &mut self.servers[server].learned else { return };
         let learned = learned.of(model);
         for run in runs {
-            learned.observe(self.catalogue.size(run.pixels).into(), run);
+            learned.observe(self.config.size(run.pixels).into(), run);
         }
         let (speed, load) = (learned.speed.estimate(), learned.load.estimate());
         let now = self.timeline.now();

@@ -96,7 +96,7 @@ impl Engine {
         }
         let Some(tracked) = self.live.get(&run.id.request) else { return };
         let accepted = tracked.view.borrow().accepted.clone();
-        let (model, pixels) = (self.catalogue.request(&accepted).model, accepted.order.pixels);
+        let (model, pixels) = (self.config.request(&accepted).model, accepted.order.pixels);
         let Run { steps, load, .. } = run;
         self.timed(now, run.server, model, CompletedRun { steps, pixels, load, took }, timing);
     }
@@ -116,7 +116,7 @@ impl Engine {
         }
         let state = &self.scheduler.servers()[server];
         let (speed, load) = (state.speed_with(model), state.load_of(model));
-        match learned.of(model).observe(self.catalogue.size(run.pixels).into(), &run) {
+        match learned.of(model).observe(self.config.size(run.pixels).into(), &run) {
             Some(Lesson::Speed(learned)) if differs(learned, speed) => {
                 self.scheduler.server_speed(now, server, model, learned);
             }

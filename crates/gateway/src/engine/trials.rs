@@ -134,7 +134,7 @@ impl Engine {
                 continue;
             }
             let abort = CancellationToken::new();
-            let job = attached.trials.start(self.catalogue.name(model), abort.clone());
+            let job = attached.trials.start(self.config.model_name(model), abort.clone());
             attached.busy = now;
             let predicted = state.speed_with(model).service_time(job.steps).seconds();
             let limit = self.run_limit + Duration::from_secs_f64(4.0 * predicted.max(0.0));
@@ -173,7 +173,7 @@ impl Engine {
             return;
         };
         let took = Seconds::of(took.as_secs_f64());
-        let model = job.spec.model.as_ref().and_then(|name| self.catalogue.named(name));
+        let model = job.spec.model.as_ref().and_then(|name| self.config.model(name));
         let model = model.unwrap_or_default();
         let learned = attached.learned.as_mut().map(|learned| &learned.of(model).speed);
         attached.trials.ended(learned.is_some_and(|e| e.surprises(job.steps, 1.0, took)));

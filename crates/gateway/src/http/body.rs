@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dispatch::{Order, Owner, RequestId, StepBounds};
 use jiff::Timestamp;
 use scheduling::message::{bounded, excerpt, number};
-use scheduling::{Seconds, Size, Steps, TardinessPenalty};
+use scheduling::{Seconds, Steps, TardinessPenalty};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
@@ -180,7 +180,7 @@ pub(crate) fn compose(
     }
     let model = model(new.model.as_deref(), config)?;
     let known = model.and_then(|name| config.model(name)).unwrap_or_default();
-    let size = Size::of_picture(width * height, config.reference_pixels());
+    let size = config.size(width * height);
     let slack = slack(&new, config, timeline)?;
     let now = timeline.now();
     let due = now + slack;
@@ -191,7 +191,8 @@ pub(crate) fn compose(
         model: known,
         ..scheduling::Request::new(now, due, penalty)
     };
-    if let Some(model) = model {
+    // Every model is drawn somewhere with some steps.
+    if let Some(model) = model.filter(|_| bounds != StepBounds::ALL) {
         check_steps(&request, model, config)?;
     }
     Ok(Accepted {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use scheduling::Loaded;
 
 use crate::problem::Problem;
-use crate::schedule::{backward, forward};
+use crate::schedule::{backward, forward, loads};
 use crate::value::{Curve, Grid};
 
 /// Value functions this close count as the same.
@@ -40,13 +40,7 @@ struct Reloaded {
 impl Line {
     /// A whole queue.
     pub(super) fn new(problem: &Problem<'_>, grid: &Grid<'_>, queue: &[usize]) -> Self {
-        let mut loaded = vec![problem.instance.cluster()[grid.server].loaded()];
-        let mut loads = Vec::with_capacity(queue.len());
-        for &i in queue {
-            let mut after = loaded[loaded.len() - 1].clone();
-            loads.push(grid.run(i, &mut after));
-            loaded.push(after);
-        }
+        let (loads, loaded) = loads(problem, grid.server, queue);
         Self {
             queue: queue.to_vec(),
             forward: forward(grid, queue, &loads),
