@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use agent::universal::{PriceNetwork, PriceNetworks};
+use agent::universal::{PriceNetwork, PriceNetworks, Stage};
 use agent::{PriceHyperparameters, UniversalAgent};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use scheduling::policies::Myopic;
@@ -67,8 +67,10 @@ fn latency(c: &mut Criterion) {
     for (servers, kind, instance) in plain.into_iter().chain(fleets) {
         let mut generator = Generator::new(1, Purpose::Initialisation, 0);
         let hidden = PriceHyperparameters::default().hidden;
+        let further = Stage::default().further_units;
         let network = PriceNetwork::new(&hidden, &mut generator);
-        let fleets = Some(Arc::new(PriceNetwork::for_fleets(&network)));
+        let fleets = PriceNetwork::for_fleets(&network, further, &mut generator);
+        let fleets = Some(Arc::new(fleets));
         let networks = PriceNetworks { plain: Arc::new(network), fleets };
         let mut policies: [(&str, Box<dyn Policy>); 2] = [
             ("universal", Box::new(UniversalAgent::new(networks, None))),

@@ -258,7 +258,7 @@ fn fleet(number: u64) -> Instance {
 #[test]
 fn training_goes_on_in_fleets_and_changes_nothing_elsewhere() {
     let plain = PriceHyperparameters { alternatives: 16, ..hyperparameters(2) };
-    let fleets = Some(Stage { rounds: 3, followed_requests: 6 });
+    let fleets = Some(Stage { rounds: 3, followed_requests: 6, further_units: 2 });
     let train = |training: &mut PriceTraining, stop: u64| {
         let mut curve = Vec::new();
         let mut world = |clusters, number| match clusters {
@@ -350,7 +350,7 @@ fn damaged_checkpoints_are_refused() {
         assert!(message.contains(part), "{message}");
     };
     check("metadata.json", "\"universal\"", "\"paper\"", "allowed here is \"universal\"");
-    check("metadata.json", "\"feature_version\": 4", "\"feature_version\": 9", "reads 4");
+    check("metadata.json", "\"feature_version\": 5", "\"feature_version\": 9", "reads 5");
     check("metadata.json", "\"alternatives\": 64", "\"phantoms\": 64", "unknown field `phantoms`");
     check("metadata.json", "weights-0", "../weights-0", "plain file name");
     for (name, value) in [("batch", 64), ("alternatives", 64), ("servers_per_followed_request", 4)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use scheduling::{Decision, Execution, Objective, Request, Seconds, Steps, Time};
+use scheduling::{Decision, Execution, Model, Objective, Request, Seconds, Steps, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -205,6 +205,17 @@ impl End {
     }
 }
 
+/// A load that no request has asked for yet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Preload {
+    /// Index of the server, which stands idle.
+    pub server: usize,
+    /// What it is to load.
+    pub model: Model,
+    /// How long that is predicted to take.
+    pub load: Seconds,
+}
+
 /// Something to be done outside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -218,6 +229,10 @@ pub enum Effect {
     LookUp(Run),
     /// Stop a run; its server stays taken until the run reports its end.
     Abort(Run),
+    /// Load a model on a server that stands idle. It stays taken until [`Scheduler::preloaded`].
+    ///
+    /// [`Scheduler::preloaded`]: super::Scheduler::preloaded
+    Preload(Preload),
     /// Write down and tell the end of a request.
     Ended(End),
 }

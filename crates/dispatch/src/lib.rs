@@ -11,6 +11,7 @@ mod capacity;
 mod decide;
 mod event;
 mod live;
+mod preload;
 mod rest;
 mod runs;
 mod server;
@@ -24,9 +25,10 @@ use foldhash::fast::FixedState;
 use scheduling::{Objective, Policy, Request, Seconds, Time, Traffic};
 
 pub use event::{
-    Cause, Decided, Effect, End, Failure, FailureClass, Order, Outcome, Owner, Quote, Rejection,
-    RequestId, Run, RunId,
+    Cause, Decided, Effect, End, Failure, FailureClass, Order, Outcome, Owner, Preload, Quote,
+    Rejection, RequestId, Run, RunId,
 };
+pub use preload::Preloading;
 pub use rest::Rest;
 pub use scheduling::StepBounds;
 pub use server::{Administration, Health, Occupancy, ServerSpec, ServerState, Speed};
@@ -64,6 +66,7 @@ pub struct Scheduler<P = Box<dyn Policy>> {
     shadow: Option<Box<dyn Policy>>,
     limits: Limits,
     gate: Gate,
+    preloading: Preloading,
     tickets: u64,
     /// What the requests so far say about those to come.
     traffic: Traffic,
@@ -114,7 +117,7 @@ impl<P: Policy> Scheduler<P> {
     /// If there is no server.
     pub fn new(servers: Vec<ServerSpec>, objective: Objective, policy: P, limits: Limits) -> Self {
         assert!(!servers.is_empty(), "the configuration has at least one server");
-        let loads_models = servers.iter().any(|spec| spec.server.hosting.is_some());
+        let traffic = Traffic::to(servers.iter().map(|spec| &spec.server));
         Self {
             servers: servers.into_iter().map(ServerState::new).collect(),
             live: HashMap::default(),
@@ -126,8 +129,9 @@ impl<P: Policy> Scheduler<P> {
             shadow: None,
             limits,
             gate: Gate::Open,
+            preloading: Preloading::Off,
             tickets: 0,
-            traffic: if loads_models { Traffic::counting_models() } else { Traffic::default() },
+            traffic,
             expiries: BTreeMap::new(),
             alarms: BTreeSet::new(),
             effects: Vec::new(),
@@ -157,6 +161,7 @@ impl<P: Policy> Scheduler<P> {
         let id = order.id;
         self.insert(order, Acceptance::Pending, 0, 0);
         self.queue(now, id, Cause::Arrival, quote);
+        self.preload(now);
         Ok(())
     }
 

@@ -132,6 +132,7 @@ impl<P: Policy> Scheduler<P> {
         } else {
             self.try_out(now, vacated.server);
         }
+        self.preload(now);
     }
 
     /// A server may have nothing left to do sooner than anybody could count on.

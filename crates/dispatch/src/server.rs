@@ -73,13 +73,20 @@ pub enum Occupancy {
         /// When it should finish by itself.
         expected: Time,
     },
+    /// A model is loaded that no request has asked for yet.
+    Loading {
+        /// Which.
+        model: Model,
+        /// When it should be there.
+        expected: Time,
+    },
 }
 
 impl Occupancy {
     /// The run, wanted or not.
     pub fn run(&self) -> Option<&Run> {
         match self {
-            Self::Idle => None,
+            Self::Idle | Self::Loading { .. } => None,
             Self::Running { run, .. } | Self::Stopping { run, .. } => Some(run),
         }
     }
@@ -298,7 +305,9 @@ impl ServerState {
     /// as it is overdue: the longer it hangs, the longer it will.
     pub(super) fn vacant_at(&self, now: Time) -> Time {
         match &self.occupancy {
-            Occupancy::Running { expected, .. } | Occupancy::Stopping { expected, .. } => {
+            Occupancy::Running { expected, .. }
+            | Occupancy::Stopping { expected, .. }
+            | Occupancy::Loading { expected, .. } => {
                 if *expected >= now {
                     *expected
                 } else {
@@ -313,6 +322,13 @@ impl ServerState {
         let expected = now + run.service;
         let overdue = expected + run.service * 0.5 + Seconds::of(1.0);
         self.occupancy = Occupancy::Running { run, expected, overdue };
+    }
+
+    /// Begins to load a model that nobody has asked for yet.
+    pub(super) fn preload(&mut self, now: Time, model: Model) {
+        self.occupancy = Occupancy::Loading { model, expected: now + self.load_of(model) };
+        self.server.run(model, &mut self.loaded);
+        self.predict_all();
     }
 
     /// Takes back a run that was under way, and so has its model loaded.
@@ -360,7 +376,7 @@ impl ServerState {
     }
 
     pub(super) fn ahead_of(&self, id: RequestId) -> usize {
-        let running = usize::from(self.occupancy != Occupancy::Idle);
+        let running = usize::from(self.occupancy.run().is_some());
         running + self.waiting.iter().take_while(|waiting| waiting.id != id).count()
     }
 }

@@ -12,9 +12,9 @@ macro_rules! files {
 
 /// Path and contents of each file.
 const FILES: &[(&str, &[u8])] = files![
-    "models/universal/curve-600.csv",
+    "models/universal/curve-700.csv",
     "models/universal/metadata.json",
-    "models/universal/weights-600.safetensors",
+    "models/universal/weights-700.safetensors",
     "scenarios/contended-any-cluster.toml",
     "scenarios/contended.toml",
     "scenarios/fleet-mixed.toml",

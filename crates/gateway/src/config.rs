@@ -46,6 +46,9 @@ pub struct Config {
     /// Seed of policies that draw random numbers.
     #[serde(default)]
     pub seed: u64,
+    /// Whether servers that would stand idle load what the traffic wants there.
+    #[serde(default)]
+    pub preload: bool,
     /// What decisions are judged by.
     #[serde(default)]
     pub objective: ObjectiveConfig,

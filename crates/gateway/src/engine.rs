@@ -7,6 +7,7 @@
 mod effects;
 mod gauges;
 mod opening;
+mod preloads;
 mod requests;
 mod restart;
 mod runs;
@@ -73,6 +74,8 @@ pub(crate) struct Attached {
     pub(crate) trouble: Option<String>,
     /// Why its latest job failed, if so. That it answers probes says nothing against it.
     pub(crate) failure: Option<String>,
+    /// The job that loads a model there before anybody asks for it, while it runs.
+    pub(crate) preload: Option<RunId>,
 }
 
 /// The task's state.

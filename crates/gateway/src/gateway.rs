@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Limits, Scheduler, ServerSpec};
+use dispatch::{Limits, Preloading, Scheduler, ServerSpec};
 use futures_util::FutureExt as _;
 use scheduling::{Model, Seconds, Time, Traffic};
 use thiserror::Error;
@@ -128,6 +128,7 @@ impl Gateway {
         let mut scheduler = Scheduler::new(servers, (*objective).clone(), policy, limits(&config));
         scheduler.set_shadow(shadow);
         scheduler.set_objectives(config.objectives());
+        scheduler.set_preloading(if config.preload { Preloading::Idle } else { Preloading::Off });
         let (events, event_inbox) = mpsc::unbounded_channel();
         let report = {
             let events = events.clone();
@@ -279,6 +280,7 @@ fn attach(
         busy: Time::ZERO,
         trouble: None,
         failure: None,
+        preload: None,
     }
 }
 

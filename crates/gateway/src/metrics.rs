@@ -93,6 +93,10 @@ pub(crate) const TRIALS: Metric = counter(
 );
 pub(crate) const LOADS: Metric =
     counter("atelier_loads", "Runs that had to load their model first, by server and model");
+pub(crate) const PRELOADS: Metric = counter(
+    "atelier_preloads",
+    "Models loaded by idle servers before they were asked for, by server, model and outcome",
+);
 pub(crate) const QUALITY: Metric = histogram(
     "atelier_quality",
     "Q(s) of completed requests, by server",

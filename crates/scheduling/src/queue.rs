@@ -76,7 +76,7 @@ impl Queues {
             offers: Vec::with_capacity(cluster.len()),
             offering: Vec::with_capacity(cluster.len()),
             residencies: Vec::new(),
-            traffic: if loads { Traffic::counting_models() } else { Traffic::default() },
+            traffic: Traffic::to(cluster.iter()),
             cluster: cluster.clone(),
         };
         queues.ask(Time::ZERO, &plain);

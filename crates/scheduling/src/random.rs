@@ -48,6 +48,8 @@ pub enum Purpose {
     Popularity = 13,
     /// Size of a request.
     Size = 14,
+    /// When bursts of arrivals begin and end.
+    Burst = 15,
 }
 
 impl Generator {

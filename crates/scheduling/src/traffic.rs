@@ -1,6 +1,8 @@
 //! What the arrivals so far say about those to come.
 
-use crate::cluster::Request;
+use std::sync::Arc;
+
+use crate::cluster::{Request, Server};
 use crate::objective::TardinessPenalty;
 use crate::units::{Seconds, Time};
 
@@ -15,19 +17,53 @@ pub struct Traffic {
     last: Time,
     mean_interval: f64,
     mean_slack: f64,
+    mean_work: f64,
     penalties: [f64; 3],
-    /// Of each model up to the highest that was asked for, where they are counted.
-    models: Option<Vec<f64>>,
+    paces: Paces,
+    models: Option<Models>,
+}
+
+/// Times between arrivals on scales other than [`Traffic::WINDOW`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Paces {
+    burst: f64,
+    long: f64,
+    long_square: f64,
+}
+
+/// Which models are asked for, where that is counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Models {
+    /// Of each model up to the highest that was asked for.
+    shares: Vec<f64>,
+    /// Seconds that a step of each takes, on the mean of the servers that draw with it.
+    step_times: Arc<[f64]>,
 }
 
 impl Traffic {
     /// How many requests the means remember.
     pub const WINDOW: u64 = 200;
+    /// How many the mean does that tells of a burst.
+    pub const BURST: u64 = 12;
+    /// How many the means do that tell how bursty the traffic has been.
+    pub const LONG: u64 = 3000;
 
-    /// Nothing has arrived yet, and it counts which models are asked for. Where no server loads models
-    /// nobody needs to know.
-    pub fn counting_models() -> Self {
-        Self { models: Some(Vec::new()), ..Self::default() }
+    /// Nothing has arrived yet. Which models are asked for is counted if any of these servers loads
+    /// models; otherwise nobody needs to know.
+    pub fn to<'a>(servers: impl Iterator<Item = &'a Server>) -> Self {
+        let mut times = Vec::<(f64, f64)>::new();
+        for hosted in servers.filter_map(|server| server.hosting.as_ref()).flat_map(|h| &h.models) {
+            let models = times.len().max(hosted.model.index() + 1);
+            times.resize(models, (0.0, 0.0));
+            let (sum, count) = &mut times[hosted.model.index()];
+            *sum += 1.0 / hosted.step_rate.steps_per_second();
+            *count += 1.0;
+        }
+        if times.is_empty() {
+            return Self::default();
+        }
+        let step_times = times.into_iter().map(|(sum, count)| sum / f64::max(count, 1.0)).collect();
+        Self { models: Some(Models { shares: Vec::new(), step_times }), ..Self::default() }
     }
 
     /// Takes note of a request, in order of arrival.
@@ -36,17 +72,23 @@ impl Traffic {
         if self.arrivals > 0 {
             let interval = (request.arrival - self.last).positive_part().seconds();
             self.mean_interval += weight(self.arrivals) * (interval - self.mean_interval);
+            let Paces { burst, long, long_square } = &mut self.paces;
+            *burst += (interval - *burst) / self.arrivals.min(Self::BURST) as f64;
+            let weight = 1.0 / self.arrivals.min(Self::LONG) as f64;
+            *long += weight * (interval - *long);
+            *long_square += weight * (interval * interval - *long_square);
         }
         self.arrivals += 1;
         let weight = weight(self.arrivals);
         self.mean_slack += weight * (request.slack().seconds() - self.mean_slack);
+        self.mean_work += weight * (self.work(request) - self.mean_work);
         for (share, penalty) in self.penalties.iter_mut().zip(TardinessPenalty::ALL) {
             *share += weight * (f64::from(penalty == request.penalty) - *share);
         }
-        if let Some(models) = &mut self.models {
+        if let Some(Models { shares, .. }) = &mut self.models {
             let asked = request.model.index();
-            models.resize(models.len().max(asked + 1), 0.0);
-            for (model, share) in models.iter_mut().enumerate() {
+            shares.resize(shares.len().max(asked + 1), 0.0);
+            for (model, share) in shares.iter_mut().enumerate() {
                 *share += weight * (f64::from(model == asked) - *share);
             }
         }
@@ -63,6 +105,38 @@ impl Traffic {
         (self.arrivals > 1).then(|| Seconds::of(self.mean_interval))
     }
 
+    /// Mean time between the last dozen arrivals, known from the second request on.
+    pub fn burst_interval(&self) -> Option<Seconds> {
+        (self.arrivals > 1).then(|| Seconds::of(self.paces.burst))
+    }
+
+    /// Mean time between the last thousands of arrivals, known from the second request on.
+    pub fn long_interval(&self) -> Option<Seconds> {
+        (self.arrivals > 1).then(|| Seconds::of(self.paces.long))
+    }
+
+    /// How bursty the last thousands of arrivals were: the variance of the time between them, in squares of
+    /// its mean. It is 1 for Poisson arrivals. Known from the second request on.
+    pub fn burstiness(&self) -> Option<f64> {
+        let Paces { long, long_square, .. } = self.paces;
+        let square = (long * long).max(f64::MIN_POSITIVE);
+        (self.arrivals > 1).then(|| (long_square / square - 1.0).max(0.0))
+    }
+
+    /// How much longer a step of this request takes than one of the requests before it: by its size, and
+    /// by its model where those are counted.
+    pub fn relative_work(&self, request: &Request) -> f64 {
+        let relative = self.work(request) / self.mean_work;
+        if relative.is_finite() && relative > 0.0 { relative } else { 1.0 }
+    }
+
+    /// Proportional to the mean time of a step over the servers.
+    fn work(&self, request: &Request) -> f64 {
+        let step_times = self.models.as_ref().map_or(&[][..], |models| &models.step_times);
+        let of_model = step_times.get(request.model.index()).copied();
+        request.size.get() * of_model.unwrap_or(1.0)
+    }
+
     /// Mean of o_t = d − r, known from the first request on.
     pub fn mean_slack(&self) -> Option<Seconds> {
         (self.arrivals > 0).then(|| Seconds::of(self.mean_slack))
@@ -77,14 +151,14 @@ impl Traffic {
     /// Share of the requests that asked for each model up to the highest so far; empty where they are
     /// not counted.
     pub fn models(&self) -> &[f64] {
-        self.models.as_deref().unwrap_or(&[])
+        self.models.as_ref().map_or(&[], |models| &models.shares)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Generator, Model, Purpose};
+    use crate::{Generator, HostedModel, Hosting, Loaded, Model, Purpose, Size, StepRate};
 
     fn request(arrival: f64, slack: f64, penalty: TardinessPenalty) -> Request {
         let arrival = Time::new(arrival).unwrap();
@@ -107,13 +181,70 @@ mod tests {
         assert_eq!(traffic.arrivals(), 3);
     }
 
+    /// A server that draws with models of these steps per second.
+    fn host(rates: &[f64]) -> Server {
+        let server = Server::new("s", StepRate::new(1.0).unwrap(), Seconds::ZERO);
+        let hosted = |(model, &rate): (u16, &f64)| {
+            let step_rate = StepRate::new(rate).unwrap();
+            HostedModel { step_rate, ..HostedModel::on(&server, Model(model), Seconds::ZERO) }
+        };
+        let models = (0..).zip(rates).map(hosted).collect();
+        let hosting = Some(Hosting { resident: 1, models, loaded: Loaded::default() });
+        Server { hosting, ..server }
+    }
+
+    #[test]
+    fn bursts_are_told_from_steady_arrivals() {
+        let mut draw = Generator::new(4, Purpose::Arrival, 0);
+        let mut arrive = |intervals: [f64; 2]| {
+            let mut traffic = Traffic::default();
+            let mut now = 0.0;
+            for number in 0..6000 {
+                // A hundred requests at the one interval, then a hundred at the other.
+                now += draw.exponential(intervals[number / 100 % 2]);
+                traffic.arrive(&request(now, 5.0, TardinessPenalty::Linear));
+            }
+            let [burst, long] = [traffic.burst_interval(), traffic.long_interval()];
+            (burst.unwrap().seconds(), long.unwrap().seconds(), traffic.burstiness().unwrap())
+        };
+        let (burst, long, burstiness) = arrive([2.0, 2.0]);
+        assert!((1.0..3.5).contains(&burst) && (1.8..2.2).contains(&long), "{burst} {long}");
+        assert!((0.8..1.2).contains(&burstiness), "{burstiness}");
+        // The mean is 2 s, the mean square 2 (0.2² + 3.8²) / 2 = 14.48 s².
+        let (burst, long, burstiness) = arrive([3.8, 0.2]);
+        assert!(burst < 0.5 && (1.8..2.2).contains(&long), "{burst} {long}");
+        assert!((2.3..3.0).contains(&burstiness), "{burstiness}");
+        assert_eq!(Traffic::default().burstiness(), None);
+    }
+
+    #[test]
+    fn a_step_takes_longer_by_size_and_by_model() {
+        let of = |size: f64, model: u16| Request {
+            size: Size::new(size).unwrap(),
+            model: Model(model),
+            ..request(1.0, 4.0, TardinessPenalty::Linear)
+        };
+        let mut traffic = Traffic::default();
+        assert_eq!(traffic.relative_work(&of(8.0, 0)), 1.0, "nothing is known yet");
+        (0..10).for_each(|_| traffic.arrive(&of(1.0, 0)));
+        assert_eq!(traffic.relative_work(&of(1.0, 0)), 1.0);
+        assert_eq!(traffic.relative_work(&of(8.0, 3)), 8.0);
+        (0..10).for_each(|_| traffic.arrive(&of(3.0, 0)));
+        assert!((traffic.relative_work(&of(8.0, 0)) - 4.0).abs() < 1e-12);
+        // Steps of the second model take 0.2 s on one server and 0.1 s on the other.
+        let servers = [host(&[10.0, 5.0]), host(&[10.0, 10.0])];
+        let mut traffic = Traffic::to(servers.iter());
+        traffic.arrive(&of(1.0, 0));
+        assert!((traffic.relative_work(&of(2.0, 1)) - 3.0).abs() < 1e-12);
+    }
+
     #[test]
     fn models_have_their_shares_where_they_are_counted() {
         let asked = |model: u16| Request {
             model: Model(model),
             ..request(50.0, 4.0, TardinessPenalty::Linear)
         };
-        let mut traffic = Traffic::counting_models();
+        let mut traffic = Traffic::to([host(&[10.0])].iter());
         assert_eq!(traffic.models(), [0.0; 0]);
         for model in [2, 0, 2, 2] {
             traffic.arrive(&asked(model));

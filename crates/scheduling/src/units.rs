@@ -139,6 +139,11 @@ impl Size {
         checked(size, "a size", 1e-6, 1e6, "1e-6 to 1e6 times the reference size").map(Self)
     }
 
+    /// In reference sizes.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+
     /// The size of one picture, in pixels, where the reference size is `reference` pixels. None is taken
     /// for one.
     pub fn of_picture(pixels: u32, reference: u32) -> Self {

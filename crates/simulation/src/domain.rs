@@ -1,16 +1,16 @@
 //! Randomised scenarios: every episode has a cluster, a load and customers of its own.
 
+use scheduling::Generator;
 use scheduling::message::bounded;
-use scheduling::{
-    Cluster, FullService, Generator, HostedModel, Hosting, Instance, Loaded, Model, Objective,
-    PowerLaw, Purpose, QualityCurve, Request, Seconds, Server, Sigmoid, StepRate, TardinessPenalty,
-    Time,
-};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::scenario::{names, zipf};
-use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
+mod bursts;
+mod fleet;
+mod instance;
+
+pub use self::bursts::BurstDomain;
+pub use self::fleet::FleetDomain;
 
 /// How scenarios are drawn for an agent that has to cope with all of them.
 ///
@@ -52,27 +52,25 @@ pub struct Domain {
     /// Share of the instances in which the three penalties are equally likely; the others draw
     /// their mix.
     pub even_penalties: f64,
+    /// Arrivals that are not Poisson's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bursts: Option<BurstDomain>,
     /// The clusters are fleets whose servers load models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<FleetDomain>,
+    /// Some of the episodes are drawn from another domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wide: Option<Wide>,
 }
 
-/// How models are drawn. Every server hosts all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// A domain beside another one. In the file it has only the fields that differ.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FleetDomain {
-    /// How many.
-    pub number: [usize; 2],
-    /// The k-th is asked for in proportion to `1 / k^zipf`.
-    pub zipf: [f64; 2],
-    /// How many a server can have loaded at once, the same on all servers of half of the fleets.
-    pub resident: [usize; 2],
-    /// Time to load a model, in mean times of a full service: logarithm uniform.
-    pub load_share: [f64; 2],
-    /// The slowest to load takes so many times as long as the fastest; 1 or more.
-    pub load_ratio: f64,
-    /// The fastest model is at most so many times as fast as the slowest one; 1 or more.
-    pub speed_ratio: f64,
+pub struct Wide {
+    /// Share of the episodes that are drawn from it.
+    pub share: f64,
+    /// Where those come from.
+    pub domain: Box<Domain>,
 }
 
 /// Requests of an instance.
@@ -84,10 +82,6 @@ pub struct RequestCount {
     /// For each server.
     pub per_server: usize,
 }
-
-/// How many loads the load of a fleet is reckoned with. Policies that stay below it have time left for
-/// steps; where none could, nothing is learned.
-const LOADS_PER_REQUEST: f64 = 0.3;
 
 /// A file that cannot be used.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -113,7 +107,22 @@ impl Domain {
     /// # Errors
     /// [`DomainError`] with the line, or the field, and what is allowed there.
     pub fn from_toml(text: &str) -> Result<Self, DomainError> {
-        let domain: Self = toml::from_str(text)?;
+        let mut table: toml::Table = toml::from_str(text)?;
+        let wide = table.get("wide").and_then(toml::Value::as_table).cloned();
+        let domain: Self = match wide {
+            // Of what is wrong with a field the text knows the line.
+            None => toml::from_str(text)?,
+            Some(mut wide) => {
+                let share = wide.remove("share").map(|share| ("share".to_owned(), share));
+                let mut all = table.clone();
+                all.remove("wide");
+                overwrite(&mut all, &wide);
+                let domain = ("domain".to_owned(), toml::Value::Table(all));
+                let own: toml::Table = share.into_iter().chain([domain]).collect();
+                table.insert("wide".into(), own.into());
+                table.try_into()?
+            }
+        };
         domain.check()?;
         Ok(domain)
     }
@@ -138,7 +147,15 @@ impl Domain {
                 return Err(DomainError::Range { field, found: format!("{range:?}"), allowed });
             }
         }
+        self.bursts.as_ref().map_or(Ok(()), BurstDomain::check)?;
         self.models.as_ref().map_or(Ok(()), FleetDomain::check)?;
+        if let Some(Wide { share, domain }) = &self.wide {
+            if !(0.0..=1.0).contains(share) {
+                let found = share.to_string();
+                return Err(DomainError::Range { field: "wide.share", found, allowed: "0 to 1" });
+            }
+            domain.check()?;
+        }
         let RequestCount { base, per_server } = self.requests;
         if base == 0 || base > 100_000 || per_server > 1000 {
             return Err(DomainError::Range {
@@ -149,182 +166,15 @@ impl Domain {
         }
         Ok(())
     }
-
-    fn curve(&self, draw: &mut Generator) -> QualityCurve {
-        let [paper, kind, a, b, c] = [0; 5].map(|_| draw.uniform());
-        if paper < self.paper_quality {
-            QualityCurve::PAPER
-        } else if kind < 0.5 {
-            // Half of the range is reached at 30 to 120 steps.
-            let (slope, middle) = (0.03 + 0.12 * a, 30.0 + 90.0 * b);
-            let (floor, range) = (30.0, 10.0 + 40.0 * c);
-            QualityCurve::Sigmoid(Sigmoid { floor, range, slope, offset: slope * middle })
-        } else {
-            let (scale, exponent) = (20.0 + 60.0 * a, 0.4 + 0.8 * b);
-            QualityCurve::PowerLaw(PowerLaw { best: 65.0, scale, exponent })
-        }
-    }
-
-    fn servers(&self, worth: &FullService, draw: &mut Generator) -> Vec<Server> {
-        let [low, high] = self.servers;
-        let count = log_uniform(draw, [low as f64, high as f64 + 1.0]) as usize;
-        let centre = log_uniform(draw, self.steps_per_second);
-        // Some clusters are all of a kind, others as mixed as is allowed.
-        let spread = draw.uniform() * self.speed_ratio.ln();
-        let share = between(draw, self.overhead_share);
-        let share = if draw.uniform() < 0.5 { 0.0 } else { share };
-        (0..count.clamp(low, high))
-            .map(|index| {
-                let rate = centre * libm::exp(spread * (draw.uniform() - 0.5));
-                let step_rate = StepRate::saturating(rate);
-                let overhead = Seconds::of(share * (worth.steps / step_rate).seconds());
-                Server::new(format!("s{index}"), step_rate, overhead)
-            })
-            .collect()
-    }
 }
 
-impl FleetDomain {
-    fn check(&self) -> Result<(), DomainError> {
-        let counts = |[low, high]: [usize; 2]| [low as f64, high as f64];
-        let numbers = "[low, high] with 1 ≤ low ≤ high ≤ 1000";
-        for (field, [low, high], least, most, allowed) in [
-            ("models.number", counts(self.number), 1.0, 1000.0, numbers),
-            ("models.zipf", self.zipf, 0.0, 10.0, "[low, high] in 0 to 10"),
-            ("models.resident", counts(self.resident), 1.0, 1000.0, numbers),
-            ("models.load_share", self.load_share, 0.001, 100.0, "[low, high] in 0.001 to 100"),
-            ("models.load_ratio", [self.load_ratio; 2], 1.0, 100.0, "1 to 100"),
-            ("models.speed_ratio", [self.speed_ratio; 2], 1.0, 100.0, "1 to 100"),
-        ] {
-            if !(least <= low && low <= high && high <= most) {
-                let found = format!("{:?}", [low, high]);
-                return Err(DomainError::Range { field, found, allowed });
-            }
+/// Puts the values of one table over those of another, table by table.
+fn overwrite(table: &mut toml::Table, by: &toml::Table) {
+    for (name, value) in by {
+        match (table.get_mut(name), value) {
+            (Some(toml::Value::Table(own)), toml::Value::Table(by)) => overwrite(own, by),
+            _ => drop(table.insert(name.clone(), value.clone())),
         }
-        Ok(())
-    }
-
-    /// How often each model is asked for, relative to the others.
-    fn shares(&self, draw: &mut Generator) -> Vec<f64> {
-        let [low, high] = self.number;
-        let number = (log_uniform(draw, [low as f64, high as f64 + 1.0]) as usize).clamp(low, high);
-        let exponent = between(draw, self.zipf);
-        zipf(number, exponent)
-    }
-
-    /// The servers with so many models on each, which take about `load` seconds to load.
-    fn hosted_on(
-        &self,
-        servers: Vec<Server>,
-        models: usize,
-        load: f64,
-        draw: &mut Generator,
-    ) -> Vec<Server> {
-        let mut around = |ratio: f64| -> Vec<f64> {
-            let spread = draw.uniform() * libm::log(ratio);
-            (0..models).map(|_| libm::exp(spread * (draw.uniform() - 0.5))).collect()
-        };
-        let (loads, speeds) = (around(self.load_ratio), around(self.speed_ratio));
-        let [low, high] = self.resident;
-        let mut room = || low + draw.below(high - low + 1);
-        let (of_all, alike) = (room(), draw.uniform() < 0.5);
-        let host = |server: Server| {
-            let resident = if alike { of_all } else { low + draw.below(high - low + 1) };
-            let models = (0..).zip(loads.iter().zip(&speeds)).map(|(model, (of_load, speed))| {
-                let rate = server.step_rate.steps_per_second() * speed;
-                let hosted = HostedModel::on(&server, Model(model), Seconds::of(load * of_load));
-                HostedModel { step_rate: StepRate::saturating(rate), ..hosted }
-            });
-            let hosting = Hosting { resident, models: models.collect(), loaded: Loaded::default() };
-            Server { hosting: Some(hosting), ..server }
-        };
-        servers.into_iter().map(host).collect()
-    }
-}
-
-impl InstanceSource for Domain {
-    fn name(&self) -> String {
-        self.name.clone()
-    }
-
-    fn instance(&self, seed: u64, episode: Episode) -> Instance {
-        let mut draw = Generator::new(seed, Purpose::Cluster, episode.stream());
-        let objective_of = |curve, weight| {
-            Objective::new(curve, weight).expect("curves and weights are drawn in range")
-        };
-        let curve = self.curve(&mut draw);
-        let worth = objective_of(curve.clone(), 0.0).full_service();
-        let servers = self.servers(&worth, &mut draw);
-        let speed = |server: &Server| 1.0 / server.service_time(worth.steps).seconds();
-        let capacity: f64 = servers.iter().map(speed).sum();
-        let full = servers.len() as f64 / capacity;
-
-        // Models have a stream of their own, so that clusters without them stay what they are.
-        let mut model = Generator::new(seed, Purpose::Model, episode.stream());
-        let load_share =
-            self.models.map_or(0.0, |models| log_uniform(&mut model, models.load_share));
-        let work = 1.0 + LOADS_PER_REQUEST * load_share;
-        let interval = work / (between(&mut draw, self.load) * capacity);
-        let least_slack = full * between(&mut draw, self.least_slack);
-        let most_slack = least_slack.max(full * between(&mut draw, self.most_slack));
-        let weight = log_uniform(&mut draw, self.tardiness_weight) * worth.gain / full;
-        let even = draw.uniform() < self.even_penalties;
-        let mix = [0; 3].map(|_| draw.uniform());
-        let weights = if even { [1.0; 3] } else { mix };
-
-        let count = self.requests.base + self.requests.per_server * servers.len();
-        let stream = |purpose| Generator::new(seed, purpose, episode.stream());
-        let (mut arrival, mut slack, mut penalty) =
-            (stream(Purpose::Arrival), stream(Purpose::Slack), stream(Purpose::Penalty));
-        let mut now = Time::ZERO;
-        let requests: Vec<_> = (0..count)
-            .map(|_| {
-                now += Seconds::of(arrival.exponential(interval));
-                Request::new(
-                    now,
-                    now + Seconds::of(slack.between(least_slack, most_slack)),
-                    TardinessPenalty::ALL[penalty.weighted(&weights)],
-                )
-            })
-            .collect();
-        let objective = objective_of(curve, weight.min(1e6));
-        let instance = match &self.models {
-            None => {
-                Cluster::new(servers).map(|cluster| Instance::new(cluster, requests, objective))
-            }
-            Some(models) => {
-                let mut popularity = stream(Purpose::Popularity);
-                let shares = models.shares(&mut model);
-                let servers =
-                    models.hosted_on(servers, shares.len(), full * load_share, &mut model);
-                let asked = |request| {
-                    let model = Model(popularity.weighted(&shares) as u16);
-                    Request { model, ..request }
-                };
-                let requests = requests.into_iter().map(asked).collect();
-                Cluster::with_models(servers, names(shares.len()))
-                    .map(|cluster| Instance::new(cluster, requests, objective))
-            }
-        };
-        let instance = instance.expect("there is at least one server");
-        instance.expect("names differ and requests are drawn in order")
-    }
-
-    fn is_plain(&self) -> bool {
-        self.models.is_none()
-    }
-
-    fn loads_models(&self) -> bool {
-        self.models.is_some()
-    }
-
-    fn description(&self) -> serde_json::Value {
-        serde_json::to_value(self).expect("a domain has only JSON's types")
-    }
-
-    fn episodes(&self) -> Result<&dyn EpisodeSource, UnequalEpisodes> {
-        let problem = "each instance has a cluster and an objective of its own".into();
-        Err(UnequalEpisodes { source_name: self.name(), problem })
     }
 }
 
@@ -338,9 +188,13 @@ fn log_uniform(draw: &mut Generator, [low, high]: [f64; 2]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use scheduling::{Request, Seconds, Server};
+
     use super::*;
+    use crate::source::{Episode, InstanceSource};
 
     const UNIVERSAL: &str = include_str!("../../../scenarios/universal.toml");
+    const FLEETS: &str = include_str!("../../../scenarios/fleets.toml");
 
     #[test]
     fn instances_are_as_varied_as_the_file_says() {
@@ -368,6 +222,60 @@ mod tests {
         assert!(servers[0] == 1 && servers[199] > 50 && servers[100] < 12, "{servers:?}");
         // Drawn arrivals are within some tens of percent of their mean.
         assert!(loads[0] < 0.2 && loads[199] > 1.8 && loads[199] < 3.0, "{loads:?}");
+    }
+
+    #[test]
+    fn the_wider_domain_has_what_differs_and_its_share_of_the_episodes() {
+        let domain = Domain::from_toml(FLEETS).unwrap();
+        let wide = domain.wide.as_ref().unwrap();
+        assert_eq!(wide.domain.load, [0.05, 2.5]);
+        assert_eq!(wide.domain.overhead_share, domain.overhead_share);
+        let (of_all, of_wide) = (domain.models.unwrap(), wide.domain.models.unwrap());
+        assert_eq!((of_all.number, of_wide.number), ([2, 10], [2, 100]));
+        assert_eq!(of_all.resident, of_wide.resident);
+        let (mut sized, mut many) = (0, 0);
+        for episode in 0..200 {
+            let instance = domain.instance(3, Episode::Training(episode));
+            let largest = instance.requests().iter().map(|request| request.size.get());
+            let largest = largest.fold(0.0, f64::max);
+            assert!((1.0..=8.0).contains(&largest), "episode {episode}");
+            sized += usize::from(largest > 1.0);
+            many += usize::from(instance.cluster().models().len() > 10);
+        }
+        // Half of the wide ones have several pictures, and six in ten of them more than ten models.
+        assert!((30..70).contains(&sized) && (40..80).contains(&many), "{sized} {many}");
+        let check = |from: &str, to: &str, parts: &[&str]| {
+            assert!(FLEETS.contains(from), "{from}");
+            let message = Domain::from_toml(&FLEETS.replace(from, to)).unwrap_err().to_string();
+            for part in parts {
+                assert!(message.contains(part), "{message:?} does not contain {part:?}");
+            }
+        };
+        check("share = 0.5", "share = 1.5", &["wide.share is 1.5", "0 to 1"]);
+        check("share = 0.5\n", "", &["share", "missing field"]);
+        check("peak = [1.0", "peak = [0.5", &["bursts.peak is [0.5, 40.0]", "1 to 1000"]);
+        check("pictures = 8", "pictures = 0", &["models.pictures is [0.0, 0.0]", "1 to 1000"]);
+        check("[wide.models]", "[wide.modules]", &["modules", "unknown field"]);
+    }
+
+    #[test]
+    fn no_fleet_is_asked_for_more_than_it_could_do() {
+        let domain = Domain::from_toml(FLEETS).unwrap();
+        for episode in 0..40 {
+            let instance = domain.instance(5, Episode::Training(episode));
+            let span = instance.requests().last().unwrap().arrival.seconds();
+            let least = |request: &Request, server: &Server| {
+                let offer = server.offer(request, Seconds::ZERO, &server.loaded()).unwrap();
+                offer.overhead.seconds() + request.size.get() / server.step_rate.steps_per_second()
+            };
+            let each = |server: &Server| {
+                let all = instance.requests().iter().map(|request| least(request, server));
+                1.0 / (all.sum::<f64>() / instance.requests().len() as f64)
+            };
+            let fastest: f64 = instance.cluster().iter().map(each).sum();
+            let rate = instance.requests().len() as f64 / span;
+            assert!(rate < fastest, "episode {episode}: {rate} and {fastest}");
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ mod uniform;
 mod virtual_time;
 mod workload;
 
-pub use domain::{Domain, DomainError, RequestCount};
+pub use dispatch::Preloading;
+pub use domain::{BurstDomain, Domain, DomainError, FleetDomain, RequestCount, Wide};
 pub use environment::BatchedEnvironment;
 pub use event::{Event, EventKind, events};
 pub use metrics::{
@@ -47,4 +48,4 @@ pub use scenario::{
 pub use simulator::simulate;
 pub use source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 pub use uniform::Uniform;
-pub use virtual_time::simulate_by_events;
+pub use virtual_time::{simulate_by_events, simulate_preloading};

@@ -6,8 +6,8 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use dispatch::{
-    Effect, Failure, FailureClass, Limits, Order, Outcome, Owner, RequestId, Run, RunId, Scheduler,
-    ServerSpec,
+    Effect, Failure, FailureClass, Limits, Order, Outcome, Owner, Preload, Preloading, RequestId,
+    Run, RunId, Scheduler, ServerSpec,
 };
 use scheduling::{Beyond, Decision, Execution, Instance, Policy, Row, Seconds, Time};
 use uuid::Uuid;
@@ -19,7 +19,18 @@ use uuid::Uuid;
 /// goes down, and its request is decided again, as is all that waits there. A request that arrives while
 /// all servers are down waits for the first that comes back.
 pub fn simulate_by_events(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
+    simulate_preloading(instance, policy, Preloading::Off)
+}
+
+/// As [`simulate_by_events`], where idle servers may load what no request has asked for yet. Such loads
+/// take what they are predicted to.
+pub fn simulate_preloading(
+    instance: &Instance,
+    policy: &mut dyn Policy,
+    preloading: Preloading,
+) -> Vec<Row> {
     let mut world = World::new(instance, policy);
+    world.scheduler.set_preloading(preloading);
     while let Some((now, event)) = world.next() {
         world.take_place(now, event);
     }
@@ -32,6 +43,8 @@ pub fn simulate_by_events(instance: &Instance, policy: &mut dyn Policy) -> Vec<R
 enum Event {
     /// A run ends: the request and the number of the run. It is stale if the run was lost.
     Completion { request: usize, attempt: u32 },
+    /// A server has loaded a model that nobody had asked for.
+    Preloaded { server: usize },
     /// A server goes down.
     Down { server: usize },
     /// A server comes back.
@@ -107,7 +120,7 @@ impl<'a> World<'a> {
         let outage = self.outages.last().copied();
         let next = [completion, outage, wakeup, arrival].into_iter().flatten().min()?;
         match next.1 {
-            Event::Completion { .. } => drop(self.completions.pop()),
+            Event::Completion { .. } | Event::Preloaded { .. } => drop(self.completions.pop()),
             Event::Down { .. } | Event::Up { .. } => drop(self.outages.pop()),
             Event::Wakeup => {}
             Event::Arrival { .. } => self.arrived += 1,
@@ -120,6 +133,7 @@ impl<'a> World<'a> {
             Event::Completion { request, attempt } => {
                 self.scheduler.completed(now, RunId { request: name(request), attempt });
             }
+            Event::Preloaded { server } => self.scheduler.preloaded(now, server, Ok(())),
             Event::Down { server } => self.scheduler.server_down(now, server),
             Event::Up { server } => self.scheduler.server_up(now, server),
             Event::Wakeup => self.scheduler.tick(now),
@@ -154,6 +168,10 @@ impl<'a> World<'a> {
             for effect in effects.drain(..) {
                 match effect {
                     Effect::Start(run) => self.start(&run),
+                    Effect::Preload(Preload { server, load, .. }) => {
+                        let there = timed(now + load, Event::Preloaded { server });
+                        self.completions.push(Reverse(there));
+                    }
                     Effect::Abort(run) => {
                         let (class, reason) = (FailureClass::Counted, "the server is down".into());
                         self.scheduler.failed(now, run.id, &Failure { class, reason });

@@ -19,6 +19,7 @@ use scheduling::{
 };
 
 use super::policy::{PriceNetworks, UniversalAgent};
+use super::prices::Clusters;
 use super::samples::Samples;
 
 /// How alternatives are drawn and followed.
@@ -44,9 +45,14 @@ const TEMPTATION: f64 = 0.03;
 /// …with this share of its steps.
 const TEMPTING_STEPS: [f64; 2] = [0.7, 1.3];
 
-/// Costs are bounded by so many gains of a full service. Those beyond are of clusters that an
-/// untrained policy has flooded, and would drown all others.
-const LARGEST_COST: f64 = 20.0;
+/// Costs are bounded by so many gains of a full service. Those beyond are of clusters that an untrained
+/// policy has flooded, and would drown all others. In the bursts that fleets learn from, costs are larger.
+const fn largest_cost(clusters: Clusters) -> f64 {
+    match clusters {
+        Clusters::Plain => 20.0,
+        Clusters::Fleets => 150.0,
+    }
+}
 
 /// An episode, with all that is needed to go back to any moment of it.
 pub(crate) struct Episode<'a> {
@@ -117,7 +123,8 @@ impl<'a> Episode<'a> {
                 queues.dispatch(now, alternative);
             }
             let cost = self.lost(index, follow, &mut queues, &mut agent);
-            let cost = (cost / gain.max(1e-9)).clamp(-LARGEST_COST, LARGEST_COST);
+            let largest = largest_cost(clusters);
+            let cost = (cost / gain.max(1e-9)).clamp(-largest, largest);
             samples.costs.push(cost as f32);
         }
         samples
@@ -290,7 +297,7 @@ fn alternative(
 mod tests {
     use std::sync::Arc;
 
-    use super::super::prices::{Clusters, PriceNetwork};
+    use super::super::prices::PriceNetwork;
     use super::*;
     use scheduling::{Cluster, Objective, Purpose, Seconds, Server, StepRate, TardinessPenalty};
 

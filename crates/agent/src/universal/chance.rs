@@ -108,6 +108,7 @@ mod tests {
                 jobs.inputs.push(noisy as f32);
                 jobs.inputs.extend([0.5; Clusters::Plain.inputs() - 1]);
                 jobs.shares.push(1.0);
+                jobs.steepness.push([1.0, 1.0]);
             }
             samples.costs.push(0.0);
             let deviation = [0.3, 3.0][noisy];

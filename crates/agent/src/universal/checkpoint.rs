@@ -69,7 +69,8 @@ impl Stored for PriceTraining {
 
     fn numbers(state: &State) -> usize {
         let of = |clusters| {
-            let prices = PriceNetwork::parameter_count(clusters, &state.hyperparameters.hidden);
+            let hidden = state.hyperparameters.hidden_in(clusters);
+            let prices = PriceNetwork::parameter_count(clusters, &hidden);
             // The learner has the two moments of its gradient, and so has the chance.
             4 * prices + 3 * Chance::parameter_count(clusters)
         };
@@ -92,8 +93,8 @@ impl Stored for PriceTraining {
         tensors: &SafeTensors<'_>,
     ) -> Result<Self, String> {
         let State { hyperparameters, rounds, fleets } = state;
-        let hidden = &hyperparameters.hidden;
         let learner = |prefix, clusters, progress| {
+            let hidden = &hyperparameters.hidden_in(clusters);
             Reading { tensors, prefix, clusters, hidden }.learner(progress)
         };
         let others = updates - fleets.map_or(0, |fleets| fleets.updates);

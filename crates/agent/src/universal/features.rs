@@ -1,14 +1,19 @@
 //! What the network of prices sees: everything in units of the cluster and of the traffic itself.
 
-use scheduling::{FullService, Observation, Offer, Seconds, Steps};
+use scheduling::{FullService, Observation, Offer, Seconds, StepRate, Steps, Traffic};
 
-use super::fleet::{FLEET_INPUTS, Models};
+use super::fleet::{Models, SHARED_MODEL_INPUTS};
 use super::prices::Clusters;
 
 /// Inputs that differ from server to server.
 pub(crate) const SERVER_INPUTS: usize = 12;
 /// Inputs that all servers share.
 pub(crate) const CLUSTER_INPUTS: usize = 24;
+/// Inputs that all servers of a fleet share beyond those: of its models, then of bursts and sizes.
+pub(crate) const FLEET_INPUTS: usize = SHARED_MODEL_INPUTS + 8;
+
+/// The largest σ.
+const STEEPEST: f64 = 20.0;
 
 /// The inputs of all servers for one decision, and the units of the prices.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +27,12 @@ pub(crate) struct Features {
     fleet: [f32; FLEET_INPUTS],
     /// μ_j: full services per second of each server.
     pub(crate) speed: Vec<f64>,
+    /// Of all servers.
+    capacity: f64,
+    /// σ_j: how much dearer than usual the time of each server is, by how late whoever comes next will be.
+    pub(crate) steepness: Vec<f64>,
+    /// σ̄: the mean of all servers.
+    pub(crate) mean_steepness: f64,
     /// G: what a full service adds to the reward of a single step.
     pub(crate) gain: f64,
     /// T: mean time of a full service, in seconds.
@@ -45,16 +56,22 @@ impl Features {
         let servers = offers.len();
         let count = servers as f64;
         self.speed.clear();
-        // Loading is not drawing: what a server can do does not depend on what it has loaded.
-        self.speed.extend(offers.iter().map(|offer| 1.0 / drawing(offer, steps).seconds()));
+        // Loading is not drawing: what a server can do does not depend on what it has loaded. Nor does it
+        // depend on who asks: a full service is that of the mean request.
+        let relative_work = traffic.relative_work(observation.request);
+        let of_mean = |offer: &Offer| {
+            let rate = offer.step_rate.steps_per_second() * relative_work;
+            drawing(&Offer { step_rate: StepRate::saturating(rate), ..*offer }, steps)
+        };
+        self.speed.extend(offers.iter().map(|offer| 1.0 / of_mean(offer).seconds()));
         let capacity: f64 = self.speed.iter().sum();
+        self.capacity = capacity;
         let mean_speed = capacity / count;
         let full = 1.0 / mean_speed;
         let slack = traffic.mean_slack().map_or(full, Seconds::seconds).max(1e-3 * full);
 
         let backlogs = || offers.iter().map(|offer| offer.backlog.seconds());
-        let work: f64 = backlogs().zip(&self.speed).map(|(m, speed)| m * speed).sum();
-        let mean = work / capacity;
+        let mean = self.work(offers) / capacity;
         self.free.rank(backlogs(), &self.speed);
         let finish = backlogs().zip(&self.speed).map(|(m, speed)| m + 1.0 / speed);
         self.finish.rank(finish, &self.speed);
@@ -89,21 +106,11 @@ impl Features {
                 self.server[column * servers + j] = input;
             }
         }
-        // A few intervals say little: they are mixed with the guess that the load is one half.
-        let load = traffic.mean_interval().map_or(0.5, |interval| {
-            let known = (traffic.arrivals() - 1) as f64;
-            let guess = 2.0 / capacity;
-            let interval = (known * interval.seconds() + 4.0 * guess) / (known + 4.0);
-            1.0 / (interval * capacity).max(1e-9)
-        });
+        let load = load_at(traffic.mean_interval(), traffic.arrivals(), capacity);
         let [_, quadratic, root] = traffic.penalties().unwrap_or([1.0 / 3.0; 3]);
         let tardiness = objective.tardiness_weight() * full / gain.max(1e-9);
-        // Share of what all servers can do in so many full services that is still free.
-        let free = |full_services: f64| {
-            let until = full_services * full;
-            let free = backlogs().zip(&self.speed).map(|(m, speed)| (until - m).max(0.0) * speed);
-            (free.sum::<f64>() / (until * capacity)) as f32
-        };
+        self.full_service = full;
+        let free = |full_services: f64| self.free(offers, full_services);
         self.cluster = [
             share(mean, full),
             (mean / full).min(16.0) as f32 / 4.0,
@@ -131,12 +138,58 @@ impl Features {
             free(3.0),
         ];
         self.gain = gain;
-        self.full_service = full;
+        self.steepness.clear();
+        self.steepness.resize(servers, 1.0);
+        self.mean_steepness = 1.0;
         if clusters == Clusters::Fleets {
-            let columns = &mut self.server[SERVER_INPUTS * servers..];
-            let demand = load * count;
-            self.fleet = self.models.observe(observation, full, demand, &self.speed, columns);
+            self.observe_fleet(observation, load);
+            // A network's outputs have one scale, but prices in a burst are a hundred times those of calm
+            // traffic: σ is what the quadratic penalties of those who come next grow by, a full service later.
+            for (steepness, m) in self.steepness.iter_mut().zip(backlogs()) {
+                *steepness += 2.0 * quadratic * tardiness * (m - slack).max(0.0);
+                *steepness = steepness.min(STEEPEST);
+            }
+            self.mean_steepness = self.steepness.iter().sum::<f64>() / count;
         }
+    }
+
+    /// The inputs of fleets: models, then bursts and sizes.
+    fn observe_fleet(&mut self, observation: &Observation<'_>, load: f64) {
+        let Observation { offers, traffic, request, .. } = *observation;
+        let (full, capacity, servers) = (self.full_service, self.capacity, offers.len());
+        let columns = &mut self.server[SERVER_INPUTS * servers..];
+        let demand = load * servers as f64;
+        let models = self.models.observe(observation, full, demand, &self.speed, columns);
+        let mean = self.work(offers) / capacity;
+        let load_at = |interval, arrivals| load_at(interval, arrivals, capacity);
+        let arrivals = traffic.arrivals();
+        let burst = load_at(traffic.burst_interval(), arrivals.min(Traffic::BURST + 1));
+        let bursts = [
+            logarithm(burst, -3.5, 4.5) / 2.0,
+            logarithm(load_at(traffic.long_interval(), arrivals), -3.5, 4.5) / 2.0,
+            logarithm(load, -3.5, 4.5) / 2.0,
+            logarithm(traffic.burstiness().unwrap_or(1.0) + 0.2, -1.6, 6.0) / 3.0,
+            logarithm(traffic.relative_work(request), -3.0, 3.0) / 2.0,
+            logarithm(1.0 + mean / full, 0.0, 8.0) / 2.0,
+            self.free(offers, 6.0),
+            self.free(offers, 15.0),
+        ];
+        self.fleet[..SHARED_MODEL_INPUTS].copy_from_slice(&models);
+        self.fleet[SHARED_MODEL_INPUTS..].copy_from_slice(&bursts);
+    }
+
+    /// Full services that wait.
+    fn work(&self, offers: &[Offer]) -> f64 {
+        let backlogs = offers.iter().map(|offer| offer.backlog.seconds());
+        backlogs.zip(&self.speed).map(|(m, speed)| m * speed).sum()
+    }
+
+    /// Share of what all servers can do in so many full services that is still free.
+    fn free(&self, offers: &[Offer], full_services: f64) -> f32 {
+        let until = full_services * self.full_service;
+        let backlogs = offers.iter().map(|offer| offer.backlog.seconds());
+        let free = backlogs.zip(&self.speed).map(|(m, speed)| (until - m).max(0.0) * speed);
+        (free.sum::<f64>() / (until * self.capacity)) as f32
     }
 
     /// The inputs that all servers share; those of fleets come last.
@@ -214,6 +267,17 @@ pub(super) fn logarithm(x: f64, low: f64, high: f64) -> f32 {
 /// How long a run takes without its load.
 fn drawing(offer: &Offer, steps: Steps) -> Seconds {
     Offer { load: Seconds::ZERO, ..*offer }.service_time(steps)
+}
+
+/// Full services asked for per full service that can be done. A few intervals say little: they are mixed with
+/// the guess that it is one half.
+fn load_at(interval: Option<Seconds>, arrivals: u64, capacity: f64) -> f64 {
+    interval.map_or(0.5, |interval| {
+        let known = (arrivals - 1) as f64;
+        let guess = 2.0 / capacity;
+        let interval = (known * interval.seconds() + 4.0 * guess) / (known + 4.0);
+        1.0 / (interval * capacity).max(1e-9)
+    })
 }
 
 /// Mean share of a full service that goes before its steps.

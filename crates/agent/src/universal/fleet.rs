@@ -5,9 +5,9 @@ use scheduling::{Model, Observation, Offer, Residency, Seconds};
 use super::features::{logarithm, share, signed_share};
 
 /// Inputs that differ from server to server.
-pub(crate) const MODEL_INPUTS: usize = 16;
+pub(crate) const MODEL_INPUTS: usize = 18;
 /// Inputs that all servers share.
-pub(crate) const FLEET_INPUTS: usize = 10;
+pub(crate) const SHARED_MODEL_INPUTS: usize = 10;
 
 /// When a request would have to begin for its wait to be looked at, in mean times of a full service
 /// from now.
@@ -73,14 +73,15 @@ impl Models {
         demand: f64,
         speed: &[f64],
         columns: &mut [f32],
-    ) -> [f32; FLEET_INPUTS] {
-        let Observation { offers, residencies, request, .. } = *observation;
+    ) -> [f32; SHARED_MODEL_INPUTS] {
+        let Observation { offers, residencies, request, traffic, .. } = *observation;
         self.look(observation, speed, full);
         let count = offers.len() as f64;
         let loads = || offers.iter().map(|offer| offer.load.seconds()).filter(|&load| load > 0.0);
         let loading = loads().count();
         let load = if loading > 0 { loads().sum::<f64>() / loading as f64 } else { full };
         let start = |offer: &Offer| (offer.backlog + offer.load).seconds();
+        let slack = traffic.mean_slack().map_or(full, Seconds::seconds).max(1e-3 * full);
         let best_start = offers.iter().map(start).fold(f64::INFINITY, f64::min);
         let mut free = Hosts::NONE;
         for (server, offer) in offers.iter().enumerate() {
@@ -142,6 +143,8 @@ impl Models {
                 waits[1],
                 waits[2],
                 f32::from(u8::from(hit && *resident > 1 && loaded.first() == Some(&request.model))),
+                logarithm(1.0 + start(offer) / full, 0.0, 8.0) / 2.0,
+                logarithm(1.0 + start(offer) / slack, 0.0, 8.0) / 2.0,
             ];
             for (column, input) in inputs.into_iter().enumerate() {
                 columns[column * offers.len() + server] = input;
@@ -242,7 +245,7 @@ mod tests {
     }
 
     /// The inputs of each server, and those of the fleet, where a full service takes 10 s.
-    fn inputs(queues: &mut Queues, model: u16) -> (Vec<Vec<f32>>, [f32; FLEET_INPUTS]) {
+    fn inputs(queues: &mut Queues, model: u16) -> (Vec<Vec<f32>>, [f32; SHARED_MODEL_INPUTS]) {
         let (request, objective) = (request(model), Objective::default());
         let observation = queues.observe(Time::ZERO, &request, &objective);
         let servers = observation.offers.len();

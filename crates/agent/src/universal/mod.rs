@@ -25,4 +25,4 @@ pub use training::{PriceHyperparameters, PriceLearner, PriceTraining, RoundPoint
 
 /// Changes whenever the network's input changes its meaning; a checkpoint of another version is
 /// refused.
-pub(crate) const UNIVERSAL_FEATURE_VERSION: u32 = 4;
+pub(crate) const UNIVERSAL_FEATURE_VERSION: u32 = 5;

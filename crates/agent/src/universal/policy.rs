@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use scheduling::policies::{Myopic, best_decision};
-use scheduling::{Decision, Observation, Policy, Seconds};
+use scheduling::{Decision, Objective, Observation, Policy, Seconds};
 
 use super::features::Features;
 use super::prices::{Clusters, PriceNetwork, Prices};
@@ -10,11 +10,13 @@ use super::prices::{Clusters, PriceNetwork, Prices};
 /// time that it takes costs the requests still to come.
 ///
 /// ```text
-/// a_t = argmax over (j, s) of  r_t(j, s) − G · (q (f_j + h_j q) + e_j),   q = μ_j p_j(s)
+/// a_t = argmax over (j, s) of  r_t(j, s) − G · (σ_j q (f_j + h_j q) + σ̄ e_j),   q = μ_j p_j(s)
 /// ```
 ///
 /// Here p_j(s) is the service time, μ_j the full services that server j does in a second, q the share
-/// of a full service, G what a full service gains, and f_j, h_j and e_j are the [`PriceNetwork`]'s.
+/// of a full service, G what a full service gains, and f_j, h_j and e_j are the [`PriceNetwork`]'s. σ_j is how
+/// much dearer than usual the time of server j is because whoever comes next will be late, and σ̄ the mean of
+/// all servers; outside fleets both are 1.
 #[derive(Clone, Debug)]
 pub struct UniversalAgent {
     networks: PriceNetworks,
@@ -54,7 +56,9 @@ impl From<Arc<PriceNetwork>> for PriceNetworks {
 /// come. Even a request turned away with a single step gives up little more than one.
 const SAFE_MARGIN: f64 = 1.5;
 
-/// The cap on tardiness where none is given, in mean times of a full service.
+/// The cap on tardiness where none is given, in mean times of a full service. In fleets, where full services
+/// of large requests and loads take much longer than others, it is the time at which linear tardiness costs
+/// all that a full service gains.
 ///
 /// Requests with a square-root penalty could be parked behind minutes of work: the price of a queue
 /// so long that no request joins it is never measured, and too low.
@@ -63,7 +67,8 @@ const CAP: f64 = 2.5;
 impl UniversalAgent {
     /// The policy of trained prices. It plans no request to be later than the cap where another
     /// decision avoids it; where none does, it plans for the least tardiness. Without a cap of its own
-    /// it has one of two and a half mean times of a full service.
+    /// it has one of two and a half mean times of a full service; in fleets, of the time at which linear
+    /// tardiness costs all that steps can gain.
     pub fn new(networks: impl Into<PriceNetworks>, cap: Option<Seconds>) -> Self {
         let (features, prices) = (Features::default(), Prices::default());
         let (networks, clusters) = (networks.into(), Clusters::Plain);
@@ -97,17 +102,40 @@ impl UniversalAgent {
 
     /// What so many seconds of a server's time cost others, in reward, whatever is loaded for it.
     pub(crate) fn cost_of_time(&self, server: usize, seconds: f64) -> f64 {
-        self.features.gain * self.prices.on(server).of_time(self.share(server, seconds))
+        let price = self.prices.on(server).of_time(self.share(server, seconds));
+        self.features.gain * self.steepness(server) * price
     }
 
     /// What it costs others, in reward, that a server will have the request's model loaded.
     pub(crate) fn cost_of_models(&self, server: usize) -> f64 {
-        self.features.gain * self.prices.on(server).of_models()
+        self.features.gain * self.features.mean_steepness * self.prices.on(server).of_models()
     }
 
     /// What a run of so many seconds on a server costs others, in reward.
     fn cost(&self, server: usize, service: f64) -> f64 {
-        self.features.gain * self.prices.on(server).of_run(self.share(server, service))
+        let price = self.prices.on(server);
+        let time = self.steepness(server) * price.of_time(self.share(server, service));
+        self.features.gain * (time + self.features.mean_steepness * price.of_models())
+    }
+
+    /// How much dearer than usual its time is.
+    pub(crate) fn steepness(&self, server: usize) -> f64 {
+        self.features.steepness[server]
+    }
+
+    /// The same of the mean server.
+    pub(crate) fn mean_steepness(&self) -> f64 {
+        self.features.mean_steepness
+    }
+
+    /// The cap on tardiness, in seconds.
+    fn cap(&self, objective: &Objective) -> f64 {
+        let Features { gain, full_service, .. } = self.features;
+        match (self.cap, self.clusters) {
+            (Some(cap), _) => cap.seconds(),
+            (None, Clusters::Plain) => CAP * full_service,
+            (None, Clusters::Fleets) => gain / objective.tardiness_weight().max(1e-9),
+        }
     }
 
     /// The maximum under the current prices and the cap, where every server has an extra cost, in gains
@@ -117,9 +145,8 @@ impl UniversalAgent {
         observation: &Observation<'_>,
         extra: impl Fn(usize) -> f64,
     ) -> Decision {
-        let Features { gain, full_service, .. } = &self.features;
-        let cap = self.cap.map_or(CAP * full_service, Seconds::seconds);
-        let latest = observation.time_to_due().seconds() + cap;
+        let gain = self.features.gain;
+        let latest = observation.time_to_due().seconds() + self.cap(observation.objective);
         let cost = |server: usize, service: Seconds| {
             let over = (observation.offers[server].backlog + service).seconds() - latest;
             // What is over the cap is worse than anything below it, and the less the better.
@@ -143,6 +170,8 @@ impl UniversalAgent {
         let best_quality = observation.objective.best_qualities()[most.unwrap_or_default()];
         reward < least(best_quality)
             && self.cap.is_none()
+            // In bursts the requests to come can lose far more than this one could gain.
+            && self.clusters == Clusters::Plain
             && reward < least(observation.reward(Myopic.decide(observation)))
     }
 }

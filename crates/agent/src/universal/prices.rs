@@ -3,8 +3,8 @@
 use pulp::{Arch, NullaryFnOnce};
 use scheduling::Generator;
 
-use super::features::{CLUSTER_INPUTS, Features, SERVER_INPUTS};
-use super::fleet::{FLEET_INPUTS, MODEL_INPUTS};
+use super::features::{CLUSTER_INPUTS, FLEET_INPUTS, Features, SERVER_INPUTS};
+use super::fleet::MODEL_INPUTS;
 use crate::kernels;
 use crate::network::{Mlp, parameter_count};
 
@@ -34,6 +34,17 @@ impl Clusters {
         }
     }
 
+    /// Which input of a plain network an input of one for fleets is, if it is one.
+    const fn plain_input(input: usize) -> Option<usize> {
+        const AFTER_MODELS: usize = SERVER_INPUTS + MODEL_INPUTS;
+        const END: usize = AFTER_MODELS + CLUSTER_INPUTS;
+        match input {
+            0..SERVER_INPUTS => Some(input),
+            AFTER_MODELS..END => Some(input - MODEL_INPUTS),
+            _ => None,
+        }
+    }
+
     /// Outputs: f and h, before their softplus, and in fleets e.
     pub(crate) const fn outputs(self) -> usize {
         match self {
@@ -45,8 +56,8 @@ impl Clusters {
 
 /// What a decision takes from the requests still to come.
 ///
-/// A job that takes the share q of a full service on server j costs them `q (f_j + h_j q) + e_j`, in gains
-/// of a full service: f_j for the time itself, and more and more of it the longer the queue becomes. In
+/// A job that takes the share q of a full service on server j costs them `σ_j q (f_j + h_j q) + σ̄ e_j`, in
+/// gains of a full service, where σ_j grows with how late whoever comes next on server j will be: f_j for the time itself, and more and more of it the longer the queue becomes. In
 /// fleets e_j is what it costs them that server j will have the model of this request loaded, and no
 /// longer the one that it drives out; it may be below zero. f and h are the softplus of outputs of a
 /// multi-layer perceptron that sees server j, the cluster and the traffic. It is the same for every server.
@@ -59,9 +70,8 @@ pub struct PriceNetwork {
 /// The prices of all servers, with the buffers in which they are computed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prices {
-    /// A column of one value per server for each unit of a layer, filled up to whole [`LANES`]; in the
-    /// end f_j, then h_j, then e_j.
-    columns: Vec<f32>,
+    /// A row for each server with the values of a layer; in the end f_j, h_j and in fleets e_j.
+    rows: Vec<f32>,
     next: Vec<f32>,
     start: Vec<f32>,
     width: usize,
@@ -81,11 +91,6 @@ impl Price {
         share * (self.f + self.h * share)
     }
 
-    /// `q (f + h q) + e`: of a run.
-    pub(crate) fn of_run(self, share: f64) -> f64 {
-        self.of_time(share) + self.e
-    }
-
     /// e: of what will be loaded.
     pub(crate) fn of_models(self) -> f64 {
         self.e
@@ -95,19 +100,19 @@ impl Price {
 impl Prices {
     /// The price on one server.
     pub(crate) fn on(&self, server: usize) -> Price {
-        let value = |output: usize| self.columns.get(output * self.width + server);
-        let [f, h, e] = [0, 1, 2].map(|output| value(output).copied().map_or(0.0, f64::from));
+        let row = &self.rows[server * self.width..][..self.width];
+        let [f, h, e] = [0, 1, 2].map(|output| row.get(output).copied().map_or(0.0, f64::from));
         Price { f, h, e }
     }
 
     /// Whether all of them are numbers.
     pub(crate) fn are_finite(&self) -> bool {
-        self.columns.iter().all(|value| value.is_finite())
+        self.rows.iter().all(|value| value.is_finite())
     }
 
     /// Makes server time free.
     pub(crate) fn clear(&mut self) {
-        self.columns.fill(0.0);
+        self.rows.fill(0.0);
     }
 }
 
@@ -122,32 +127,36 @@ impl PriceNetwork {
         Self { clusters, network }
     }
 
-    /// A network for fleets whose prices are those of a plain one: what it sees of models counts for
-    /// nothing yet, and e is 0.
-    pub fn for_fleets(plain: &Self) -> Self {
+    /// A network for fleets whose prices are those of a plain one, with so many further units in each hidden
+    /// layer: what it sees of models and what the further units say counts for nothing yet, and e is 0.
+    pub fn for_fleets(plain: &Self, further_units: usize, generator: &mut Generator) -> Self {
         let clusters = Clusters::Fleets;
-        let sizes = plain.network.sizes();
-        let hidden = &sizes[1..sizes.len() - 1];
-        let mut parameters = Vec::with_capacity(Self::parameter_count(clusters, hidden));
-        let mut rest = plain.network.parameters();
-        for (layer, pair) in sizes.windows(2).enumerate() {
-            let (weights, after) = rest.split_at(pair[0] * pair[1]);
-            let (biases, after) = after.split_at(pair[1]);
+        let known = plain.network.sizes();
+        let hidden: Vec<_> =
+            known[1..known.len() - 1].iter().map(|units| units + further_units).collect();
+        let mut network = Mlp::new(&Self::sizes(clusters, &hidden), generator);
+        let sizes = network.sizes().to_vec();
+        let (mut all, mut rest) = (network.parameters_mut(), plain.network.parameters());
+        for (layer, (pair, known)) in sizes.windows(2).zip(known.windows(2)).enumerate() {
+            let (weights, after) = std::mem::take(&mut all).split_at_mut(pair[0] * pair[1]);
+            let (biases, after) = after.split_at_mut(pair[1]);
+            all = after;
+            let (known_weights, after) = rest.split_at(known[0] * known[1]);
+            let (known_biases, after) = after.split_at(known[1]);
             rest = after;
-            let last = layer + 2 == sizes.len();
-            let widened = |row: &[f32]| [row, &[0.0][..usize::from(last)]].concat();
-            for (input, row) in weights.chunks_exact(pair[1]).enumerate() {
-                if layer == 0 && input == SERVER_INPUTS {
-                    parameters.extend(vec![0.0; MODEL_INPUTS * pair[1]]);
+            // Further units begin with weights of their own, and nobody listens to them yet.
+            let fixed = if layer + 2 == sizes.len() { pair[1] } else { known[1] };
+            for (input, row) in weights.chunks_exact_mut(pair[1]).enumerate() {
+                row[..fixed].fill(0.0);
+                let input = if layer == 0 { Clusters::plain_input(input) } else { Some(input) };
+                if let Some(input) = input.filter(|&input| input < known[0]) {
+                    let known_row = &known_weights[input * known[1]..][..known[1]];
+                    row[..known[1]].copy_from_slice(known_row);
                 }
-                parameters.extend(widened(row));
             }
-            if layer == 0 {
-                parameters.extend(vec![0.0; FLEET_INPUTS * pair[1]]);
-            }
-            parameters.extend(widened(biases));
+            biases[..known[1]].copy_from_slice(known_biases);
         }
-        Self::from_parameters(clusters, hidden, parameters).expect("as many as the sizes say")
+        Self { clusters, network }
     }
 
     /// A network from stored parameters, in the order of an [`Mlp`]; `None` unless there are
@@ -189,14 +198,14 @@ impl PriceNetwork {
     pub(crate) fn forward(&self, features: &Features, prices: &mut Prices) {
         let servers = features.speed.len();
         let mut rest = self.network.parameters();
-        let Prices { columns: x, next: y, start, width } = prices;
-        *width = servers.next_multiple_of(LANES);
-        let width = *width;
-        x.clear();
+        let Prices { rows: x, next: y, start, width } = prices;
         let server_inputs = self.clusters.server_inputs();
-        for column in features.server.chunks_exact(servers).take(server_inputs) {
-            x.extend_from_slice(column);
-            x.resize(x.len() + width - servers, 0.0);
+        x.resize(servers * server_inputs, 0.0);
+        let columns = features.server.chunks_exact(servers).take(server_inputs).enumerate();
+        for (input, column) in columns {
+            for (row, &value) in x.chunks_exact_mut(server_inputs).zip(column) {
+                row[input] = value;
+            }
         }
         for (layer, pair) in self.network.sizes().windows(2).enumerate() {
             let (inputs, units) = (pair[0], pair[1]);
@@ -213,10 +222,11 @@ impl PriceNetwork {
                     start.iter_mut().zip(row).for_each(|(start, w)| *start += w * z);
                 }
             }
-            y.resize(units * width, 0.0);
+            y.resize(units * servers, 0.0);
             let squash = if rest.is_empty() { Squash::Softplus } else { Squash::Tanh };
-            Arch::new().dispatch(Layer { weights, start, x, y, width, squash });
+            Arch::new().dispatch(Layer { weights, start, x, y, squash });
             std::mem::swap(x, y);
+            *width = units;
         }
     }
 }
@@ -228,21 +238,16 @@ enum Squash {
     Softplus,
 }
 
-/// Servers whose sums fill a vector register.
-const LANES: usize = 8;
-
 /// A layer for all servers. No fused multiply-adds, so that an agent decides alike on every machine.
 struct Layer<'a> {
     /// `inputs × units` in row-major order.
     weights: &'a [f32],
     /// What each unit starts from.
     start: &'a [f32],
-    /// A column for each input.
+    /// The inputs of each server, a row each.
     x: &'a [f32],
-    /// A column for each unit.
+    /// The units of each server, likewise.
     y: &'a mut [f32],
-    /// Length of a column: whole [`LANES`].
-    width: usize,
     squash: Squash,
 }
 
@@ -251,19 +256,23 @@ impl NullaryFnOnce for Layer<'_> {
 
     #[inline(always)]
     fn call(mut self) {
-        let units = self.start.len();
-        let whole = units / 4 * 4;
-        // Servers outside, units inside: what a few servers have as inputs stays in the cache.
-        for lane in (0..self.width).step_by(LANES) {
-            (0..whole).step_by(4).for_each(|unit| self.units::<4>(unit, lane));
-            (whole..units).for_each(|unit| self.units::<1>(unit, lane));
+        let servers = self.y.len() / self.start.len();
+        let mut server = 0;
+        while server + 4 <= servers {
+            self.servers::<4>(server);
+            server += 4;
+        }
+        for server in server..servers {
+            self.servers::<1>(server);
         }
         match self.squash {
             Squash::Tanh => kernels::tanh_inlined(self.y),
-            // The third output is any number.
             Squash::Softplus => {
-                for y in &mut self.y[..2 * self.width] {
-                    *y = kernels::softplus(*y);
+                for row in self.y.chunks_exact_mut(self.start.len()) {
+                    // The third output is any number.
+                    for y in &mut row[..2] {
+                        *y = kernels::softplus(*y);
+                    }
                 }
             }
         }
@@ -271,23 +280,41 @@ impl NullaryFnOnce for Layer<'_> {
 }
 
 impl Layer<'_> {
-    /// The sums of N units for the servers from `lane` on, several units at a time since each addition
-    /// waits for the one before.
+    /// All units of N servers, as many at a time as registers hold.
     #[inline(always)]
-    fn units<const N: usize>(&mut self, first: usize, lane: usize) {
-        let Self { weights, start, x, width, .. } = *self;
-        let mut sums: [[f32; LANES]; N] = std::array::from_fn(|n| [start[first + n]; LANES]);
-        for (row, x) in weights.chunks_exact(start.len()).zip(x.chunks_exact(width)) {
-            let (row, x) = (&row[first..first + N], &x[lane..lane + LANES]);
-            for (sums, w) in sums.iter_mut().zip(row) {
-                for (sum, x) in sums.iter_mut().zip(x) {
+    fn servers<const N: usize>(&mut self, first: usize) {
+        let units = self.start.len();
+        let mut unit = 0;
+        while unit + 16 <= units {
+            self.units::<N, 16>(first, unit);
+            unit += 16;
+        }
+        for unit in unit..units {
+            self.units::<N, 1>(first, unit);
+        }
+    }
+
+    /// The sums of U units for N servers. Each is one chain of additions in the order of the inputs.
+    #[inline(always)]
+    fn units<const N: usize, const U: usize>(&mut self, server: usize, unit: usize) {
+        let Self { weights, start, x, .. } = *self;
+        let (units, inputs) = (start.len(), weights.len() / start.len());
+        let x: [&[f32]; N] = std::array::from_fn(|n| &x[(server + n) * inputs..][..inputs]);
+        let mut sums = [[0.0; U]; N];
+        for sums in &mut sums {
+            sums.copy_from_slice(&start[unit..unit + U]);
+        }
+        for (input, row) in weights.chunks_exact(units).enumerate() {
+            let row = &row[unit..unit + U];
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = x[input];
+                for (sum, w) in sums.iter_mut().zip(row) {
                     *sum += w * x;
                 }
             }
         }
         for (n, sums) in sums.iter().enumerate() {
-            let place = (first + n) * width + lane;
-            self.y[place..place + LANES].copy_from_slice(sums);
+            self.y[(server + n) * units + unit..][..U].copy_from_slice(sums);
         }
     }
 }
@@ -309,7 +336,7 @@ mod tests {
             *parameter += generator.normal() as f32;
         }
         let plain = PriceNetwork::from_parameters(Clusters::Plain, &[5, 6], drawn).unwrap();
-        let fleets = PriceNetwork::for_fleets(&plain);
+        let fleets = PriceNetwork::for_fleets(&plain, 3, &mut generator);
         let server = |index: u16| {
             let rate = StepRate::new(9.0).unwrap();
             let server = Server::new(format!("s{index}"), rate, Seconds::ZERO);

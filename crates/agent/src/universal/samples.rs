@@ -23,6 +23,8 @@ pub(crate) struct Jobs {
     pub(crate) inputs: Vec<f32>,
     /// q: share of a full service that is taken.
     pub(crate) shares: Vec<f32>,
+    /// σ, how much dearer than usual the server's time is, and σ̄ of the mean server.
+    pub(crate) steepness: Vec<[f32; 2]>,
 }
 
 impl Samples {
@@ -60,9 +62,12 @@ impl Samples {
         [self.alternatives.inputs.as_slice(), &self.owns.inputs].concat()
     }
 
-    /// q in the order of the rows.
-    pub(crate) fn shares(&self) -> impl Iterator<Item = f32> {
-        self.alternatives.shares.iter().chain(&self.owns.shares).copied()
+    /// q and how dear the time is, in the order of the rows.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (f32, [f32; 2])> {
+        let of = |jobs: &Jobs| -> Vec<(f32, [f32; 2])> {
+            jobs.shares.iter().copied().zip(jobs.steepness.iter().copied()).collect()
+        };
+        of(&self.alternatives).into_iter().chain(of(&self.owns))
     }
 
     /// By how much the network's outputs say too much, sample by sample.
@@ -70,7 +75,8 @@ impl Samples {
         let width = self.clusters.outputs();
         let (alternatives, owns) = outputs.split_at(self.len() * width);
         let costs = |outputs: &[f32], jobs: &Jobs| -> Vec<f32> {
-            outputs.chunks_exact(width).zip(&jobs.shares).map(|(y, &q)| cost(y, q)).collect()
+            let dear = jobs.shares.iter().zip(&jobs.steepness);
+            outputs.chunks_exact(width).zip(dear).map(|(y, (&q, &dear))| cost(y, q, dear)).collect()
         };
         let alternatives = costs(alternatives, &self.alternatives).into_iter();
         let differences = alternatives.zip(costs(owns, &self.owns));
@@ -91,6 +97,7 @@ impl Jobs {
     fn append(&mut self, other: &Self) {
         self.inputs.extend_from_slice(&other.inputs);
         self.shares.extend_from_slice(&other.shares);
+        self.steepness.extend_from_slice(&other.steepness);
     }
 
     fn select(&self, places: &[usize], inputs: usize) -> Self {
@@ -98,6 +105,7 @@ impl Jobs {
         Self {
             inputs: places.iter().flat_map(row).copied().collect(),
             shares: places.iter().map(|&at| self.shares[at]).collect(),
+            steepness: places.iter().map(|&at| self.steepness[at]).collect(),
         }
     }
 
@@ -105,14 +113,17 @@ impl Jobs {
     pub(crate) fn push(&mut self, agent: &UniversalAgent, server: usize, service: f64) {
         self.inputs.extend(agent.row(server));
         self.shares.push(agent.share(server, service) as f32);
+        let steepness = [agent.steepness(server), agent.mean_steepness()];
+        self.steepness.push(steepness.map(|steepness| steepness as f32));
     }
 }
 
-/// C: `q (f + h q) + e` from the network's outputs, and nothing where there is no run.
-fn cost(outputs: &[f32], q: f32) -> f32 {
+/// C: `σ q (f + h q) + σ̄ e` from the network's outputs, and nothing where there is no run.
+fn cost(outputs: &[f32], q: f32, [steepness, mean]: [f32; 2]) -> f32 {
     let models = outputs.get(2).filter(|_| q > 0.0).copied();
     let time = q * (kernels::softplus(outputs[0]) + q * kernels::softplus(outputs[1]));
-    models.map_or(time, |e| time + e)
+    let time = steepness * time;
+    models.map_or(time, |e| time + mean * e)
 }
 
 #[cfg(test)]
@@ -121,7 +132,10 @@ mod tests {
 
     #[test]
     fn an_error_is_of_the_alternatives_cost_less_the_own_decisions() {
-        let jobs = |shares: [f32; 2]| Jobs { inputs: vec![0.0; 2], shares: shares.into() };
+        let jobs = |shares: [f32; 2]| {
+            let steepness = vec![[1.0, 1.0]; 2];
+            Jobs { inputs: vec![0.0; 2], shares: shares.into(), steepness }
+        };
         // The second alternative does not serve its request.
         let (alternatives, owns) = (jobs([2.0, 0.0]), jobs([1.0, 1.0]));
         let clusters = Clusters::Plain;
@@ -134,12 +148,19 @@ mod tests {
             assert!((error - expected).abs() < 1e-6, "{errors:?}");
         }
         assert!((samples.price() - 1.5).abs() < 1e-6);
-        assert_eq!(samples.shares().collect::<Vec<_>>(), [2.0, 0.0, 1.0, 1.0]);
+        let shares: Vec<_> = samples.shares().map(|(share, _)| share).collect();
+        assert_eq!(shares, [2.0, 0.0, 1.0, 1.0]);
         // In fleets e = 10 is paid by those that run.
         let outputs = [0.0, 0.0, 10.0].repeat(4);
-        let errors = Samples { clusters: Clusters::Fleets, ..samples };
-        let errors: Vec<f32> = errors.errors(&outputs).collect();
+        let mut samples = Samples { clusters: Clusters::Fleets, ..samples };
+        let errors: Vec<f32> = samples.errors(&outputs).collect();
         for (error, expected) in errors.iter().zip([4.0 * ln2 - 3.0, -2.0 * ln2 - 8.5]) {
+            assert!((error - expected).abs() < 1e-5, "{errors:?}");
+        }
+        // Where who comes next will be late, time and models are dearer.
+        samples.owns.steepness[1] = [3.0, 2.0];
+        let errors: Vec<f32> = samples.errors(&outputs).collect();
+        for (error, expected) in errors.iter().zip([4.0 * ln2 - 3.0, -6.0 * ln2 - 18.5]) {
             assert!((error - expected).abs() < 1e-5, "{errors:?}");
         }
     }
@@ -150,13 +171,16 @@ mod tests {
         let inputs = clusters.inputs();
         let jobs = |first: f32| {
             let numbers = (0..3 * inputs).map(|at| first + at as f32);
-            Jobs { inputs: numbers.collect(), shares: vec![first, first + 1.0, first + 2.0] }
+            let shares = vec![first, first + 1.0, first + 2.0];
+            let steepness = shares.iter().map(|&share| [share, 1.0]).collect();
+            Jobs { inputs: numbers.collect(), shares, steepness }
         };
         let (alternatives, owns) = (jobs(0.0), jobs(1000.0));
         let samples = Samples { clusters, alternatives, owns, costs: vec![7.0, 8.0, 9.0] };
         let selected = samples.select(&[2, 0]);
         assert_eq!(selected.costs, [9.0, 7.0]);
         assert_eq!(selected.owns.shares, [1002.0, 1000.0]);
+        assert_eq!(selected.owns.steepness, [[1002.0, 1.0], [1000.0, 1.0]]);
         let rows = selected.inputs();
         let firsts: Vec<f32> = rows.chunks(inputs).map(|row| row[0]).collect();
         let inputs = inputs as f32;

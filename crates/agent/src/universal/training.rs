@@ -24,11 +24,12 @@ use crate::training::{Train, Training};
 /// others more than these do, and teaches the network the differences D:
 ///
 /// ```text
-/// θ ← Adam on   mean of  (C_θ(x', q') − C_θ(x, q) − D / G)² / v,     C_θ(x, q) = q (f_θ(x) + h_θ(x) q) + e_θ(x)
+/// θ ← Adam on   mean of  (C_θ(x', q') − C_θ(x, q) − D / G)² / v,     C_θ(x, q) = σ q (f_θ(x) + h_θ(x) q) + σ̄ e_θ(x)
 /// ```
 ///
 /// with q' and q the shares of a full service that the alternative and the own decision take, x' and x
-/// what the network sees of their servers, G what a full service gains, and v how much chance is in the
+/// what the network sees of their servers, σ and σ̄ how much dearer than usual the time is there and on the
+/// mean server, G what a full service gains, and v how much chance is in the
 /// difference, as [`Chance`] has learned. An agent that takes the best decision under the measured
 /// prices is better than the one that they were measured on, until both are the same.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,12 +94,15 @@ pub struct Stage {
     pub rounds: u64,
     /// Requests that each alternative is followed for: what is loaded matters for longer than what waits.
     pub followed_requests: usize,
+    /// Units that each hidden layer has beyond those of the network for clusters without models.
+    #[serde(default)]
+    pub further_units: usize,
 }
 
 impl Default for Stage {
     /// Of fleets.
     fn default() -> Self {
-        Self { rounds: 300, followed_requests: 24 }
+        Self { rounds: 400, followed_requests: 24, further_units: 16 }
     }
 }
 
@@ -123,18 +127,26 @@ impl PriceHyperparameters {
     /// The choices for these clusters.
     fn in_clusters(&self, clusters: Clusters) -> Stage {
         let &Self { rounds, followed_requests, fleets, .. } = self;
-        let plain = Stage { rounds, followed_requests };
+        let plain = Stage { rounds, followed_requests, further_units: 0 };
         match clusters {
             Clusters::Plain => plain,
             Clusters::Fleets => fleets.unwrap_or(plain),
         }
     }
 
+    /// Units of each hidden layer of the network for these clusters.
+    pub(crate) fn hidden_in(&self, clusters: Clusters) -> Vec<usize> {
+        let further = self.in_clusters(clusters).further_units;
+        self.hidden.iter().map(|units| units.saturating_add(further)).collect()
+    }
+
     /// What a training cannot be done with, if anything.
     pub(crate) fn check(&self) -> Result<(), String> {
         let Self { hidden, learning_rate, .. } = self;
         check_hidden(hidden)?;
-        check_parameters(PriceNetwork::parameter_count(Clusters::Fleets, hidden))?;
+        let of_fleets = self.hidden_in(Clusters::Fleets);
+        check_hidden(&of_fleets)?;
+        check_parameters(PriceNetwork::parameter_count(Clusters::Fleets, &of_fleets))?;
         let fleets = self.fleets.unwrap_or_default();
         for (name, rounds) in [("rounds", self.rounds), ("fleets.rounds", fleets.rounds)] {
             if !(1..=MOST_ROUNDS).contains(&rounds) {
@@ -164,6 +176,10 @@ impl PriceHyperparameters {
 
 /// Rounds of the longest training.
 pub(crate) const MOST_ROUNDS: u64 = 1_000_000;
+
+/// In fleets samples count as if they were off by so many standard deviations at most: those of a flooded
+/// one would throw the network far off at the start.
+const FARTHEST: f32 = 4.0;
 
 /// Weight of the latest round in the running mean of the weights.
 const MEAN_WEIGHT: f32 = 0.1;
@@ -204,7 +220,8 @@ impl PriceTraining {
     fn round(&mut self, instance: &(impl Fn(Clusters, u64) -> Instance + Sync)) -> RoundPoint {
         if self.plain.rounds == self.hyperparameters.rounds && self.fleets.is_none() {
             let mut generator = Generator::new(self.seed, Purpose::Initialisation, 1);
-            let network = PriceNetwork::for_fleets(&self.plain.network);
+            let further = self.hyperparameters.in_clusters(Clusters::Fleets).further_units;
+            let network = PriceNetwork::for_fleets(&self.plain.network, further, &mut generator);
             self.fleets = Some(PriceLearner::new(network, &mut generator));
         }
         let networks = self.networks();
@@ -361,14 +378,21 @@ impl PriceLearner {
         let outputs = self.learner.perceptron().forward(&samples.inputs(), activations);
         let scale = 2.0 / samples.len() as f32;
         let errors: Vec<f32> = (samples.errors(outputs).zip(weights))
-            .map(|(error, weight)| scale * weight * error)
+            .map(|(error, weight)| {
+                let most = match samples.clusters {
+                    Clusters::Plain => f32::INFINITY,
+                    Clusters::Fleets => FARTHEST / weight.sqrt(),
+                };
+                scale * weight * error.clamp(-most, most)
+            })
             .collect();
         let signed = errors.iter().copied().chain(errors.iter().map(|error| -error));
         let width = samples.clusters.outputs();
         (samples.shares().zip(signed).zip(outputs.chunks_exact(width)))
-            .flat_map(|((q, error), outputs)| {
+            .flat_map(|(((q, [steepness, mean]), error), outputs)| {
                 let [f, h] = [outputs[0], outputs[1]].map(kernels::sigmoid);
-                let e = if q > 0.0 { error } else { 0.0 };
+                let e = if q > 0.0 { mean * error } else { 0.0 };
+                let error = steepness * error;
                 [error * q * f, error * q * q * h, e].into_iter().take(width)
             })
             .collect()
@@ -402,6 +426,7 @@ mod tests {
         let [mut alternatives, owns] = [(); 2].map(|()| Jobs {
             inputs: numbers(7 * clusters.inputs(), -1.0, 1.0),
             shares: numbers(7, 0.2, 1.3),
+            steepness: (0..7).map(|_| [numbers(1, 1.0, 3.0)[0], numbers(1, 1.0, 3.0)[0]]).collect(),
         });
         // One that is not served.
         alternatives.shares[4] = 0.0;
@@ -413,7 +438,8 @@ mod tests {
         let learner = match clusters {
             Clusters::Plain => plain,
             Clusters::Fleets => {
-                PriceLearner::new(PriceNetwork::for_fleets(&plain.network), &mut generator)
+                let network = PriceNetwork::for_fleets(&plain.network, 0, &mut generator);
+                PriceLearner::new(network, &mut generator)
             }
         };
         let mut activations = Activations::default();

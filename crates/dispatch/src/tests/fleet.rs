@@ -5,7 +5,7 @@ use scheduling::{HostedModel, Hosting, Loaded, Model, QualityCurve, StepBounds};
 use super::*;
 
 /// A server of 10 steps per second with room for `resident` models, each of which takes 9 s to load.
-fn host(name: &str, models: &[u16], resident: usize, loaded: &[u16]) -> ServerSpec {
+pub(super) fn host(name: &str, models: &[u16], resident: usize, loaded: &[u16]) -> ServerSpec {
     let mut spec = spec(name, 10.0);
     let hosted = |&model: &u16| HostedModel {
         model: Model(model),
@@ -20,7 +20,7 @@ fn host(name: &str, models: &[u16], resident: usize, loaded: &[u16]) -> ServerSp
     spec
 }
 
-fn fleet(specs: Vec<ServerSpec>) -> Scheduler {
+pub(super) fn fleet(specs: Vec<ServerSpec>) -> Scheduler {
     let servers = specs.len();
     let mut s = Scheduler::new(specs, Objective::default(), fixed(30), LIMITS);
     (0..servers).for_each(|j| s.server_up(Time::ZERO, j));
@@ -28,19 +28,19 @@ fn fleet(specs: Vec<ServerSpec>) -> Scheduler {
     s
 }
 
-fn drawn_with(n: u64, now: f64, model: u16) -> Order {
+pub(super) fn drawn_with(n: u64, now: f64, model: u16) -> Order {
     let mut order = order(n, now, 60.0);
     order.request.model = Model(model);
     order
 }
 
-fn submit(s: &mut Scheduler, n: u64, now: f64, model: u16) {
+pub(super) fn submit(s: &mut Scheduler, n: u64, now: f64, model: u16) {
     s.submit(at(now), drawn_with(n, now, model)).unwrap();
     s.recorded(at(now), id(n));
 }
 
 /// When each server is predicted to be free, in whole seconds.
-fn free_at(s: &Scheduler, now: f64) -> Vec<f64> {
+pub(super) fn free_at(s: &Scheduler, now: f64) -> Vec<f64> {
     s.servers().iter().map(|server| server.free_at(at(now)).seconds().round()).collect()
 }
 

@@ -1,4 +1,5 @@
 mod fleet;
+mod preload;
 mod properties;
 mod sharing;
 mod trouble;

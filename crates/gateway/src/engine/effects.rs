@@ -38,6 +38,7 @@ impl Engine {
                 Effect::Abort(run) => {
                     self.aborts.remove(&run.id).into_iter().for_each(|abort| abort.cancel());
                 }
+                Effect::Preload(preload) => self.preload(preload),
                 Effect::Ended(end) => {
                     let completed = end.outcome == Outcome::Completed;
                     self.ended(end, picture.take_if(|_| completed));

@@ -91,6 +91,11 @@ impl Trials {
         let steps = Self::STEPS[self.count % Self::STEPS.len()];
         self.count += 1;
         self.phase = Phase::Running(abort);
+        self.picture(model, Steps::saturating(f64::from(steps)))
+    }
+
+    /// A picture that nobody asked for.
+    pub(super) fn picture(&self, model: Option<&str>, steps: Steps) -> Job {
         let request = RequestId(uuid::Uuid::new_v4());
         let spec = Spec {
             prompt: "a red circle on blue".into(),
@@ -101,7 +106,6 @@ impl Trials {
             seed: u64::from_be_bytes(*request.0.as_bytes().first_chunk().expect("16 bytes")) >> 33,
             model: model.map(str::to_string),
         };
-        let steps = Steps::saturating(f64::from(steps));
         Job { run: RunId { request, attempt: 1 }, spec, steps }
     }
 
@@ -155,6 +159,9 @@ impl Engine {
     ) {
         let attached = &mut self.servers[server];
         attached.busy = now;
+        if attached.preload == Some(job.run) {
+            return self.preloaded(now, server, job, result);
+        }
         let outcome = match result {
             Ok(_) => "completed",
             Err(BackendError::Cancelled) => "given_up",
@@ -173,14 +180,18 @@ impl Engine {
             return;
         };
         let took = Seconds::of(took.as_secs_f64());
-        let model = job.spec.model.as_ref().and_then(|name| self.config.model(name));
-        let model = model.unwrap_or_default();
+        let model = model_of(&self.config, job);
         let learned = attached.learned.as_mut().map(|learned| &learned.of(model).speed);
         attached.trials.ended(learned.is_some_and(|e| e.surprises(job.steps, 1.0, took)));
         let pixels = job.spec.width * job.spec.height;
         let run = CompletedRun { steps: job.steps, pixels, load: Seconds::ZERO, took };
         self.timed(now, server, model, run, timing);
     }
+}
+
+/// The model that a picture is painted with which nobody asked for.
+pub(super) fn model_of(config: &Config, job: &Job) -> Model {
+    job.spec.model.as_ref().and_then(|name| config.model(name)).unwrap_or_default()
 }
 
 /// The model that a trial is made with: the one that was used last, if any is loaded.

@@ -48,6 +48,11 @@ struct Fleet {
 }
 
 async fn fleet(policy: &str) -> Fleet {
+    fleet_with(policy, "").await
+}
+
+/// A fleet with further settings at the top of its configuration.
+async fn fleet_with(policy: &str, settings: &str) -> Fleet {
     let folder = tempfile::tempdir().unwrap();
     let workflow = folder.path().join("workflow.json");
     let loader =
@@ -79,7 +84,7 @@ async fn fleet(policy: &str) -> Fleet {
     };
     let demo = || "kind = \"demo\"".to_string();
     let text = [
-        format!("policy = \"{policy}\"\n[defaults]\nwidth = 16\nheight = 16\nmodel = \"sd15\"\n"),
+        format!("policy = \"{policy}\"\n{settings}\n[defaults]\nwidth = 16\nheight = 16\nmodel = \"sd15\"\n"),
         ["sd15", "sdxl", "flux"].map(|name| format!("[[model]]\nname = \"{name}\"\n")).concat(),
         "[objective]\ntardiness_weight = 45.0\n[limits]\nwaiting = 1000\n[health]\ntrials = false\n".into(),
         server("master", 400.0, 0.0, &["sd15", "sdxl", "flux"], demo()),
@@ -218,6 +223,34 @@ async fn models_are_named_defaulted_or_refused() {
     let loaded: Vec<_> =
         apprentice.iter().map(|model| (&model["name"], &model["loaded"])).collect();
     assert_eq!(loaded, [(&json!("sd15"), &json!(false)), (&json!("flux"), &json!(true))]);
+}
+
+/// The only server that has a model loaded is taken out: another one that stands idle loads it, if it may,
+/// before anybody asks for it again.
+#[tokio::test]
+async fn an_idle_server_loads_what_is_loaded_nowhere_if_it_may() {
+    for (settings, loads) in [("preload = true", [1, 0, 0, 0]), ("", [0; 4])] {
+        let fleet = fleet_with("myopic", settings).await;
+        let paint = async |number: u32, model: &str| {
+            let body = json!({ "prompt": "x", "model": model, "max_steps": 4, "seed": number });
+            fleet.test.finish(&body).await
+        };
+        for number in 0..24 {
+            paint(number, ["sd15", "flux"][number as usize % 2]).await;
+        }
+        assert_eq!(fleet.loads(), [0; 4], "all of them find what they want");
+        let (path, drained) = ("/v1/servers/apprentice", json!({ "enabled": false }));
+        assert_eq!(fleet.test.send(Method::PATCH, path, &[], &drained).await.status, 200);
+        paint(24, "sd15").await;
+        tokio::time::sleep(Duration::from_secs_f64(1.5 * LOAD)).await;
+        assert_eq!(fleet.loads(), loads, "{settings}");
+        let metrics = fleet.test.get("/metrics").await;
+        let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
+        let counted =
+            "atelier_preloads_total{server=\"master\",model=\"flux\",outcome=\"completed\"} 1";
+        assert_eq!(metrics.contains(counted), !settings.is_empty(), "{metrics}");
+        assert_eq!(fleet.journalled(), [0; 4], "no run has loaded anything");
+    }
 }
 
 /// Somebody else changes the checkpoint of an idle server: the gateway finds out, and loads.
