@@ -50,7 +50,7 @@ const TEMPTING_STEPS: [f64; 2] = [0.7, 1.3];
 const fn largest_cost(clusters: Clusters) -> f64 {
     match clusters {
         Clusters::Plain => 20.0,
-        Clusters::Fleets => 150.0,
+        Clusters::Fleets => 500.0,
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) const CLUSTER_INPUTS: usize = 24;
 pub(crate) const FLEET_INPUTS: usize = SHARED_MODEL_INPUTS + 8;
 
 /// The largest σ.
-const STEEPEST: f64 = 20.0;
+const STEEPEST: f64 = 100.0;
 
 /// The inputs of all servers for one decision, and the units of the prices.
 #[derive(Clone, Debug, Default)]

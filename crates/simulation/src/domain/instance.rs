@@ -19,7 +19,7 @@ const LOADS_IN_BURSTS: f64 = 0.15;
 /// Requests come no faster than keeps the servers so busy at a single step for each…
 const MOST_BUSY: f64 = 0.8;
 /// …and in bursts no faster than this.
-const MOST_BUSY_IN_BURSTS: f64 = 0.8;
+const MOST_BUSY_IN_BURSTS: f64 = 1.5;
 
 impl InstanceSource for Domain {
     fn name(&self) -> String {
