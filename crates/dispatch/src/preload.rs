@@ -1,6 +1,6 @@
 //! Loads that no request has asked for yet: an idle server makes ready for what the traffic wants.
 
-use scheduling::{Model, Policy, Time};
+use scheduling::{Model, Policy, Seconds, Time};
 
 use super::event::{Effect, Preload};
 use super::server::{Occupancy, ServerState};
@@ -33,14 +33,13 @@ impl<P: Policy> Scheduler<P> {
         state.occupancy = Occupancy::Idle;
         if result.is_err() {
             state.unload();
+            state.no_preload_before = now + Self::AFTER_FAILURE;
         }
         self.start_next(now, server);
         if early {
             self.used_up(now, server);
         }
-        if result.is_ok() {
-            self.preload(now);
-        }
+        self.preload(now);
     }
 
     /// Has idle servers load what the traffic wants there.
@@ -60,6 +59,8 @@ impl<P: Policy> Scheduler<P> {
 
     /// Requests after which the traffic counts as known.
     pub(super) const KNOWN: u64 = 20;
+    /// How long a server is left alone after a preload that failed.
+    const AFTER_FAILURE: Seconds = Seconds::of(600.0);
     /// Idle servers that are left alone, for those that come meanwhile.
     const SPARE: usize = 1;
 
@@ -76,12 +77,17 @@ impl<P: Policy> Scheduler<P> {
         let mut copies = vec![0_u32; shares.len()];
         for state in self.servers.iter().filter(|state| state.available()) {
             for model in state.loaded_at_last().iter() {
-                copies.get_mut(model.index()).into_iter().for_each(|copies| *copies += 1);
+                if let Some(copies) = copies.get_mut(model.index()) {
+                    *copies += 1;
+                }
             }
         }
         let elsewhere = |model: Model| copies.get(model.index()).is_none_or(|&copies| copies > 1);
         let mut best: Option<((f64, f64), Preload)> = None;
         for (server, state) in self.servers.iter().enumerate().filter(|(_, state)| idle(state)) {
+            if now < state.no_preload_before {
+                continue;
+            }
             for hosted in state.server.hosting.iter().flat_map(|hosting| &hosting.models) {
                 let model = hosted.model;
                 let nowhere = copies.get(model.index()) == Some(&0);

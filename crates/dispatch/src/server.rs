@@ -119,6 +119,8 @@ pub struct ServerState {
     pub occupancy: Occupancy,
     /// Whether jobs get done there.
     pub rest: Rest,
+    /// Until when it loads nothing that nobody has asked for.
+    pub(super) no_preload_before: Time,
     waiting: VecDeque<Waiting>,
     /// What is loaded while the present run lasts.
     loaded: Loaded,
@@ -137,6 +139,7 @@ impl ServerState {
             administration: Administration::Enabled,
             occupancy: Occupancy::Idle,
             rest: Rest::default(),
+            no_preload_before: Time::ZERO,
             waiting: VecDeque::new(),
         }
     }

@@ -74,12 +74,24 @@ fn two_models_asked_for_alike_are_not_exchanged_for_each_other() {
 }
 
 #[test]
-fn after_a_preload_that_failed_nothing_is_taken_for_loaded() {
+fn after_a_preload_that_failed_nothing_is_taken_for_loaded_and_others_are_asked() {
     let mut s = known(Preloading::Idle);
     submit(&mut s, FIRST, 100.0, 0);
+    let asked = |s: &mut Scheduler| -> Vec<usize> {
+        preloads(s).iter().map(|preload| preload.server).collect()
+    };
+    assert_eq!(asked(&mut s), [1]);
     s.preloaded(at(101.0), 1, Err(()));
     assert!(s.servers()[1].loaded().is_empty());
-    assert_eq!(free_at(&s, 101.0), [103.0, 101.0, 101.0]);
+    assert_eq!((asked(&mut s), free_at(&s, 101.0)), (vec![2], vec![103.0, 101.0, 110.0]));
+    s.preloaded(at(102.0), 2, Err(()));
+    s.completed(at(103.0), RunId { request: id(FIRST), attempt: 1 });
+    // The only one that has not failed has the only copy of the other model.
+    for (n, now, expected) in [(1, 110.0, vec![]), (2, 690.0, vec![]), (3, 710.0, vec![1])] {
+        submit(&mut s, FIRST + n, now, 0);
+        assert_eq!(asked(&mut s), expected, "at {now}");
+        s.completed(at(now + 3.0), RunId { request: id(FIRST + n), attempt: 1 });
+    }
     // One whose server went down has lost what it loaded.
     let mut s = known(Preloading::Idle);
     submit(&mut s, FIRST, 100.0, 0);
