@@ -19,21 +19,16 @@ pub struct Traffic {
     mean_slack: f64,
     mean_work: f64,
     penalties: [f64; 3],
-    paces: Paces,
-    models: Option<Models>,
+    fleet: Option<ToFleet>,
 }
 
-/// Times between arrivals on scales other than [`Traffic::WINDOW`].
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Paces {
+/// What is known besides where servers load models.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct ToFleet {
+    /// Mean times between arrivals over [`Traffic::BURST`] and over [`Traffic::LONG`], and the mean square.
     burst: f64,
     long: f64,
     long_square: f64,
-}
-
-/// Which models are asked for, where that is counted.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Models {
     /// Of each model up to the highest that was asked for.
     shares: Vec<f64>,
     /// Seconds that a step of each takes, on the mean of the servers that draw with it.
@@ -63,7 +58,7 @@ impl Traffic {
             return Self::default();
         }
         let step_times = times.into_iter().map(|(sum, count)| sum / f64::max(count, 1.0)).collect();
-        Self { models: Some(Models { shares: Vec::new(), step_times }), ..Self::default() }
+        Self { fleet: Some(ToFleet { step_times, ..ToFleet::default() }), ..Self::default() }
     }
 
     /// Takes note of a request, in order of arrival.
@@ -72,11 +67,12 @@ impl Traffic {
         if self.arrivals > 0 {
             let interval = (request.arrival - self.last).positive_part().seconds();
             self.mean_interval += weight(self.arrivals) * (interval - self.mean_interval);
-            let Paces { burst, long, long_square } = &mut self.paces;
-            *burst += (interval - *burst) / self.arrivals.min(Self::BURST) as f64;
-            let weight = 1.0 / self.arrivals.min(Self::LONG) as f64;
-            *long += weight * (interval - *long);
-            *long_square += weight * (interval * interval - *long_square);
+            if let Some(ToFleet { burst, long, long_square, .. }) = &mut self.fleet {
+                *burst += (interval - *burst) / self.arrivals.min(Self::BURST) as f64;
+                let weight = 1.0 / self.arrivals.min(Self::LONG) as f64;
+                *long += weight * (interval - *long);
+                *long_square += weight * (interval * interval - *long_square);
+            }
         }
         self.arrivals += 1;
         let weight = weight(self.arrivals);
@@ -85,7 +81,7 @@ impl Traffic {
         for (share, penalty) in self.penalties.iter_mut().zip(TardinessPenalty::ALL) {
             *share += weight * (f64::from(penalty == request.penalty) - *share);
         }
-        if let Some(Models { shares, .. }) = &mut self.models {
+        if let Some(ToFleet { shares, .. }) = &mut self.fleet {
             let asked = request.model.index();
             shares.resize(shares.len().max(asked + 1), 0.0);
             for (model, share) in shares.iter_mut().enumerate() {
@@ -105,22 +101,26 @@ impl Traffic {
         (self.arrivals > 1).then(|| Seconds::of(self.mean_interval))
     }
 
-    /// Mean time between the last dozen arrivals, known from the second request on.
+    /// Mean time between the last dozen arrivals, known from the second request on where servers load models.
     pub fn burst_interval(&self) -> Option<Seconds> {
-        (self.arrivals > 1).then(|| Seconds::of(self.paces.burst))
+        self.of_fleet().map(|fleet| Seconds::of(fleet.burst))
     }
 
-    /// Mean time between the last thousands of arrivals, known from the second request on.
+    /// Mean time between the last thousands of arrivals, known where the other is.
     pub fn long_interval(&self) -> Option<Seconds> {
-        (self.arrivals > 1).then(|| Seconds::of(self.paces.long))
+        self.of_fleet().map(|fleet| Seconds::of(fleet.long))
     }
 
     /// How bursty the last thousands of arrivals were: the variance of the time between them, in squares of
-    /// its mean. It is 1 for Poisson arrivals. Known from the second request on.
+    /// its mean. It is 1 for Poisson arrivals. Known where the intervals are.
     pub fn burstiness(&self) -> Option<f64> {
-        let Paces { long, long_square, .. } = self.paces;
-        let square = (long * long).max(f64::MIN_POSITIVE);
-        (self.arrivals > 1).then(|| (long_square / square - 1.0).max(0.0))
+        self.of_fleet().map(|&ToFleet { long, long_square, .. }| {
+            (long_square / (long * long).max(f64::MIN_POSITIVE) - 1.0).max(0.0)
+        })
+    }
+
+    fn of_fleet(&self) -> Option<&ToFleet> {
+        self.fleet.as_ref().filter(|_| self.arrivals > 1)
     }
 
     /// How much longer a step of this request takes than one of the requests before it: by its size, and
@@ -132,7 +132,7 @@ impl Traffic {
 
     /// Proportional to the mean time of a step over the servers.
     fn work(&self, request: &Request) -> f64 {
-        let step_times = self.models.as_ref().map_or(&[][..], |models| &models.step_times);
+        let step_times = self.fleet.as_ref().map_or(&[][..], |fleet| &fleet.step_times);
         let of_model = step_times.get(request.model.index()).copied();
         request.size.get() * of_model.unwrap_or(1.0)
     }
@@ -151,7 +151,7 @@ impl Traffic {
     /// Share of the requests that asked for each model up to the highest so far; empty where they are
     /// not counted.
     pub fn models(&self) -> &[f64] {
-        self.models.as_ref().map_or(&[], |models| &models.shares)
+        self.fleet.as_ref().map_or(&[], |fleet| &fleet.shares)
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     fn bursts_are_told_from_steady_arrivals() {
         let mut draw = Generator::new(4, Purpose::Arrival, 0);
         let mut arrive = |intervals: [f64; 2]| {
-            let mut traffic = Traffic::default();
+            let mut traffic = Traffic::to([host(&[10.0])].iter());
             let mut now = 0.0;
             for number in 0..6000 {
                 // A hundred requests at the one interval, then a hundred at the other.
