@@ -78,6 +78,20 @@ pub(crate) struct Attached {
     pub(crate) preload: Option<RunId>,
 }
 
+impl Attached {
+    /// Gives its worker something to do.
+    fn assign(&mut self, now: Time, assignment: Assignment) {
+        self.busy = now;
+        // The worker lives as long as the engine.
+        let _ = self.worker.send(assignment);
+    }
+}
+
+/// The longest that a run with this prediction may take.
+fn longest(limit: Duration, predicted: Seconds) -> Duration {
+    limit + Duration::from_secs_f64(4.0 * predicted.seconds().max(0.0))
+}
+
 /// The task's state.
 pub(crate) struct Engine {
     scheduler: Scheduler,

@@ -130,7 +130,7 @@ impl Domain {
     fn check(&self) -> Result<(), DomainError> {
         let [low, high] = self.servers;
         let servers = [low as f64, high as f64];
-        for (field, range, least, most, allowed) in [
+        check_ranges(&[
             ("servers", servers, 1.0, 1000.0, "[low, high] with 1 ≤ low ≤ high ≤ 1000"),
             ("steps_per_second", self.steps_per_second, 0.01, 1e4, "[low, high] in 0.01 to 1e4"),
             ("speed_ratio", [self.speed_ratio; 2], 1.0, 100.0, "1 to 100"),
@@ -141,12 +141,7 @@ impl Domain {
             ("tardiness_weight", self.tardiness_weight, 1e-4, 1e4, "[low, high] in 1e-4 to 1e4"),
             ("paper_quality", [self.paper_quality; 2], 0.0, 1.0, "0 to 1"),
             ("even_penalties", [self.even_penalties; 2], 0.0, 1.0, "0 to 1"),
-        ] {
-            let [low, high] = range;
-            if !(least <= low && low <= high && high <= most) {
-                return Err(DomainError::Range { field, found: format!("{range:?}"), allowed });
-            }
-        }
+        ])?;
         self.bursts.as_ref().map_or(Ok(()), BurstDomain::check)?;
         self.models.as_ref().map_or(Ok(()), FleetDomain::check)?;
         if let Some(Wide { share, domain }) = &self.wide {
@@ -166,6 +161,19 @@ impl Domain {
         }
         Ok(())
     }
+}
+
+/// Field, range, least, most, and what is allowed in words.
+type Check = (&'static str, [f64; 2], f64, f64, &'static str);
+
+fn check_ranges(ranges: &[Check]) -> Result<(), DomainError> {
+    for &(field, range, least, most, allowed) in ranges {
+        let [low, high] = range;
+        if !(least <= low && low <= high && high <= most) {
+            return Err(DomainError::Range { field, found: format!("{range:?}"), allowed });
+        }
+    }
+    Ok(())
 }
 
 /// Puts the values of one table over those of another, table by table.

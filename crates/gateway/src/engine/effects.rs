@@ -1,13 +1,11 @@
 //! What the scheduler says, carried out: written down, told, dispatched.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use dispatch::{Decided, Effect, End, Outcome, Run, Standing};
 use scheduling::Seconds;
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
+use super::{Engine, longest};
 use crate::backends::Job;
 use crate::journal::{DecisionEntry, EndEntry, OpenRun, Picture, Record, Shadow, word};
 use crate::metrics;
@@ -99,13 +97,12 @@ impl Engine {
         let spec = tracked.view.borrow().accepted.spec.clone();
         let abort = CancellationToken::new();
         self.aborts.insert(run.id, abort.clone());
-        let limit = self.run_limit + Duration::from_secs_f64(4.0 * run.service.seconds().max(0.0));
+        let limit = longest(self.run_limit, run.service);
         let job = Job { run: run.id, spec, steps: run.steps };
         let assignment = Assignment { job, task, limit, abort };
-        self.servers[run.server].trials.stop();
-        self.servers[run.server].busy = self.timeline.now();
-        // The worker lives as long as the engine.
-        let _ = self.servers[run.server].worker.send(assignment);
+        let attached = &mut self.servers[run.server];
+        attached.trials.stop();
+        attached.assign(self.timeline.now(), assignment);
         self.change(run.id.request, |status| {
             status.phase = Phase::Running { start: run.start, progress: None };
         });

@@ -1,14 +1,12 @@
 //! Preloads: a picture of a single step, which nobody sees, has a server load the model for it. That works
 //! with every kind of server, and takes its time as runs do.
 
-use std::time::Duration;
-
 use dispatch::Preload;
 use scheduling::{Seconds, Steps, Time};
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
 use super::trials::model_of;
+use super::{Engine, longest};
 use crate::backends::{BackendError, Job};
 use crate::journal::CompletedRun;
 use crate::metrics;
@@ -19,15 +17,13 @@ impl Engine {
     pub(super) fn preload(&mut self, Preload { server, model, load }: Preload) {
         let attached = &mut self.servers[server];
         attached.trials.stop();
-        attached.busy = self.timeline.now();
         let name = self.config.model_name(model);
         let job = attached.trials.picture(name, Steps::MIN);
         attached.preload = Some(job.run);
         tracing::debug!(server = %attached.name, model = name, "a preload");
-        let limit = self.run_limit + Duration::from_secs_f64(4.0 * load.seconds().max(0.0));
-        let abort = CancellationToken::new();
-        // The worker lives as long as the engine.
-        let _ = attached.worker.send(Assignment { job, task: Task::Try, limit, abort });
+        let (limit, abort) = (longest(self.run_limit, load), CancellationToken::new());
+        let now = self.timeline.now();
+        attached.assign(now, Assignment { job, task: Task::Try, limit, abort });
     }
 
     /// A preload has ended. Whether the server is healthy is for probes to say.

@@ -1,13 +1,11 @@
 //! Trials: a server that is believed to be slow gets no requests, so no run would ever show that it
 //! has recovered. While it stands idle the gateway paints pictures of its own there.
 
-use std::time::Duration;
-
 use dispatch::{Gate, Occupancy, RequestId, RunId, ServerState};
 use scheduling::{Model, Seconds, Steps, Time};
 use tokio_util::sync::CancellationToken;
 
-use super::Engine;
+use super::{Engine, longest};
 use crate::backends::{BackendError, Job};
 use crate::config::{Config, Defaults};
 use crate::journal::{CompletedRun, Spec};
@@ -139,12 +137,10 @@ impl Engine {
             }
             let abort = CancellationToken::new();
             let job = attached.trials.start(self.config.model_name(model), abort.clone());
-            attached.busy = now;
-            let predicted = state.speed_with(model).service_time(job.steps).seconds();
-            let limit = self.run_limit + Duration::from_secs_f64(4.0 * predicted.max(0.0));
+            let predicted = state.speed_with(model).service_time(job.steps);
             tracing::debug!(server = %attached.name, steps = job.steps.get(), "a trial");
-            // The worker lives as long as the engine.
-            let _ = attached.worker.send(Assignment { job, task: Task::Try, limit, abort });
+            let limit = longest(self.run_limit, predicted);
+            attached.assign(now, Assignment { job, task: Task::Try, limit, abort });
         }
     }
 

@@ -3,7 +3,7 @@
 use scheduling::{Generator, Seconds};
 use serde::{Deserialize, Serialize};
 
-use super::{DomainError, between, log_uniform};
+use super::{DomainError, between, check_ranges, log_uniform};
 
 /// How arrivals that are not Poisson's are drawn: spells of fast arrivals, and slow ones between.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,17 +19,11 @@ pub struct BurstDomain {
 
 impl BurstDomain {
     pub(super) fn check(&self) -> Result<(), DomainError> {
-        for (field, [low, high], least, most, allowed) in [
+        check_ranges(&[
             ("bursts.peak", self.peak, 1.0, 1000.0, "[low, high] in 1 to 1000"),
             ("bursts.length", self.length, 1.0, 1e5, "[low, high] in 1 to 1e5"),
             ("bursts.requests", self.requests, 0.0, 0.99, "[low, high] in 0 to 0.99"),
-        ] {
-            if !(least <= low && low <= high && high <= most) {
-                let found = format!("{:?}", [low, high]);
-                return Err(DomainError::Range { field, found, allowed });
-            }
-        }
-        Ok(())
+        ])
     }
 }
 

@@ -3,7 +3,7 @@
 use scheduling::{Generator, HostedModel, Hosting, Loaded, Model, Seconds, Server, Size, StepRate};
 use serde::{Deserialize, Serialize};
 
-use super::{DomainError, between, log_uniform};
+use super::{DomainError, between, check_ranges, log_uniform};
 use crate::scenario::zipf;
 
 /// How models are drawn. Every server hosts all of them.
@@ -35,7 +35,7 @@ impl FleetDomain {
     pub(super) fn check(&self) -> Result<(), DomainError> {
         let counts = |[low, high]: [usize; 2]| [low as f64, high as f64];
         let numbers = "[low, high] with 1 ≤ low ≤ high ≤ 1000";
-        for (field, [low, high], least, most, allowed) in [
+        check_ranges(&[
             ("models.number", counts(self.number), 1.0, 1000.0, numbers),
             ("models.zipf", self.zipf, 0.0, 10.0, "[low, high] in 0 to 10"),
             ("models.resident", counts(self.resident), 1.0, 1000.0, numbers),
@@ -43,13 +43,7 @@ impl FleetDomain {
             ("models.load_ratio", [self.load_ratio; 2], 1.0, 100.0, "1 to 100"),
             ("models.speed_ratio", [self.speed_ratio; 2], 1.0, 100.0, "1 to 100"),
             ("models.pictures", [self.pictures as f64; 2], 1.0, 1000.0, "1 to 1000"),
-        ] {
-            if !(least <= low && low <= high && high <= most) {
-                let found = format!("{:?}", [low, high]);
-                return Err(DomainError::Range { field, found, allowed });
-            }
-        }
-        Ok(())
+        ])
     }
 
     /// How often each model is asked for, relative to the others.
