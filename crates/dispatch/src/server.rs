@@ -90,6 +90,14 @@ impl Occupancy {
             Self::Running { run, .. } | Self::Stopping { run, .. } => Some(run),
         }
     }
+
+    /// The model that is loaded before anybody asks for it.
+    pub fn preload(&self) -> Option<Model> {
+        match *self {
+            Self::Loading { model, .. } => Some(model),
+            _ => None,
+        }
+    }
 }
 
 /// A request in a queue.

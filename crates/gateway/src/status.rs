@@ -90,6 +90,8 @@ pub(crate) struct ServerView {
     pub models: Vec<HostedView>,
     /// What it runs, and since when.
     pub running: Option<Run>,
+    /// The model that it loads before anybody asks for it.
+    pub preloading: Option<String>,
     /// Requests in its queue.
     pub waiting: usize,
     /// Requests whose runs failed there without a success in between.

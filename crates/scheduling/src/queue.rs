@@ -100,6 +100,7 @@ impl Queues {
     }
 
     /// What a policy may know when `request` is to be decided at `now`.
+    #[inline]
     pub fn observe<'a>(
         &'a mut self,
         now: Time,
@@ -126,6 +127,7 @@ impl Queues {
     }
 
     /// Asks all servers for their offers anew.
+    #[inline(never)]
     fn ask(&mut self, now: Time, request: &Request) {
         self.asked = Asked::by(request);
         self.offers.clear();
@@ -153,14 +155,15 @@ impl Queues {
     }
 
     /// Appends the request of the last observation to the queue of the chosen offer's server.
+    #[inline]
     pub fn dispatch(&mut self, now: Time, decision: Decision) -> Dispatched {
         let (server, offer) = (self.offering[decision.server], &self.offers[decision.server]);
         let start = self.free_at[server].max(now);
         let finish = start + offer.service_time(decision.steps);
         let (load, execution) = (offer.load, Execution { start, finish });
         self.free_at[server] = finish;
-        if let Some(loaded) = self.loaded.get_mut(server) {
-            self.cluster[server].run(self.asked.model, loaded);
+        if !self.loaded.is_empty() {
+            self.cluster[server].run(self.asked.model, &mut self.loaded[server]);
         }
         Dispatched { server, load, execution }
     }

@@ -77,6 +77,7 @@ pub enum RowOutcome {
 
 impl Row {
     /// The row of request number `index` after `decision`, run as `execution` says.
+    #[inline]
     pub fn new(
         index: usize,
         request: &Request,

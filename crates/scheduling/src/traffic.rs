@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::cluster::{Request, Server};
-use crate::objective::TardinessPenalty;
 use crate::units::{Seconds, Time};
 
 /// Running means over the requests that arrived: how fast they come and what they ask for.
@@ -35,6 +34,25 @@ struct ToFleet {
     step_times: Arc<[f64]>,
 }
 
+impl ToFleet {
+    /// Takes note of a request, so long after the last of `before`.
+    #[inline(never)]
+    fn arrive(&mut self, request: &Request, interval: f64, before: u64) {
+        if before > 0 {
+            self.burst += (interval - self.burst) / before.min(Traffic::BURST) as f64;
+            let weight = 1.0 / before.min(Traffic::LONG) as f64;
+            self.long += weight * (interval - self.long);
+            self.long_square += weight * (interval * interval - self.long_square);
+        }
+        let weight = 1.0 / (before + 1).min(Traffic::WINDOW) as f64;
+        let asked = request.model.index();
+        self.shares.resize(self.shares.len().max(asked + 1), 0.0);
+        for (model, share) in self.shares.iter_mut().enumerate() {
+            *share += weight * (f64::from(model == asked) - *share);
+        }
+    }
+}
+
 impl Traffic {
     /// How many requests the means remember.
     pub const WINDOW: u64 = 200;
@@ -64,30 +82,22 @@ impl Traffic {
     /// Takes note of a request, in order of arrival.
     pub fn arrive(&mut self, request: &Request) {
         let weight = |samples: u64| 1.0 / samples.clamp(1, Self::WINDOW) as f64;
+        let interval = (request.arrival - self.last).positive_part().seconds();
         if self.arrivals > 0 {
-            let interval = (request.arrival - self.last).positive_part().seconds();
             self.mean_interval += weight(self.arrivals) * (interval - self.mean_interval);
-            if let Some(ToFleet { burst, long, long_square, .. }) = &mut self.fleet {
-                *burst += (interval - *burst) / self.arrivals.min(Self::BURST) as f64;
-                let weight = 1.0 / self.arrivals.min(Self::LONG) as f64;
-                *long += weight * (interval - *long);
-                *long_square += weight * (interval * interval - *long_square);
-            }
+        }
+        if let Some(fleet) = &mut self.fleet {
+            fleet.arrive(request, interval, self.arrivals);
         }
         self.arrivals += 1;
         let weight = weight(self.arrivals);
         self.mean_slack += weight * (request.slack().seconds() - self.mean_slack);
         self.mean_work += weight * (self.work(request) - self.mean_work);
-        for (share, penalty) in self.penalties.iter_mut().zip(TardinessPenalty::ALL) {
-            *share += weight * (f64::from(penalty == request.penalty) - *share);
-        }
-        if let Some(ToFleet { shares, .. }) = &mut self.fleet {
-            let asked = request.model.index();
-            shares.resize(shares.len().max(asked + 1), 0.0);
-            for (model, share) in shares.iter_mut().enumerate() {
-                *share += weight * (f64::from(model == asked) - *share);
-            }
-        }
+        // Written so that it takes no branch for the penalty, which nobody can predict.
+        let asked = request.penalty as usize;
+        let share = self.penalties[asked] + weight * (1.0 - self.penalties[asked]);
+        self.penalties.iter_mut().for_each(|share| *share -= weight * *share);
+        self.penalties[asked] = share;
         self.last = self.last.max(request.arrival);
     }
 
@@ -158,7 +168,9 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Generator, HostedModel, Hosting, Loaded, Model, Purpose, Size, StepRate};
+    use crate::{
+        Generator, HostedModel, Hosting, Loaded, Model, Purpose, Size, StepRate, TardinessPenalty,
+    };
 
     fn request(arrival: f64, slack: f64, penalty: TardinessPenalty) -> Request {
         let arrival = Time::new(arrival).unwrap();

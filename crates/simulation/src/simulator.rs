@@ -17,6 +17,7 @@ pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
     }
     let (cluster, objective) = (instance.cluster(), instance.objective());
     let mut queues = Queues::new(cluster);
+    let plain = instance.is_plain();
     (instance.requests().iter().enumerate())
         .map(|(index, request)| {
             let now = request.arrival;
@@ -32,9 +33,11 @@ pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
             );
             let Dispatched { server, load, execution } = queues.dispatch(now, decision);
             let decision = Decision { server, ..decision };
-            let row = Row::new(index, request, decision, execution, objective);
-            let beyond = Beyond::completed(request, load, 1);
-            Row { beyond: (!instance.is_plain()).then_some(beyond), ..row }
+            let mut row = Row::new(index, request, decision, execution, objective);
+            if !plain {
+                row.beyond = Some(Beyond::completed(request, load, 1));
+            }
+            row
         })
         .collect()
 }

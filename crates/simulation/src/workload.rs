@@ -2,10 +2,10 @@
 
 use scheduling::{
     Cluster, Down, Fate, Generator, Instance, Luck, Model, Objective, Purpose, Request, Seconds,
-    Server, ServerFate, Sigma, Size, TardinessPenalty, Time,
+    Server, ServerFate, Sigma, TardinessPenalty, Time,
 };
 
-use crate::scenario::{Arrivals, Drawn, Failures, Models, Scenario, Settings, Sizes};
+use crate::scenario::{Arrivals, Drawn, Failures, Scenario, Settings, Sizes};
 use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 use crate::uniform::Uniform;
 
@@ -100,10 +100,10 @@ impl EpisodeSource for Scenario {
             due: generator(Purpose::Slack),
             weights: settings.penalties.weights(),
             penalty: generator(Purpose::Penalty),
-            popularity: settings.models.as_ref().map(Models::weights),
-            model: generator(Purpose::Popularity),
-            sizes: settings.size.as_ref().map(|sizes| (sizes, sizes.weights())),
-            size: generator(Purpose::Size),
+            model: (settings.models.as_ref())
+                .map(|models| Choice::boxed(models.weights(), generator(Purpose::Popularity))),
+            size: (settings.size.as_ref())
+                .map(|sizes| (sizes, Choice::boxed(sizes.weights(), generator(Purpose::Size)))),
         })
     }
 }
@@ -155,12 +155,26 @@ struct Workload<'a> {
     due: Generator,
     weights: [f64; 3],
     penalty: Generator,
-    /// Weights of the models, if there are any.
-    popularity: Option<Vec<f64>>,
-    model: Generator,
-    /// The sizes, with their weights once more as numbers, if there are any.
-    sizes: Option<(&'a Sizes, Vec<f64>)>,
-    size: Generator,
+    model: Option<Box<Choice>>,
+    size: Option<(&'a Sizes, Box<Choice>)>,
+}
+
+/// A property that the paper's requests have not.
+struct Choice {
+    weights: Vec<f64>,
+    generator: Generator,
+}
+
+impl Choice {
+    /// On the heap: most workloads have none, and environments step through many of them.
+    fn boxed(weights: Vec<f64>, generator: Generator) -> Box<Self> {
+        Box::new(Self { weights, generator })
+    }
+
+    /// The position of a weight.
+    fn draw(&mut self) -> usize {
+        self.generator.weighted(&self.weights)
+    }
 }
 
 impl Iterator for Workload<'_> {
@@ -171,15 +185,13 @@ impl Iterator for Workload<'_> {
         self.now += Seconds::of(self.arrival.exponential(mean_interval.seconds()));
         let due = self.now + self.slack.draw(&mut self.due);
         let penalty = TardinessPenalty::ALL[self.penalty.weighted(&self.weights)];
-        let model = self.popularity.as_ref().map_or(0, |weights| self.model.weighted(weights));
-        let size = self
-            .sizes
-            .as_ref()
-            .map_or(Size::ONE, |(sizes, weights)| sizes.choices[self.size.weighted(weights)].0);
-        Some(Request {
-            size,
-            model: Model(u16::try_from(model).expect("there are at most 1000 models")),
-            ..Request::new(self.now, due, penalty)
-        })
+        let mut request = Request::new(self.now, due, penalty);
+        if let Some(model) = &mut self.model {
+            request.model = Model(u16::try_from(model.draw()).expect("at most 1000 models"));
+        }
+        if let Some((sizes, size)) = &mut self.size {
+            request.size = sizes.choices[size.draw()].0;
+        }
+        Some(request)
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use scheduling::policies::{Myopic, best_decision};
-use scheduling::{Decision, Objective, Observation, Policy, Seconds};
+use scheduling::{Decision, Objective, Observation, Offer, Policy, Seconds};
 
 use super::features::Features;
 use super::prices::{Clusters, PriceNetwork, Prices};
@@ -138,6 +138,15 @@ impl UniversalAgent {
         }
     }
 
+    /// When the request should be done, in seconds from now: the cap after its due time. Where no server
+    /// of a fleet can keep its cap, prices alone decide: one that only hurried would load whatever is asked for.
+    fn latest(&self, observation: &Observation<'_>) -> f64 {
+        let latest = observation.time_to_due().seconds() + self.cap(observation.objective);
+        let kept = |offer: &Offer| offer.time_to_finish(offer.bounds.min).seconds() <= latest;
+        let priced = self.cap.is_none() && self.clusters == Clusters::Fleets;
+        if priced && !observation.offers.iter().any(kept) { f64::INFINITY } else { latest }
+    }
+
     /// The maximum under the current prices and the cap, where every server has an extra cost, in gains
     /// of a full service.
     pub(crate) fn best_under(
@@ -146,7 +155,7 @@ impl UniversalAgent {
         extra: impl Fn(usize) -> f64,
     ) -> Decision {
         let gain = self.features.gain;
-        let latest = observation.time_to_due().seconds() + self.cap(observation.objective);
+        let latest = self.latest(observation);
         let cost = |server: usize, service: Seconds| {
             let over = (observation.offers[server].backlog + service).seconds() - latest;
             // What is over the cap is worse than anything below it, and the less the better.

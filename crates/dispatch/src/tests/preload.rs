@@ -44,6 +44,7 @@ fn an_idle_server_loads_what_the_traffic_wants_and_one_is_left_alone() {
     assert_eq!(preloads(&mut s), [Preload { server: 1, model: Model(1), load }]);
     assert_eq!(free_at(&s, 100.0), [103.0, 109.0, 100.0]);
     assert_eq!(s.servers()[1].occupancy.run(), None);
+    assert_eq!(s.servers()[1].occupancy.preload(), Some(Model(1)));
     // Who wants it waits for it, and loads nothing; on the idle server that would take until 114 s.
     submit(&mut s, FIRST + 1, 102.0, 1);
     assert_eq!(free_at(&s, 102.0), [103.0, 112.0, 102.0]);

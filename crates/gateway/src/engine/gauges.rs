@@ -19,6 +19,11 @@ impl Engine {
                 max_pixels: state.max_pixels,
                 models: self.models(state),
                 running: state.occupancy.run().copied(),
+                preloading: state
+                    .occupancy
+                    .preload()
+                    .and_then(|m| self.config.model_name(m))
+                    .map(String::from),
                 failed_in_a_row: state.rest.failures,
                 resting: state.rest.left(now),
                 waiting: state.queue_length(),

@@ -56,7 +56,8 @@ function showServers(servers) {
   for (const server of servers) {
     const row = body.insertRow();
     cell(row, server.name);
-    const state = !server.healthy ? "unhealthy" : !server.enabled ? "draining" : server.running ? "running" : "idle";
+    const busy = server.running ? "running" : server.preloading ? "loading " + server.preloading : "idle";
+    const state = !server.healthy ? "unhealthy" : !server.enabled ? "draining" : busy;
     cell(row, state).title = server.trouble || "";
     const loaded = (server.models ?? []).filter(model => model.loaded);
     cell(row, loaded.map(model => model.name).join(", "));

@@ -267,6 +267,8 @@ pub(crate) struct ServerJson {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     models: Vec<HostedJson>,
     running: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preloading: Option<String>,
     waiting: usize,
     backlog_seconds: f64,
     failed_in_a_row: u32,
@@ -287,6 +289,7 @@ impl ServerJson {
             max_pixels: view.max_pixels,
             models: view.models.into_iter().map(HostedJson::new).collect(),
             running: view.running.map(|run| run.id.request.to_string()),
+            preloading: view.preloading,
             waiting: view.waiting,
             backlog_seconds: view.backlog.seconds(),
             failed_in_a_row: view.failed_in_a_row,

@@ -17,7 +17,11 @@ const LOAD: f64 = 0.3;
 struct Counted {
     painter: Arc<dyn Backend>,
     loads: Arc<AtomicU32>,
+    gate: Gate,
 }
+
+/// Loads begin while nobody holds it.
+type Gate = Arc<tokio::sync::Mutex<()>>;
 
 #[async_trait]
 impl Backend for Counted {
@@ -25,6 +29,7 @@ impl Backend for Counted {
         let loaded = self.painter.loaded().await?.unwrap_or_default();
         if !loaded.contains(job.spec.model.as_ref().unwrap()) {
             self.loads.fetch_add(1, Ordering::Relaxed);
+            drop(self.gate.lock().await);
         }
         self.painter.generate(job, watcher).await
     }
@@ -43,6 +48,7 @@ struct Fleet {
     test: Test,
     /// Loads of the two painters.
     painters: Vec<Arc<AtomicU32>>,
+    gate: Gate,
     comfyui: Shared,
     automatic1111: Shared,
 }
@@ -104,7 +110,8 @@ async fn fleet_with(policy: &str, settings: &str) -> Fleet {
     config.journal = folder.path().join("journal.db");
     let mut world = World::real(Arc::new(rules));
     let painters: Vec<_> = (0..2).map(|_| Arc::new(AtomicU32::new(0))).collect();
-    let counters = painters.clone();
+    let gate = Gate::default();
+    let (counters, held) = (painters.clone(), gate.clone());
     world.backends = Arc::new(move |server, config| {
         let backend = config::connect(server, config)?;
         let counter = match server.name.get_ref().as_str() {
@@ -112,13 +119,14 @@ async fn fleet_with(policy: &str, settings: &str) -> Fleet {
             "apprentice" => &counters[1],
             _ => return Ok(backend),
         };
-        Ok(Arc::new(Counted { painter: backend, loads: counter.clone() }))
+        let (loads, gate) = (counter.clone(), held.clone());
+        Ok(Arc::new(Counted { painter: backend, loads, gate }))
     });
     let gateway = Gateway::start(config, world).unwrap();
     let router = router(gateway.handle.clone());
     let test = Test { router, gateway, scripts: Vec::new(), folder, key: None };
     test.ready().await;
-    Fleet { test, painters, comfyui, automatic1111 }
+    Fleet { test, painters, gate, comfyui, automatic1111 }
 }
 
 impl Fleet {
@@ -241,7 +249,19 @@ async fn an_idle_server_loads_what_is_loaded_nowhere_if_it_may() {
         assert_eq!(fleet.loads(), [0; 4], "all of them find what they want");
         let (path, drained) = ("/v1/servers/apprentice", json!({ "enabled": false }));
         assert_eq!(fleet.test.send(Method::PATCH, path, &[], &drained).await.status, 200);
+        let gate = fleet.gate.lock().await;
         paint(24, "sd15").await;
+        let mut preloading = Value::Null;
+        for _ in 0..if settings.is_empty() { 10 } else { 1000 } {
+            preloading =
+                fleet.test.get("/v1/servers").await.json()["servers"][0]["preloading"].take();
+            if preloading != Value::Null {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(preloading, if settings.is_empty() { Value::Null } else { json!("flux") });
+        drop(gate);
         tokio::time::sleep(Duration::from_secs_f64(1.5 * LOAD)).await;
         assert_eq!(fleet.loads(), loads, "{settings}");
         let metrics = fleet.test.get("/metrics").await;
