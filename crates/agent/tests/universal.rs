@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use agent::universal::{Clusters, PriceNetwork, RoundPoint, Stage};
+use agent::universal::{Clusters, PriceNetwork, PriceNetworks, RoundPoint, Stage};
 use agent::{
     Checkpoint, Origin, PriceHyperparameters, PriceTraining, Recipe, Train, Training,
     UniversalAgent,
@@ -13,7 +13,7 @@ use scheduling::policies::Myopic;
 use scheduling::{
     AgentName, Cap, Cluster, Decision, Generator, HostedModel, Hosting, Instance, Loaded, Model,
     Objective, Observation, Offer, Policy, PolicyName, Purpose, Queues, Request, Seconds, Server,
-    StepBounds, StepRate, TardinessPenalty, Time, Traffic,
+    StepBounds, StepRate, Steps, TardinessPenalty, Time, Traffic,
 };
 
 /// Six requests per service on two servers: enough to queue.
@@ -253,6 +253,37 @@ fn fleet(number: u64) -> Instance {
     let asked = asked.map(|(i, r)| Request { model: Model(u16::from(i % 3 == 0)), ..*r });
     let cluster = Cluster::with_models(servers, names).unwrap();
     Instance::new(cluster, asked.collect(), Objective::default()).unwrap()
+}
+
+#[test]
+fn prices_decide_where_no_server_of_a_fleet_can_keep_the_cap() {
+    let zero = |clusters, outputs: usize| {
+        let mut parameters = vec![0.0; PriceNetwork::parameter_count(clusters, &[8])];
+        // Server time costs nothing; nor does what is loaded, as the third output is zero.
+        let biases = parameters.len() - outputs;
+        parameters[biases..biases + 2].fill(-60.0);
+        Arc::new(PriceNetwork::from_parameters(clusters, &[8], parameters).unwrap())
+    };
+    let networks =
+        PriceNetworks { plain: zero(Clusters::Plain, 2), fleets: Some(zero(Clusters::Fleets, 3)) };
+    let fleet = fleet(0);
+    let decide = |policy: &mut dyn Policy, free_at: f64| {
+        let mut queues = Queues::new(fleet.cluster());
+        (0..2).for_each(|server| queues.set_free_at(server, Time::new(free_at).unwrap()));
+        let request = request(Time::ZERO, 2.0, TardinessPenalty::SquareRoot);
+        queues.arrive(&request);
+        policy.decide(&queues.observe(Time::ZERO, &request, fleet.objective()))
+    };
+    let free = |cap: Option<f64>| UniversalAgent::new(networks.clone(), cap.map(Seconds::of));
+    // All that steps gain is lost by 21 s of linear tardiness, which is its own cap: at 16 s it leaves time
+    // for fewer steps than the square root would pay for, at 60 s it cannot be kept.
+    for (free_at, of_its_own) in [(0.0, true), (16.0, false), (60.0, true)] {
+        let myopic = decide(&mut Myopic, free_at);
+        assert_eq!(decide(&mut free(None), free_at) == myopic, of_its_own, "{free_at} s");
+        // A cap that somebody has asked for is come as near to as can be.
+        let hurried = decide(&mut free(Some(1.0)), free_at);
+        assert_eq!(hurried.steps, Steps::MIN, "{free_at} s");
+    }
 }
 
 #[test]
