@@ -152,7 +152,7 @@ impl Traffic {
         (self.arrivals > 0).then(|| Seconds::of(self.mean_slack))
     }
 
-    /// Shares of the penalties in the order of [`TardinessPenalty::ALL`], known from the first
+    /// Shares of the penalties in the order of [`ALL`](crate::TardinessPenalty::ALL), known from the first
     /// request on.
     pub fn penalties(&self) -> Option<[f64; 3]> {
         (self.arrivals > 0).then_some(self.penalties)
