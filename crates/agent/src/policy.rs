@@ -165,8 +165,8 @@ pub enum PolicyError {
 #[cfg(test)]
 mod tests {
     use scheduling::{
-        Objective, Offer, Purpose, Request, Seconds, StepBounds, StepRate, Steps, TardinessPenalty,
-        Time, Traffic,
+        Objective, Offer, Purpose, Request, Seconds, Spread, StepBounds, StepRate, Steps,
+        TardinessPenalty, Time, Traffic,
     };
 
     use super::*;
@@ -185,6 +185,8 @@ mod tests {
                 overhead: Seconds::ZERO,
                 step_rate: StepRate::new(rate).unwrap(),
                 bounds,
+                spread: Spread::default(),
+                backlog_variance: 0.0,
             });
             decide(&Observation {
                 now,

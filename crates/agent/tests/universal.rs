@@ -13,7 +13,7 @@ use scheduling::policies::Myopic;
 use scheduling::{
     AgentName, Cap, Cluster, Decision, Generator, HostedModel, Hosting, Instance, Loaded, Model,
     Objective, Observation, Offer, Policy, PolicyName, Purpose, Queues, Request, Seconds, Server,
-    StepBounds, StepRate, Steps, TardinessPenalty, Time, Traffic,
+    Spread, StepBounds, StepRate, Steps, TardinessPenalty, Time, Traffic,
 };
 
 /// Six requests per service on two servers: enough to queue.
@@ -70,6 +70,8 @@ fn decide(
         overhead: Seconds::ZERO,
         step_rate: StepRate::new(rate).unwrap(),
         bounds: StepBounds::ALL,
+        spread: Spread::default(),
+        backlog_variance: 0.0,
     };
     let offers: Vec<_> = servers.iter().map(offer).collect();
     let now = Time::new(50.0).unwrap();

@@ -64,7 +64,7 @@ impl<P: Policy> Scheduler<P> {
         quote: Option<&Quote>,
     ) -> Result<(), Rejection> {
         let Some(horizon) = self.limits.horizon else { return Ok(()) };
-        if quote.is_some_and(|quote| self.servers[quote.decision.server].vacant()) {
+        if quote.is_some_and(|quote| self.servers[quote.decision.server].is_vacant()) {
             return Ok(());
         }
         let service = quote.map_or_else(

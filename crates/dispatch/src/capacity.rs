@@ -1,6 +1,6 @@
 //! Servers that come, go and change their speed.
 
-use scheduling::{Model, Policy, Seconds, Steps, Time};
+use scheduling::{Model, Policy, Seconds, Spread, Steps, Time};
 
 use super::Scheduler;
 use super::event::Cause;
@@ -54,6 +54,12 @@ impl<P: Policy> Scheduler<P> {
         let before = self.servers[server].load_of(model);
         self.servers[server].set_load(model, load);
         self.corrected(now, server, (before, load));
+    }
+
+    /// The runs of a server turned out to stray from their predictions by so much.
+    pub fn server_spread(&mut self, server: usize, spread: Spread) {
+        self.seen = None;
+        self.servers[server].server.spread = spread;
     }
 
     fn corrected(&mut self, now: Time, server: usize, (before, after): (Seconds, Seconds)) {

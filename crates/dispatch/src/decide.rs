@@ -62,7 +62,9 @@ impl<P: Policy> Scheduler<P> {
         queues.set_traffic(arriving.unwrap_or(&self.traffic));
         for (position, &server) in eligible.iter().enumerate() {
             let state = &self.servers[server];
-            queues.set_free_at(position, state.free_at(now));
+            let (free_at, variance) = state.free(now);
+            queues.set_free_at(position, free_at);
+            queues.set_free_variance(position, variance);
             queues.set_loaded(position, state.loaded_at_last());
         }
         let model = order.request.model.index();
@@ -100,7 +102,7 @@ impl<P: Policy> Scheduler<P> {
     /// A server on trial gets the one that has waited least, which has no place to lose.
     pub(super) fn offer(&mut self, now: Time, server: usize) {
         let state = &self.servers[server];
-        if self.gate != Gate::Open || !state.available() || !state.vacant() {
+        if self.gate != Gate::Open || !state.available() || !state.is_vacant() {
             return;
         }
         let mut gaining = Vec::new();

@@ -68,7 +68,7 @@ impl<P: Policy> Scheduler<P> {
     /// than none: the policy knows better where they are wanted.
     fn most_wanted(&self, now: Time) -> Option<Preload> {
         let idle = |state: &&ServerState| {
-            state.available() && state.vacant() && state.rest.left(now).is_none()
+            state.available() && state.is_vacant() && state.rest.left(now).is_none()
         };
         if self.servers.iter().filter(idle).count() <= Self::SPARE {
             return None;

@@ -145,7 +145,7 @@ impl<P: Policy> Scheduler<P> {
     /// outside the queues.
     pub(super) fn try_out(&mut self, now: Time, server: usize) {
         let state = &self.servers[server];
-        if state.rest.until.is_some() && state.vacant() {
+        if state.rest.until.is_some() && state.is_vacant() {
             self.place_unplaced(now);
         }
     }

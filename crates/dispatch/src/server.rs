@@ -159,11 +159,11 @@ impl ServerState {
 
     /// Whether it takes this owner's requests at the moment: available, and not resting for them.
     pub(super) fn open_to(&self, now: Time, owner: &Owner) -> bool {
-        self.available() && !self.rest.keeps_away(now, owner, !self.vacant())
+        self.available() && !self.rest.keeps_away(now, owner, !self.is_vacant())
     }
 
     /// Nothing runs and nothing waits there.
-    pub(super) fn vacant(&self) -> bool {
+    pub(super) fn is_vacant(&self) -> bool {
         self.occupancy == Occupancy::Idle && self.waiting.is_empty()
     }
 
@@ -309,23 +309,41 @@ impl ServerState {
 
     /// When everything dispatched to it will have finished.
     pub(super) fn free_at(&self, now: Time) -> Time {
-        self.waiting.iter().fold(self.vacant_at(now), |free, waiting| free + waiting.service)
+        self.free(now).0
     }
 
-    /// When the present run will have finished. An overdue one is expected to take as long again
-    /// as it is overdue: the longer it hangs, the longer it will.
+    /// The same, and how far it may stray: its variance in s².
+    pub(super) fn free(&self, now: Time) -> (Time, f64) {
+        self.waiting.iter().fold(self.vacant(now), |(free, variance), waiting| {
+            (free + waiting.service, variance + self.server.spread.variance(waiting.service))
+        })
+    }
+
+    /// When the present run will have finished.
     pub(super) fn vacant_at(&self, now: Time) -> Time {
+        self.vacant(now).0
+    }
+
+    /// The same, and how far it may stray. Where runs are known to, one that has taken long is expected to
+    /// take longer than was predicted; where they are not, an overdue one as long again as it is overdue: the
+    /// longer it hangs, the longer it will.
+    fn vacant(&self, now: Time) -> (Time, f64) {
+        let spread = &self.server.spread;
         match &self.occupancy {
+            Occupancy::Running { run, expected, .. } if !spread.is_none() => {
+                // What the server tells of its progress is worth more than how long it has taken.
+                let (service, elapsed) = if *expected == run.start + run.service {
+                    (run.service, now - run.start)
+                } else {
+                    (overdue_at_last(*expected, now) - now, Seconds::ZERO)
+                };
+                let (remaining, variance) = spread.remaining(service, elapsed);
+                (now + remaining, variance)
+            }
             Occupancy::Running { expected, .. }
             | Occupancy::Stopping { expected, .. }
-            | Occupancy::Loading { expected, .. } => {
-                if *expected >= now {
-                    *expected
-                } else {
-                    now + (now - *expected)
-                }
-            }
-            Occupancy::Idle => now,
+            | Occupancy::Loading { expected, .. } => (overdue_at_last(*expected, now), 0.0),
+            Occupancy::Idle => (now, 0.0),
         }
     }
 
@@ -390,4 +408,9 @@ impl ServerState {
         let running = usize::from(self.occupancy.run().is_some());
         running + self.waiting.iter().take_while(|waiting| waiting.id != id).count()
     }
+}
+
+/// When what was expected for `expected` is expected to end.
+fn overdue_at_last(expected: Time, now: Time) -> Time {
+    if expected >= now { expected } else { now + (now - expected) }
 }

@@ -129,6 +129,10 @@ pub(crate) const RATE: Metric =
     gauge("atelier_server_steps_per_second", "Speed that decisions are made with");
 pub(crate) const OVERHEAD: Metric =
     gauge("atelier_server_overhead_seconds", "Overhead that decisions are made with");
+pub(crate) const SIGMA: Metric = gauge(
+    "atelier_server_sigma",
+    "Deviation of run times' logarithms that decisions are made with",
+);
 pub(crate) const JOURNAL_FAILING: Metric =
     gauge("atelier_journal_failing", "1 while the journal cannot be written");
 pub(crate) const CLOCK_DRIFT: Metric =
@@ -298,7 +302,7 @@ mod tests {
             metrics.set(metric, &[("server", "a")], value);
         }
         for (metric, value) in
-            [(RESTING, 0.0), (FAILED_IN_A_ROW, 3.0), (RATE, 18.2), (OVERHEAD, 0.1)]
+            [(RESTING, 0.0), (FAILED_IN_A_ROW, 3.0), (RATE, 18.2), (OVERHEAD, 0.1), (SIGMA, 0.2)]
         {
             metrics.set(metric, &[("server", "a")], value);
         }

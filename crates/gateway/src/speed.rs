@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
 use dispatch::Speed;
-use scheduling::{Seconds, StepRate, Steps};
+use scheduling::{Seconds, Sigma, StepRate, Steps};
 
 use crate::config::Config;
 
@@ -62,6 +62,10 @@ impl SpeedEstimator {
     /// Least and most seconds a step that a [`StepRate`] can express.
     const FLAT: f64 = 1e-6;
     const STEEP: f64 = 1e3;
+    /// Runs before their spread is concluded.
+    const FEWEST_FOR_SIGMA: usize = 16;
+    /// Spreads that are too small to matter, and so large that they are none of a server.
+    const SIGMAS: RangeInclusive<f64> = 0.02..=1.0;
     /// Share by which a server is notably slower.
     const NOTABLY: f64 = 1.25;
 
@@ -85,12 +89,42 @@ impl SpeedEstimator {
         if typical(self.believed) < typical(self.best) {
             self.best = self.believed;
         }
-        Some(self.believed)
+        Some(self.mean())
     }
 
     /// The estimate, if there have been enough runs.
     pub(crate) fn estimate(&self) -> Option<Speed> {
-        (self.runs.len() >= Self::FEWEST).then_some(self.believed)
+        (self.runs.len() >= Self::FEWEST).then(|| self.mean())
+    }
+
+    /// The runs that are remembered.
+    pub(crate) fn runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// How far the runs stray from what is believed, 0 where that hardly matters or there have been few.
+    ///
+    /// From the faster half, of whose logarithms a sixth of all runs are further from the median than σ if
+    /// they are normal: what is slow may have other reasons, such as a model that had to be loaded.
+    pub(crate) fn sigma(&self) -> Sigma {
+        let count = self.runs.len();
+        if count < Self::FEWEST_FOR_SIGMA {
+            return Sigma::default();
+        }
+        let mut errors: Vec<_> = self.runs.iter().map(|run| run.error(self.believed)).collect();
+        errors.sort_unstable_by(f64::total_cmp);
+        let sigma = errors[count / 2] - errors[(0.1587 * count as f64) as usize];
+        let sigma = if sigma < *Self::SIGMAS.start() { 0.0 } else { sigma };
+        Sigma::new(sigma.min(*Self::SIGMAS.end())).expect("cut to the range")
+    }
+
+    /// What runs take on average. What is believed is what half of them take at most, as lines of medians
+    /// are; the mean of a lognormal time is larger.
+    fn mean(&self) -> Speed {
+        let sigma = f64::from(self.sigma());
+        let longer = (0.5 * sigma * sigma).exp();
+        let rate = StepRate::saturating(self.believed.rate.steps_per_second() / longer);
+        Speed { overhead: self.believed.overhead * longer, rate }
     }
 
     /// How long a run of `steps` at `size` times the reference size is believed to take.
@@ -176,10 +210,15 @@ impl SpeedEstimator {
 }
 
 impl Sample {
-    /// How far it is from a prediction, as the logarithm of the ratio.
-    fn misfit(&self, speed: Speed) -> f64 {
+    /// The logarithm of how many times as long it took as predicted.
+    fn error(&self, speed: Speed) -> f64 {
         let predicted = speed.overhead.seconds() + self.work / speed.rate.steps_per_second();
-        (self.took / predicted.max(1e-6)).ln().abs()
+        (self.took / predicted.max(1e-6)).ln()
+    }
+
+    /// How far it is from a prediction.
+    fn misfit(&self, speed: Speed) -> f64 {
+        self.error(speed).abs()
     }
 }
 

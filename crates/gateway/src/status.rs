@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{Administration, Health, Rejection, RequestId, Run, Speed};
-use scheduling::{Seconds, Time};
+use scheduling::{Seconds, Sigma, Time};
 
 use crate::journal::{Accepted, DecisionEntry, EndEntry, Entry};
 
@@ -84,6 +84,8 @@ pub(crate) struct ServerView {
     pub administration: Administration,
     /// The speed that decisions are made with.
     pub speed: Speed,
+    /// How far runs stray from their predictions, as decisions are made with.
+    pub sigma: Sigma,
     /// Largest picture.
     pub max_pixels: u32,
     /// Its models; none where there is only one.

@@ -8,6 +8,7 @@ use crate::bounds::StepBounds;
 use crate::model::{Hosting, Loaded, Model};
 use crate::objective::TardinessPenalty;
 use crate::offer::Offer;
+use crate::spread::Spread;
 use crate::units::{Seconds, Size, StepRate, Steps, Time};
 
 /// Request i: what the requester tells the scheduler on arrival.
@@ -55,6 +56,8 @@ pub struct Server {
     pub overhead: Seconds,
     /// Steps that it may be given.
     pub bounds: StepBounds,
+    /// How far its runs are known to stray from their predictions.
+    pub spread: Spread,
     /// Its models; where there is nothing it draws with all of them alike and loads none.
     pub hosting: Option<Hosting>,
 }
@@ -62,7 +65,8 @@ pub struct Server {
 impl Server {
     /// A server that draws with every model and any number of steps.
     pub fn new(name: impl Into<String>, step_rate: StepRate, overhead: Seconds) -> Self {
-        Self { name: name.into(), step_rate, overhead, bounds: StepBounds::ALL, hosting: None }
+        let (bounds, spread) = (StepBounds::ALL, Spread::default());
+        Self { name: name.into(), step_rate, overhead, bounds, spread, hosting: None }
     }
 
     /// Whether it has nothing that the paper's servers have not.
@@ -72,25 +76,31 @@ impl Server {
 
     /// p_ij of eq. (1) for a request of the paper.
     pub fn service_time(&self, steps: Steps) -> Seconds {
-        let Self { overhead, step_rate, bounds, .. } = *self;
-        let (backlog, load) = (Seconds::ZERO, Seconds::ZERO);
-        Offer { backlog, load, overhead, step_rate, bounds }.service_time(steps)
+        self.overhead + steps / self.step_rate
     }
 
     /// What it offers a request, with these models loaded before it: nothing if it does not draw with
     /// the model, or with no number of steps that is accepted.
     #[inline]
     pub fn offer(&self, request: &Request, backlog: Seconds, loaded: &Loaded) -> Option<Offer> {
-        let bounds = self.bounds.and(request.bounds)?;
-        let Some(hosting) = &self.hosting else {
-            let (load, step_rate) = (Seconds::ZERO, self.step_rate / request.size);
-            return Some(Offer { backlog, load, overhead: self.overhead, step_rate, bounds });
+        let alike = Offer {
+            backlog,
+            load: Seconds::ZERO,
+            overhead: self.overhead,
+            step_rate: self.step_rate / request.size,
+            bounds: self.bounds.and(request.bounds)?,
+            spread: self.spread,
+            backlog_variance: 0.0,
         };
+        let Some(hosting) = &self.hosting else { return Some(alike) };
         let hosted = hosting.hosted(request.model)?;
-        let bounds = bounds.and(hosted.bounds)?;
-        let load = if loaded.contains(request.model) { Seconds::ZERO } else { hosted.load };
-        let step_rate = hosted.step_rate / request.size;
-        Some(Offer { backlog, load, overhead: hosted.overhead, step_rate, bounds })
+        Some(Offer {
+            load: if loaded.contains(request.model) { Seconds::ZERO } else { hosted.load },
+            overhead: hosted.overhead,
+            step_rate: hosted.step_rate / request.size,
+            bounds: alike.bounds.and(hosted.bounds)?,
+            ..alike
+        })
     }
 
     /// Whether it can run the request at all.

@@ -5,9 +5,10 @@ use thiserror::Error;
 
 use crate::luck::{Luck, Sigma};
 use crate::random::{Generator, Purpose};
+use crate::spread::Spread;
 use crate::units::Time;
 
-/// What the paper's world leaves out, for one instance; no policy sees it.
+/// What the paper's world leaves out, for one instance; no policy sees more of it than how far runs stray.
 ///
 /// It belongs to the instance, so that every policy meets the same: the first run of a request has the
 /// same luck wherever and whenever it takes place.
@@ -48,6 +49,11 @@ impl Fate {
             return 1.0;
         }
         libm::exp(sigma * self.luck(request, attempt) - sigma * sigma / 2.0)
+    }
+
+    /// How far the runs of a server stray: of all this, the one thing that policies know.
+    pub fn spread(&self, server: usize) -> Spread {
+        self.servers[server].sigma.into()
     }
 
     /// The standard normal draw of attempt number `attempt`, from 1, of a request. What the instance does

@@ -20,6 +20,7 @@ mod policy;
 mod queue;
 mod random;
 mod row;
+mod spread;
 mod traffic;
 mod units;
 
@@ -43,5 +44,6 @@ pub use policy::{Decision, Observation, Policy};
 pub use queue::{Dispatched, Execution, Queues};
 pub use random::{Generator, Purpose};
 pub use row::{Beyond, Row, RowError, RowOutcome, read_rows, rows_in_parts, write_rows};
+pub use spread::Spread;
 pub use traffic::Traffic;
 pub use units::{OutOfRange, Seconds, Size, StepRate, Steps, Time};

@@ -1,6 +1,8 @@
 //! What servers offer a request.
 
 use crate::bounds::StepBounds;
+use crate::objective::TardinessPenalty;
+use crate::spread::Spread;
 use crate::units::{Seconds, StepRate, Steps};
 
 /// What one server offers one request: all that a policy may know of that server.
@@ -16,6 +18,10 @@ pub struct Offer {
     pub step_rate: StepRate,
     /// Steps that may be chosen there.
     pub bounds: StepBounds,
+    /// How far its runs stray from their predictions.
+    pub spread: Spread,
+    /// How far the backlog may stray: its variance, in s².
+    pub backlog_variance: f64,
 }
 
 impl Offer {
@@ -27,6 +33,41 @@ impl Offer {
     /// Time from now until a run of so many steps would be finished.
     pub fn time_to_finish(&self, steps: Steps) -> Seconds {
         self.backlog + self.service_time(steps)
+    }
+
+    /// E g(τ): what the tardiness of a run of so many seconds costs on average, if it is due in
+    /// `time_to_due`. It never falls as the run grows.
+    #[inline]
+    pub fn expected_penalty(
+        &self,
+        penalty: TardinessPenalty,
+        service: Seconds,
+        time_to_due: Seconds,
+    ) -> f64 {
+        if self.spread.is_none() {
+            return penalty.at(self.backlog + service - time_to_due);
+        }
+        let late = (self.backlog + service - time_to_due).seconds();
+        self.spread.penalty(penalty, late, self.finish_variance(service))
+    }
+
+    /// By how much two such costs that are equal may differ as they are computed; 0 where runs do not stray.
+    pub(crate) fn error_of_penalty(
+        &self,
+        penalty: TardinessPenalty,
+        service: Seconds,
+        time_to_due: Seconds,
+    ) -> f64 {
+        if self.spread.is_none() {
+            return 0.0;
+        }
+        let late = (self.backlog + service - time_to_due).seconds();
+        self.spread.error(penalty, late, self.finish_variance(service))
+    }
+
+    /// Variance of the time at which a run of so many seconds is finished, in s².
+    fn finish_variance(&self, service: Seconds) -> f64 {
+        self.backlog_variance + self.spread.variance(service)
     }
 
     /// The most steps that fit into `available`, if at least one does, whatever the bounds.
@@ -55,6 +96,8 @@ mod tests {
             overhead: Seconds::new(overhead).unwrap(),
             step_rate: StepRate::new(rate).unwrap(),
             bounds: StepBounds::ALL,
+            spread: Spread::default(),
+            backlog_variance: 0.0,
         }
     }
 

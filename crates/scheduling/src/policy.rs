@@ -79,9 +79,12 @@ impl Observation<'_> {
         self.offers[decision.server].time_to_finish(decision.steps)
     }
 
-    /// r_t of eq. (5) under `decision`: known at the time of the decision, as the finish time is.
+    /// r_t of eq. (5) under `decision`: known at the time of the decision where runs take what they are
+    /// predicted to, and its expectation where they stray.
     pub fn reward(&self, decision: Decision) -> f64 {
-        let tardiness = self.time_to_finish(decision) - self.time_to_due();
-        self.objective.reward(decision.steps, self.request.penalty, tardiness)
+        let offer = &self.offers[decision.server];
+        let service = offer.service_time(decision.steps);
+        let penalty = offer.expected_penalty(self.request.penalty, service, self.time_to_due());
+        self.objective.quality(decision.steps) - self.objective.tardiness_weight() * penalty
     }
 }

@@ -17,6 +17,8 @@ use crate::units::{Seconds, Size, Time};
 pub struct Queues {
     cluster: Cluster,
     free_at: Vec<Time>,
+    /// How far that may stray, as a variance in s²; empty where no runs stray.
+    free_variance: Vec<f64>,
     /// One for each server; empty where none loads models.
     loaded: Vec<Loaded>,
     asked: Asked,
@@ -68,9 +70,11 @@ impl Queues {
     /// Empty queues of these servers.
     pub fn new(cluster: &Cluster) -> Self {
         let loads = cluster.loads_models();
+        let strays = cluster.iter().any(|server| !server.spread.is_none());
         let plain = Request::new(Time::ZERO, Time::ZERO, crate::TardinessPenalty::Linear);
         let mut queues = Self {
             free_at: vec![Time::ZERO; cluster.len()],
+            free_variance: if strays { vec![0.0; cluster.len()] } else { Vec::new() },
             loaded: if loads { cluster.iter().map(Server::loaded).collect() } else { Vec::new() },
             asked: Asked::by(&plain),
             offers: Vec::with_capacity(cluster.len()),
@@ -113,6 +117,9 @@ impl Queues {
             for (offer, &free_at) in self.offers.iter_mut().zip(&self.free_at) {
                 offer.backlog = (free_at - now).positive_part();
             }
+            for (offer, &variance) in self.offers.iter_mut().zip(&self.free_variance) {
+                offer.backlog_variance = variance;
+            }
         } else {
             self.ask(now, request);
         }
@@ -137,7 +144,8 @@ impl Queues {
             let backlog = (self.free_at[index] - now).positive_part();
             let loaded = self.loaded.get(index).unwrap_or(&nothing);
             if let Some(offer) = server.offer(request, backlog, loaded) {
-                self.offers.push(offer);
+                let backlog_variance = self.free_variance.get(index).copied().unwrap_or_default();
+                self.offers.push(Offer { backlog_variance, ..offer });
                 self.offering.push(index);
             }
         }
@@ -162,6 +170,10 @@ impl Queues {
         let finish = start + offer.service_time(decision.steps);
         let (load, execution) = (offer.load, Execution { start, finish });
         self.free_at[server] = finish;
+        if let Some(variance) = self.free_variance.get_mut(server) {
+            let ahead = if start > now { *variance } else { 0.0 };
+            *variance = ahead + offer.spread.variance(offer.service_time(decision.steps));
+        }
         if !self.loaded.is_empty() {
             self.cluster[server].run(self.asked.model, &mut self.loaded[server]);
         }
@@ -172,6 +184,14 @@ impl Queues {
     #[inline]
     pub fn set_free_at(&mut self, server: usize, free_at: Time) {
         self.free_at[server] = free_at;
+    }
+
+    /// Says how far that may stray: its variance in s². Of no effect where no runs stray.
+    #[inline]
+    pub fn set_free_variance(&mut self, server: usize, variance: f64) {
+        if let Some(own) = self.free_variance.get_mut(server) {
+            *own = variance;
+        }
     }
 
     /// Corrects what `server` will have loaded when it is free.

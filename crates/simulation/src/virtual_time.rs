@@ -9,7 +9,7 @@ use dispatch::{
     Effect, Failure, FailureClass, Limits, Order, Outcome, Owner, Preload, Preloading, RequestId,
     Run, RunId, Scheduler, ServerSpec,
 };
-use scheduling::{Beyond, Decision, Execution, Instance, Policy, Row, Seconds, Time};
+use scheduling::{Beyond, Decision, Execution, Instance, Policy, Row, Seconds, Server, Time};
 use uuid::Uuid;
 
 /// As [`crate::simulate`], by way of the scheduler that the gateway drives, whatever the instance. Where
@@ -77,8 +77,10 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(instance: &'a Instance, policy: &'a mut dyn Policy) -> Self {
-        let servers = instance.cluster().iter();
-        let servers = servers.map(|server| ServerSpec { server: server.clone(), max_pixels: 1 });
+        let servers = instance.cluster().iter().enumerate().map(|(index, server)| {
+            let spread = instance.fate().map_or(server.spread, |fate| fate.spread(index));
+            ServerSpec { server: Server { spread, ..server.clone() }, max_pixels: 1 }
+        });
         let limits = Limits { waiting: usize::MAX, attempts: 1, horizon: None };
         let objective = instance.objective().clone();
         let mut scheduler = Scheduler::new(servers.collect(), objective, policy, limits);

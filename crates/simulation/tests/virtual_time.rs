@@ -5,10 +5,12 @@ mod reality;
 
 use proptest::prelude::*;
 use reality::{RULES, rows, under};
+use scheduling::policies::Myopic;
 use scheduling::verify::{Order, Violation, verify};
 use scheduling::{
-    Cluster, Down, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Row, Seconds,
-    Server, ServerFate, Sigma, StepRate, TardinessPenalty, Time,
+    Cluster, Decision, Down, Fate, Generator, Instance, Luck, Objective, Observation, Offer,
+    Policy, Purpose, Request, Row, Seconds, Server, ServerFate, Sigma, Spread, StepRate,
+    TardinessPenalty, Time,
 };
 use simulation::{
     Episode, InstanceSource, Recording, Recordings, Scenario, simulate, simulate_by_events,
@@ -214,4 +216,27 @@ fn resampled_recordings_stray_and_fail_as_they_did() {
     let [one, two] = [0, 1].map(|number| recordings.instance(1, Episode::Training(number)));
     assert_eq!(one.fate().unwrap().servers, recorded.fate().unwrap().servers);
     assert_ne!(one.fate().unwrap().luck, two.fate().unwrap().luck);
+}
+
+/// A policy that does not know that runs stray.
+struct Trusting<P>(P);
+
+impl<P: Policy> Policy for Trusting<P> {
+    fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+        let certain = |offer: &Offer| Offer { spread: Spread::default(), ..*offer };
+        let offers: Vec<_> = observation.offers.iter().map(certain).collect();
+        self.0.decide(&Observation { offers: &offers, ..*observation })
+    }
+}
+
+#[test]
+fn who_knows_how_far_runs_stray_earns_more() {
+    let scenario = scenario("[noise]\nsigma = 0.34\n");
+    let mean = |policy: &mut dyn Policy| {
+        let instances = (0..3).map(|n| scenario.instance(4, Episode::Evaluation(n)));
+        let rows: Vec<_> = instances.flat_map(|instance| simulate(&instance, policy)).collect();
+        rows.iter().map(|row| row.reward).sum::<f64>() / rows.len() as f64
+    };
+    let (knowing, trusting) = (mean(&mut Myopic), mean(&mut Trusting(Myopic)));
+    assert!(knowing > trusting + 1.0, "{knowing} against {trusting}");
 }

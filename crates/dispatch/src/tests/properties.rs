@@ -278,7 +278,7 @@ proptest! {
                     s.cancel(at(now), id(n.saturating_sub(back)));
                 }
             }
-            for idle in s.servers().iter().filter(|j| j.vacant()) {
+            for idle in s.servers().iter().filter(|j| j.is_vacant()) {
                 for other in s.servers() {
                     let mut finish = other.vacant_at(at(now));
                     for waiting in other.waiting() {

@@ -16,6 +16,7 @@ impl Engine {
                 health: state.health,
                 administration: state.administration,
                 speed: state.speed(),
+                sigma: state.server.spread.sigma(),
                 max_pixels: state.max_pixels,
                 models: self.models(state),
                 running: state.occupancy.run().copied(),
@@ -71,6 +72,7 @@ impl Engine {
             m.set(metrics::FAILED_IN_A_ROW, &labels, f64::from(view.failed_in_a_row));
             m.set(metrics::RATE, &labels, view.speed.rate.steps_per_second());
             m.set(metrics::OVERHEAD, &labels, view.speed.overhead.seconds());
+            m.set(metrics::SIGMA, &labels, view.sigma.into());
         }
     }
 }

@@ -54,5 +54,6 @@ impl Engine {
         if let Some(load) = load {
             self.scheduler.server_load(now, server, model, load);
         }
+        self.strays(server);
     }
 }

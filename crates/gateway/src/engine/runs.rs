@@ -125,6 +125,17 @@ impl Engine {
             }
             _ => {}
         }
+        self.strays(server);
+    }
+
+    /// Tells the scheduler how far the runs of a server stray, if that has changed notably.
+    pub(super) fn strays(&mut self, server: usize) {
+        let Some(learned) = &self.servers[server].learned else { return };
+        let (sigma, before) = (learned.sigma(), self.scheduler.servers()[server].server.spread);
+        let [now, before] = [sigma, before.sigma()].map(f64::from);
+        if (now - before).abs() > 0.1 * now.max(before) {
+            self.scheduler.server_spread(server, sigma.into());
+        }
     }
 }
 

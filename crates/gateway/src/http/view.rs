@@ -263,6 +263,7 @@ pub(crate) struct ServerJson {
     enabled: bool,
     steps_per_second: f64,
     overhead_seconds: f64,
+    sigma: f64,
     max_pixels: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     models: Vec<HostedJson>,
@@ -286,6 +287,7 @@ impl ServerJson {
             enabled: view.administration == Administration::Enabled,
             steps_per_second: view.speed.rate.steps_per_second(),
             overhead_seconds: view.speed.overhead.seconds(),
+            sigma: view.sigma.into(),
             max_pixels: view.max_pixels,
             models: view.models.into_iter().map(HostedJson::new).collect(),
             running: view.running.map(|run| run.id.request.to_string()),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use dispatch::Speed;
-use scheduling::{Model, Seconds, Server};
+use scheduling::{Model, Seconds, Server, Sigma};
 
 use super::SpeedEstimator;
 use crate::journal::CompletedRun;
@@ -51,6 +51,17 @@ impl Learned {
     pub(crate) fn of(&mut self, model: Model) -> &mut OfModel {
         let position = self.of.iter().position(|(other, _)| *other == model);
         &mut self.of[position.unwrap_or(0)].1
+    }
+
+    /// How far runs stray from their predictions, whatever their model: the mean square over the runs of
+    /// all models.
+    pub(crate) fn sigma(&self) -> Sigma {
+        let runs = |own: &OfModel| own.speed.runs() as f64;
+        let all: f64 = self.of.iter().map(|(_, own)| runs(own)).sum();
+        let square =
+            |own: &OfModel| f64::from(own.speed.sigma()).powi(2) * runs(own) / all.max(1.0);
+        let mean = self.of.iter().map(|(_, own)| square(own)).sum::<f64>();
+        Sigma::new(mean.sqrt()).expect("none of them is out of range")
     }
 
     /// The models that it is learned of.

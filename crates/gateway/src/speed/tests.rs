@@ -192,3 +192,38 @@ proptest! {
         }
     }
 }
+
+/// Over many servers: the median of what 48 runs say of the deviation, and of the mean time of a run.
+#[test]
+fn how_far_runs_stray_is_learned_in_spite_of_outliers() {
+    let true_speed = speed(0.3, 12.0);
+    for (sigma, outliers) in [(0.0, true), (0.1, false), (0.1, true), (0.34, false), (0.34, true)] {
+        let learn = |seed| {
+            let mut g = Generator::new(seed, Purpose::Search, 0);
+            let mut estimator = SpeedEstimator::new(true_speed);
+            for run in 0..SpeedEstimator::WINDOW {
+                let number = 10 + g.below(90) as u32;
+                let stretch = (sigma * g.normal() - sigma * sigma / 2.0).exp();
+                let load = if outliers && run % 5 == 0 { 20.0 } else { 0.0 };
+                let took = true_speed.service_time(steps(number)) * stretch + Seconds::of(load);
+                estimator.observe(steps(number), 1.0, took);
+                if run < 14 {
+                    assert_eq!(estimator.sigma(), Sigma::default(), "few runs say nothing");
+                }
+            }
+            estimator
+        };
+        let learned: Vec<_> = (0..60).map(learn).collect();
+        let median = |value: &dyn Fn(&SpeedEstimator) -> f64| {
+            let mut values: Vec<_> = learned.iter().map(value).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values[values.len() / 2]
+        };
+        let found = median(&|own| own.sigma().into());
+        let mean = median(&|own| typical(own.estimate().unwrap()) / typical(true_speed));
+        // A fifth of the runs move the median to what five eighths of the others take at most.
+        let (most, longer) = if outliers { (1.3, 0.25) } else { (1.1, 0.03) };
+        assert!((0.85 * sigma..=most * sigma).contains(&found), "{found} for {sigma}");
+        assert!((mean - 1.0).abs() <= longer, "{mean} for {sigma}");
+    }
+}

@@ -75,7 +75,7 @@ pub(super) fn fields(bounds: StepBounds) -> (Option<Steps>, Option<Steps>) {
 
 impl ServerEntry {
     pub(super) fn of(instance: &Instance, index: usize) -> Self {
-        let Server { name, step_rate, overhead, bounds, hosting } = &instance.cluster[index];
+        let Server { name, step_rate, overhead, bounds, hosting, .. } = &instance.cluster[index];
         let fate = instance.fate.as_ref().map(|fate| &fate.servers[index]);
         let ServerFate { sigma, down } = fate.cloned().unwrap_or_default();
         let name_of = |model: Model| instance.cluster.models()[model.index()].clone();

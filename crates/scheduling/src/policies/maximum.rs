@@ -8,7 +8,7 @@ use crate::policy::{Decision, Observation};
 use crate::units::{Seconds, Steps};
 
 /// The decision with the largest value `reward − cost(server, service time)`, and that value. The
-/// reward is that of eq. (5). Of equal values the earliest finish wins, then the lowest server, then
+/// reward is that of eq. (5), or its expectation where runs stray from their predictions. Of equal values the earliest finish wins, then the lowest server, then
 /// the fewest steps.
 ///
 /// `cost` must be finite and must not fall as the service time grows.
@@ -16,7 +16,8 @@ use crate::units::{Seconds, Steps};
 /// Nothing is approximated: the result is that of a plain loop over all offers and all steps within
 /// their bounds, to the last bit. But most steps are never looked at. Among steps `a..=b` no value exceeds the best
 /// quality up to `b` minus penalty and cost at `a`, since both only grow with the steps; rounding is
-/// monotone, so this holds in floating point too. A range whose bound is below the best value found
+/// monotone, so this holds in floating point too; where runs stray it holds but for a small error, which is
+/// added to the bound. A range whose bound is below the best value found
 /// so far is skipped whole.
 pub fn best_decision(
     observation: &Observation<'_>,
@@ -123,6 +124,15 @@ impl Search<'_> {
         let decision = Decision { server, steps: Steps::from_index(range.start) };
         let best_quality = self.observation.objective.best_qualities()[range.end - 1];
         let value = self.value_of(decision, best_quality, cost);
+        let Observation { offers, objective, request, .. } = *self.observation;
+        let offer = &offers[server];
+        if !offer.spread.is_none() {
+            // Expected penalties are computed to so much only, and so grow with the steps to so much only.
+            let service = offer.service_time(decision.steps);
+            let time_to_due = self.observation.time_to_due();
+            let error = offer.error_of_penalty(request.penalty, service, time_to_due);
+            return value + objective.tardiness_weight() * error >= self.value;
+        }
         value > self.value
             || (value == self.value
                 && self.observation.time_to_finish(decision).seconds() <= self.finish)
@@ -138,9 +148,9 @@ impl Search<'_> {
         let Observation { offers, objective, request, .. } = *self.observation;
         let offer = &offers[decision.server];
         let service = offer.service_time(decision.steps);
-        let tardiness = offer.backlog + service - self.observation.time_to_due();
-        let penalty = objective.tardiness_weight() * request.penalty.at(tardiness);
-        quality - penalty - cost(decision.server, service)
+        let time_to_due = self.observation.time_to_due();
+        let penalty = offer.expected_penalty(request.penalty, service, time_to_due);
+        quality - objective.tardiness_weight() * penalty - cost(decision.server, service)
     }
 }
 
@@ -148,8 +158,8 @@ impl Search<'_> {
 mod tests {
     use super::*;
     use crate::{
-        Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, StepRate, TardinessPenalty,
-        Time, Traffic,
+        Generator, Objective, PowerLaw, Purpose, QualityCurve, Request, Sigma, Spread, StepRate,
+        TardinessPenalty, Time, Traffic,
     };
     use proptest::prelude::*;
 
@@ -207,6 +217,8 @@ mod tests {
                 overhead: Seconds::of(drawn(2.0)),
                 step_rate: StepRate::new(rates[j * j % servers]).unwrap(),
                 bounds: StepBounds::ALL,
+                spread: Spread::default(),
+                backlog_variance: 0.0,
             }).collect();
             let objective = Objective::new(curve(kind, &mut draw), weight).unwrap();
             let now = Time::new(17.3).unwrap();
@@ -215,6 +227,14 @@ mod tests {
                 let [min, max] = [bounds.0.min(bounds.1), bounds.0.max(bounds.1)].map(Steps::new);
                 let bounds = StepBounds { min: min.unwrap(), max: max.unwrap() };
                 offers.iter_mut().step_by(2).for_each(|offer| offer.bounds = bounds);
+            }
+            // Half of the time runs stray, on all servers or on some.
+            if draw.below(2) == 0 {
+                for offer in offers.iter_mut().step_by(1 + draw.below(2)) {
+                    let sigma = draw.between(0.01, 1.0);
+                    offer.spread = Spread::from(Sigma::new(sigma).unwrap());
+                    offer.backlog_variance = draw.between(0.0, offer.backlog.seconds());
+                }
             }
             for penalty in TardinessPenalty::ALL {
                 let request = Request::new(now, now + Seconds::of(slack), penalty);

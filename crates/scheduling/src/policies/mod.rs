@@ -31,7 +31,7 @@ fn position_of_least(values: impl Iterator<Item = f64>) -> usize {
 mod tests {
     use crate::{
         Decision, Generator, Objective, Observation, Offer, Policy, Purpose, Request, Seconds,
-        StepBounds, StepRate, Steps, TardinessPenalty, Time, Traffic,
+        Spread, StepBounds, StepRate, Steps, TardinessPenalty, Time, Traffic,
     };
 
     /// The decision of `policy` for a request due in `slack` seconds, with servers given as
@@ -59,6 +59,8 @@ mod tests {
             overhead: Seconds::ZERO,
             step_rate: StepRate::new(rate).unwrap(),
             bounds,
+            spread: Spread::default(),
+            backlog_variance: 0.0,
         };
         let offers: Vec<_> = servers.iter().map(offer).collect();
         let now = Time::new(100.0).unwrap();
