@@ -21,6 +21,7 @@
 //!
 //! Nothing here reads a clock, a file or entropy: scenarios arrive as text, seeds as numbers.
 
+mod arrivals;
 mod domain;
 mod environment;
 mod event;
@@ -42,8 +43,9 @@ pub use metrics::{
 };
 pub use recording::{Recording, Recordings};
 pub use scenario::{
-    Arrivals, ClusterModel, Drawn, Due, Factor, Failures, Models, Noise, OutageSpan, PenaltyMix,
-    Popularity, Scenario, ScenarioError, ServerGroup, Settings, Sizes, Weight,
+    Arrivals, ClusterModel, Daily, Drawn, Due, Factor, Failures, Gap, Models, Modulated, Noise,
+    OutageSpan, PenaltyMix, Popularity, Scenario, ScenarioError, ServerGroup, SessionLength,
+    Sessions, Settings, Sizes, Weight,
 };
 pub use simulator::simulate;
 pub use source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};

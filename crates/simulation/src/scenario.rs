@@ -10,9 +10,12 @@ use thiserror::Error;
 
 use crate::uniform::Uniform;
 
+mod arrivals;
 mod fleet;
 mod reality;
 
+use arrivals::check_arrivals;
+pub use arrivals::{Arrivals, Daily, Gap, Modulated, SessionLength, Sessions};
 use fleet::check_resident;
 pub use fleet::{Factor, Models, Popularity, Sizes};
 pub(crate) use fleet::{names, zipf};
@@ -80,18 +83,6 @@ pub struct Settings {
     /// How servers fail; not at all where nothing is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<Failures>,
-}
-
-/// The arrival process.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Arrivals {
-    /// Independent, exponentially distributed times between arrivals.
-    Poisson {
-        /// 1 / λ; 0 lets all requests arrive at once.
-        #[serde(rename = "mean_interval_seconds")]
-        mean_interval: Seconds,
-    },
 }
 
 /// Due times.
@@ -205,6 +196,7 @@ impl Scenario {
         check_penalties(&settings.penalties)?;
         check_cluster(&settings.cluster)?;
         check_duration(&settings)?;
+        check_arrivals(&settings.arrivals)?;
         check_failures(&settings)?;
         settings.models.as_ref().map_or(Ok(()), Models::check)?;
         check_resident(&settings)?;
@@ -242,12 +234,12 @@ impl Scenario {
         Self::new(settings)
     }
 
-    /// The same scenario with Poisson arrivals of this mean interval.
+    /// The same scenario with another mean time between arrivals.
     ///
     /// # Errors
     /// [`ScenarioError`] if the requests would take too long to arrive.
     pub fn with_mean_interval(&self, mean_interval: Seconds) -> Result<Self, ScenarioError> {
-        self.with(|settings| settings.arrivals = Arrivals::Poisson { mean_interval })
+        self.with(|settings| settings.arrivals.set_mean_interval(mean_interval))
     }
 }
 
@@ -285,6 +277,9 @@ pub enum ScenarioError {
         /// Largest slack in seconds.
         slack: f64,
     },
+    /// An arrival process that cannot be; the message names the field.
+    #[error("{0}")]
+    Arrivals(String),
     /// Models or sizes that cannot be; the message names the field.
     #[error("{0}")]
     Fleet(String),
@@ -325,8 +320,7 @@ fn check_cluster(cluster: &ClusterModel) -> Result<(), ScenarioError> {
 /// below the 1e9 s of [`scheduling::Time`] whatever is drawn.
 fn check_duration(settings: &Settings) -> Result<(), ScenarioError> {
     let requests = settings.requests;
-    let Arrivals::Poisson { mean_interval } = settings.arrivals;
-    let mean_interval = mean_interval.seconds();
+    let mean_interval = settings.arrivals.mean_interval().seconds();
     let slack = settings.due.slack.high().seconds();
     if requests as f64 * mean_interval + slack <= 1e7 {
         Ok(())

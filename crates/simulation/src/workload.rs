@@ -5,7 +5,8 @@ use scheduling::{
     Server, ServerFate, Sigma, TardinessPenalty, Time,
 };
 
-use crate::scenario::{Arrivals, Drawn, Failures, Scenario, Settings, Sizes};
+use crate::arrivals::ArrivalProcess;
+use crate::scenario::{Drawn, Failures, Scenario, Settings, Sizes};
 use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 use crate::uniform::Uniform;
 
@@ -93,8 +94,7 @@ impl EpisodeSource for Scenario {
         let settings = self.settings();
         let generator = |purpose| Generator::new(seed, purpose, episode.stream());
         Box::new(Workload {
-            now: Time::ZERO,
-            arrivals: settings.arrivals,
+            arrivals: ArrivalProcess::new(&settings.arrivals),
             arrival: generator(Purpose::Arrival),
             slack: settings.due.slack,
             due: generator(Purpose::Slack),
@@ -148,8 +148,7 @@ impl Scenario {
 
 /// The requests of an episode, in order of arrival; each property has a random stream of its own.
 struct Workload<'a> {
-    now: Time,
-    arrivals: Arrivals,
+    arrivals: ArrivalProcess,
     arrival: Generator,
     slack: Uniform<Seconds>,
     due: Generator,
@@ -181,11 +180,10 @@ impl Iterator for Workload<'_> {
     type Item = Request;
 
     fn next(&mut self) -> Option<Request> {
-        let Arrivals::Poisson { mean_interval } = self.arrivals;
-        self.now += Seconds::of(self.arrival.exponential(mean_interval.seconds()));
-        let due = self.now + self.slack.draw(&mut self.due);
+        let now = self.arrivals.next(&mut self.arrival);
+        let due = now + self.slack.draw(&mut self.due);
         let penalty = TardinessPenalty::ALL[self.penalty.weighted(&self.weights)];
-        let mut request = Request::new(self.now, due, penalty);
+        let mut request = Request::new(now, due, penalty);
         if let Some(model) = &mut self.model {
             request.model = Model(u16::try_from(model.draw()).expect("at most 1000 models"));
         }

@@ -3,7 +3,7 @@
 use scheduling::{OutOfRange, Sigma};
 use serde::{Deserialize, Serialize};
 
-use super::{Arrivals, ScenarioError, Settings};
+use super::{ScenarioError, Settings};
 
 /// Lognormal service times.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,8 +51,7 @@ impl From<OutageSpan> for f64 {
 /// All outages are listed in an instance: there must not be too many.
 pub(super) fn check_failures(settings: &Settings) -> Result<(), ScenarioError> {
     let Some(Failures { mean_up, mean_down }) = settings.failures else { return Ok(()) };
-    let Arrivals::Poisson { mean_interval } = settings.arrivals;
-    let duration = settings.requests as f64 * mean_interval.seconds();
+    let duration = settings.requests as f64 * settings.arrivals.mean_interval().seconds();
     let servers: usize = settings.cluster.servers.iter().map(|group| group.count).sum();
     let outages = servers as f64 * duration / (f64::from(mean_up) + f64::from(mean_down));
     if outages <= 1e6 { Ok(()) } else { Err(ScenarioError::Outages { outages }) }
