@@ -80,7 +80,7 @@ pub(crate) fn load_policies(names: &[PolicyName]) -> Result<Vec<Recipe>, Failure
     names.iter().map(load).collect()
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     fs::read_to_string(file).map_err(|error| Failure::refused(file.display(), error))
 }
 

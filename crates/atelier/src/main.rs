@@ -43,6 +43,7 @@ enum Command {
     Serve(commands::serve::Arguments),
     Calibrate(commands::calibrate::Arguments),
     Export(commands::export::Arguments),
+    Import(commands::import::Arguments),
     Tune(commands::tune::Arguments),
     Verify(commands::verify::Arguments),
 }
@@ -85,6 +86,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve(arguments) => commands::serve::run(&arguments),
         Command::Calibrate(arguments) => commands::calibrate::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Import(arguments) => commands::import::run(&arguments),
         Command::Tune(arguments) => commands::tune::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
     }

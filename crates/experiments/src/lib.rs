@@ -8,6 +8,7 @@ mod claims;
 mod collect;
 mod evaluation;
 mod figures;
+mod import;
 mod plan;
 mod report;
 mod results;
@@ -22,6 +23,7 @@ mod tune;
 
 pub use evaluation::{Clairvoyance, Evaluation, evaluate};
 pub use figures::gantt::{Window, write_gantt};
+pub use import::{Asked, Faults, Form, ImportError, Imported, Trace, instance_of, read_trace};
 pub use plan::Plan;
 pub use report::report;
 pub use results::ResultsError;

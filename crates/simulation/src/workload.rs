@@ -110,7 +110,7 @@ impl EpisodeSource for Scenario {
 
 impl Scenario {
     /// Luck of each request and outages of each server, if the scenario has any.
-    fn fate(&self, seed: u64, episode: Episode, requests: &[Request]) -> Option<Fate> {
+    pub fn fate(&self, seed: u64, episode: Episode, requests: &[Request]) -> Option<Fate> {
         let noise = self.settings().noise;
         if noise.is_none() && self.settings().failures.is_none() {
             return None;

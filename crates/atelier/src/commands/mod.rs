@@ -2,6 +2,7 @@ pub(crate) mod bound;
 pub(crate) mod calibrate;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod instance;
 pub(crate) mod reproduce;
 pub(crate) mod serve;
