@@ -46,6 +46,7 @@ enum Command {
     Import(commands::import::Arguments),
     Tune(commands::tune::Arguments),
     Verify(commands::verify::Arguments),
+    Workload(commands::workload::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -89,5 +90,6 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Import(arguments) => commands::import::run(&arguments),
         Command::Tune(arguments) => commands::tune::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
+        Command::Workload(arguments) => commands::workload::run(&arguments),
     }
 }

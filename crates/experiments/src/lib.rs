@@ -20,6 +20,7 @@ mod table;
 mod tensorboard;
 mod trace;
 mod tune;
+mod workload;
 
 pub use evaluation::{Clairvoyance, Evaluation, evaluate};
 pub use figures::gantt::{Window, write_gantt};
@@ -34,3 +35,4 @@ pub use table::table;
 pub use tensorboard::EventFile;
 pub use trace::write_trace;
 pub use tune::{Tuned, trials, tune};
+pub use workload::{Statistics, WINDOWS, Workload, workload_figure, workload_table};

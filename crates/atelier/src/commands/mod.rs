@@ -10,3 +10,4 @@ pub(crate) mod simulate;
 pub(crate) mod train;
 pub(crate) mod tune;
 pub(crate) mod verify;
+pub(crate) mod workload;

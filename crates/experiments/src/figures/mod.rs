@@ -8,6 +8,7 @@ mod sheet;
 mod strips;
 mod style;
 mod sweep;
+pub(crate) mod workload;
 
 pub(crate) mod gantt;
 pub(crate) mod svg;
