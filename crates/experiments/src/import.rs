@@ -131,7 +131,7 @@ pub fn instance_of(
     if taken.len() < 2 {
         return Err(few());
     }
-    let last = taken[taken.len() - 1];
+    let (count, last) = (taken.len(), taken[taken.len() - 1]);
     let span = last.at - begin;
     if span <= 0.0 {
         return Err(ImportError::AtOnce);
@@ -164,7 +164,10 @@ pub fn instance_of(
     let objective = scenario.objective().clone();
     let fate = scenario.fate(seed, episode, &requests);
     let instance = Instance::new(scenario.cluster(seed, episode), requests, objective)?;
-    let other_models = part().take(settings.requests).filter(|asked| !known(asked)).count();
+    // Those among the requests that are taken, or behind them if the trace ended first.
+    let ended = count < settings.requests;
+    let others = part().filter(|asked| !known(asked) && (ended || asked.at < last.at));
+    let other_models = others.count();
     Ok(Imported { instance: instance.under(fate)?, compression, other_models })
 }
 
@@ -230,8 +233,11 @@ gmt_create,predict_type,num_images_per_prompt,num_inference_steps,checkpoint_mod
         assert_eq!(sizes, [1.0, 2.0, 4.0]);
         assert!(office.fate().is_some(), "the scenario's noise");
         let one = FLEET.replace("number = 6", "number = 1");
-        let imported = of(&one);
-        assert_eq!((imported.instance.requests().len(), imported.other_models), (2, 1));
+        let two = one.replace("requests = 2000", "requests = 2");
+        for text in [&one, &two] {
+            let imported = of(text);
+            assert_eq!((imported.instance.requests().len(), imported.other_models), (2, 1));
+        }
     }
 
     #[test]
