@@ -44,25 +44,22 @@ impl Offer {
         service: Seconds,
         time_to_due: Seconds,
     ) -> f64 {
+        let late = self.backlog + service - time_to_due;
         if self.spread.is_none() {
-            return penalty.at(self.backlog + service - time_to_due);
+            return penalty.at(late);
         }
-        let late = (self.backlog + service - time_to_due).seconds();
-        self.spread.penalty(penalty, late, self.finish_variance(service))
+        self.spread.penalty(penalty, late.seconds(), self.finish_variance(service))
     }
 
-    /// By how much two such costs that are equal may differ as they are computed; 0 where runs do not stray.
+    /// By how much two such costs that are equal may differ as they are computed, where runs stray.
     pub(crate) fn error_of_penalty(
         &self,
         penalty: TardinessPenalty,
         service: Seconds,
         time_to_due: Seconds,
     ) -> f64 {
-        if self.spread.is_none() {
-            return 0.0;
-        }
-        let late = (self.backlog + service - time_to_due).seconds();
-        self.spread.error(penalty, late, self.finish_variance(service))
+        let late = self.backlog + service - time_to_due;
+        self.spread.error(penalty, late.seconds(), self.finish_variance(service))
     }
 
     /// Variance of the time at which a run of so many seconds is finished, in s².

@@ -15,7 +15,7 @@ pub(crate) struct ArrivalProcess {
 
 enum Kind {
     Poisson { mean_interval: Seconds },
-    Modulated { process: Modulated, in_burst: Option<bool> },
+    Modulated { process: Modulated, bursts: Option<Bursts> },
     Daily(Rhythm),
     Sessions(Box<Users>),
 }
@@ -24,7 +24,7 @@ impl ArrivalProcess {
     pub(crate) fn new(arrivals: &Arrivals) -> Self {
         let kind = match arrivals {
             &Arrivals::Poisson { mean_interval } => Kind::Poisson { mean_interval },
-            &Arrivals::Modulated(process) => Kind::Modulated { process, in_burst: None },
+            &Arrivals::Modulated(process) => Kind::Modulated { process, bursts: None },
             Arrivals::Daily(Daily { mean_interval, day, profile }) => {
                 let profile = profile.iter().map(|&weight| weight.into()).collect();
                 Kind::Daily(Rhythm::new(mean_interval.seconds(), day.seconds(), profile))
@@ -49,8 +49,14 @@ impl ArrivalProcess {
     fn later(&mut self, draw: &mut Generator) -> Time {
         match &mut self.kind {
             Kind::Poisson { .. } => self.now,
-            Kind::Modulated { process, in_burst } => {
-                self.now + Seconds::of(modulated(process, in_burst, draw))
+            Kind::Modulated { process, bursts } => {
+                let &mut Modulated { peak, requests_per_burst, share_in_bursts: share, .. } =
+                    process;
+                let interval = process.mean_interval.seconds();
+                let mut begin =
+                    || Bursts::new(interval, peak, requests_per_burst, share, draw.uniform());
+                let mean = bursts.get_or_insert_with(&mut begin).next_mean(draw);
+                self.now + Seconds::of(draw.exponential(mean))
             }
             Kind::Daily(rhythm) => Time::ZERO + Seconds::of(rhythm.next(draw)),
             Kind::Sessions(users) => Time::ZERO + Seconds::of(users.next(draw)),
@@ -58,18 +64,39 @@ impl ArrivalProcess {
     }
 }
 
-/// Time until the next request. A burst ends, and another begins, with a request.
-fn modulated(process: &Modulated, in_burst: &mut Option<bool>, draw: &mut Generator) -> f64 {
-    let &Modulated { mean_interval, peak, requests_per_burst: length, share_in_bursts: share } =
-        process;
-    let burst = in_burst.get_or_insert_with(|| draw.uniform() < share);
-    let turns = if *burst { 1.0 / length } else { share / (1.0 - share) / length };
-    // Of all requests, `share` come in bursts; together they come at the mean interval.
-    let scale = if *burst { 1.0 / peak } else { (1.0 - share / peak) / (1.0 - share) };
-    if draw.uniform() < turns {
-        *burst = !*burst;
+/// A Poisson process with one rate in bursts, and another between.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bursts {
+    interval: f64,
+    /// What intervals in a burst are multiplied with, and those between.
+    scales: [f64; 2],
+    /// How likely a burst is to end with a request, and to begin.
+    turns: [f64; 2],
+    in_burst: bool,
+}
+
+impl Bursts {
+    /// One rate, always.
+    pub(crate) const fn none(interval: f64) -> Self {
+        Self { interval, scales: [1.0; 2], turns: [0.0; 2], in_burst: false }
     }
-    draw.exponential(mean_interval.seconds() * scale)
+
+    /// Of all requests, `share` come in bursts of the mean `length` and at the rate `peak`; together they come
+    /// at the mean interval. It begins in a burst if `begins`, from 0 to 1, is below the share.
+    pub(crate) fn new(interval: f64, peak: f64, length: f64, share: f64, begins: f64) -> Self {
+        let scales = [1.0 / peak, (1.0 - share / peak) / (1.0 - share)];
+        let turns = [1.0 / length, share / (1.0 - share) / length];
+        Self { interval, scales, turns, in_burst: begins < share }
+    }
+
+    /// Mean time until the next request, which is exponential. With it a burst may end or begin.
+    pub(crate) fn next_mean(&mut self, turn: &mut Generator) -> f64 {
+        let state = usize::from(!self.in_burst);
+        if self.turns[state] > 0.0 && turn.uniform() < self.turns[state] {
+            self.in_burst = !self.in_burst;
+        }
+        self.interval * self.scales[state]
+    }
 }
 
 /// A Poisson process whose rate is a profile that repeats.

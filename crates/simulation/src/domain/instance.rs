@@ -5,9 +5,9 @@ use scheduling::{
     Request, Seconds, Server, Sigmoid, Size, StepRate, TardinessPenalty, Time,
 };
 
-use super::bursts::Arrivals;
 use super::fleet::Sizes;
 use super::{Domain, Wide, between, log_uniform};
+use crate::arrivals::Bursts;
 use crate::scenario::names;
 use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 
@@ -70,12 +70,13 @@ impl InstanceSource for Domain {
         let count = self.requests.base + self.requests.per_server * servers.len();
         let (mut arrival, mut slack, mut penalty) =
             (stream(Purpose::Arrival), stream(Purpose::Slack), stream(Purpose::Penalty));
-        let (bursts, fastest) = (self.bursts.as_ref(), MOST_BUSY_IN_BURSTS * fastest);
-        let mut arrivals = Arrivals::new(interval, fastest, bursts, &mut turn);
+        let fastest = MOST_BUSY_IN_BURSTS * fastest;
+        let mut bursts = (self.bursts.as_ref())
+            .map_or(Bursts::none(interval), |bursts| bursts.draw(interval, fastest, &mut turn));
         let mut now = Time::ZERO;
         let requests: Vec<_> = (0..count)
             .map(|_| {
-                now += arrivals.next(&mut arrival, &mut turn);
+                now += Seconds::of(arrival.exponential(bursts.next_mean(&mut turn)));
                 let (size, longer) = sizes.map_or((Size::ONE, 1.0), |sizes| sizes.draw(&mut size));
                 let slack = longer * slack.between(least_slack, most_slack);
                 let penalty = TardinessPenalty::ALL[penalty.weighted(&weights)];
