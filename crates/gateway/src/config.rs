@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use scheduling::{
-    Objective, PolicyName, QualityCurve, Rule, Seconds, StepRate, Steps, TardinessPenalty,
-};
+use scheduling::{Objective, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -81,7 +79,7 @@ pub struct Config {
 pub struct ObjectiveConfig {
     /// w of eq. (5).
     pub tardiness_weight: f64,
-    /// Q(s): `sigmoid`, `power_law` or `table`.
+    /// Q(s): `sigmoid`, `power_law`, `logistic` or `table`.
     pub quality: QualityCurve,
 }
 
@@ -353,7 +351,7 @@ fn default_journal() -> PathBuf {
 }
 
 fn default_policy() -> PolicyName {
-    Rule::Myopic.into()
+    "agent[universal]".parse().expect("it is a name of a policy")
 }
 
 fn default_max_pixels() -> u32 {

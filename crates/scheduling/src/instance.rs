@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, Request};
 use crate::fate::{Fate, FateError};
 use crate::message::excerpt;
 use crate::objective::{Objective, ObjectiveError};
+use crate::units::Seconds;
 
 mod json;
 mod servers;
@@ -33,7 +34,7 @@ impl Instance {
     /// [`InstanceError`] if the invariant does not hold, naming the offending entry.
     pub fn new(
         cluster: Cluster,
-        requests: Vec<Request>,
+        mut requests: Vec<Request>,
         objective: Objective,
     ) -> Result<Self, InstanceError> {
         if requests.is_empty() {
@@ -45,7 +46,13 @@ impl Instance {
             }
         }
         let mut before = 0.0;
-        for (index, request) in requests.iter().enumerate() {
+        for (index, request) in requests.iter_mut().enumerate() {
+            let StepBounds { min, max } = request.bounds;
+            request.bounds = request.bounds.and(objective.bounds()).ok_or_else(|| {
+                let least = objective.bounds().min.get();
+                InstanceError::Unmeasured { index, min: min.get(), max: max.get(), least }
+            })?;
+            let request = &*request;
             let (arrival, due) = (request.arrival.seconds(), request.due.seconds());
             if arrival < before {
                 return Err(InstanceError::Unsorted { index, arrival, before });
@@ -87,6 +94,20 @@ impl Instance {
             fate.check()?;
         }
         Ok(Self { fate, ..self })
+    }
+
+    /// The same instance whose requests wait so many times as long.
+    ///
+    /// # Panics
+    /// If the scale is negative or no number.
+    #[must_use]
+    pub fn with_slacks_scaled(&self, scale: f64) -> Self {
+        assert!(scale >= 0.0, "slacks cannot be scaled by {scale}");
+        let mut scaled = self.clone();
+        for request in &mut scaled.requests {
+            request.due = request.arrival + Seconds::of(scale * request.slack().seconds());
+        }
+        scaled
     }
 
     /// What reality makes of the predictions; none in the paper's world, where they come true.
@@ -199,6 +220,21 @@ pub enum InstanceError {
         /// Most steps that it accepts.
         max: u32,
     },
+    /// Nothing is known of the quality of any steps that a request accepts.
+    #[error(
+        "requests[{index}]: it accepts {min} to {max} steps, and the quality of so few is not known: \
+         allowed are {least} or more, with which quality.table begins"
+    )]
+    Unmeasured {
+        /// Position of the request.
+        index: usize,
+        /// Fewest steps that it accepts.
+        min: u32,
+        /// Most steps that it accepts.
+        max: u32,
+        /// Fewest steps of which the quality is known.
+        least: u32,
+    },
     /// The objective is out of range.
     #[error(transparent)]
     Objective(#[from] ObjectiveError),
@@ -278,6 +314,18 @@ mod tests {
         let instances: Vec<_> = blocks.map(|block| Instance::from_json(block).unwrap()).collect();
         let plain: Vec<_> = instances.iter().map(Instance::is_plain).collect();
         assert_eq!(plain, [true, false, false]);
+    }
+
+    #[test]
+    fn no_request_gets_fewer_steps_than_a_table_knows_of() {
+        let table = r#""tardiness_weight":1.5,"quality":{"table":[[10,1.5],[50,3.0]]}"#;
+        let bounded = |bounds: &str| REQUEST.replace('}', &format!(",{bounds}}}"));
+        let instance = Instance::from_json(&json(SERVER, &bounded(r#""max_steps":20"#), table));
+        let StepBounds { min, max } = instance.unwrap().requests()[0].bounds;
+        assert_eq!((min.get(), max.get()), (10, 20));
+        let few = bounded(r#""max_steps":9"#);
+        check(SERVER, &few, table, &["requests[0]", "1 to 9 steps", "10 or more", "quality.table"]);
+        assert!(Instance::from_json(&json(SERVER, &few, WEIGHT)).is_ok());
     }
 
     #[test]

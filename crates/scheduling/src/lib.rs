@@ -36,7 +36,8 @@ pub use instance::{Instance, InstanceError};
 pub use luck::{Luck, Sigma};
 pub use model::{HostedModel, Hosting, Loaded, Model, Residency};
 pub use objective::{
-    FullService, Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid, TardinessPenalty,
+    FullService, Logistic, Objective, ObjectiveError, PowerLaw, QualityCurve, Sigmoid,
+    TardinessPenalty,
 };
 pub use offer::Offer;
 pub use policies::{AgentName, Cap, PolicyName, PolicyNameError, Rule};

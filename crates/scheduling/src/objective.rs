@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::bounds::StepBounds;
 use crate::message::number;
 use crate::units::{Seconds, Steps};
 
@@ -25,6 +26,8 @@ pub struct Objective {
     quality: [f64; Steps::COUNT],
     /// The largest Q up to every number of steps.
     best_quality: [f64; Steps::COUNT],
+    /// What another step adds after so many, on the concave hull of the best quality.
+    marginal: [f64; Steps::COUNT],
     full_service: FullService,
 }
 
@@ -63,7 +66,7 @@ impl Objective {
         curve.check()?;
         let mut quality = [0.0; Steps::COUNT];
         for steps in Steps::all() {
-            let value = curve.at(steps);
+            let value = curve.at(f64::from(steps.get()));
             if value.abs() > 1e6 || value.is_nan() {
                 return Err(ObjectiveError::Quality { steps: steps.get(), value });
             }
@@ -74,7 +77,13 @@ impl Objective {
             best_quality[index] = best_quality[index].max(best_quality[index - 1]);
         }
         let full_service = FullService::of(&best_quality);
-        Ok(Self { curve, tardiness_weight, quality, best_quality, full_service })
+        let marginal = marginal(&best_quality);
+        Ok(Self { curve, tardiness_weight, quality, best_quality, marginal, full_service })
+    }
+
+    /// The steps whose quality is known. No request gets others.
+    pub fn bounds(&self) -> StepBounds {
+        self.curve.bounds()
     }
 
     /// The curve that [`Objective::quality`] tabulates.
@@ -100,6 +109,13 @@ impl Objective {
     /// The largest quality of so many steps or fewer; entry [`Steps::index`] belongs to `steps`.
     pub fn best_qualities(&self) -> &[f64; Steps::COUNT] {
         &self.best_quality
+    }
+
+    /// What another step adds where many requests get so many on average, some more and some less: the slope
+    /// of the concave hull of Q. It falls as steps grow, and is 0 from [`Steps::MAX`] on.
+    pub fn marginal_quality(&self, steps: f64) -> f64 {
+        // Below a single step it is as dear as there; what is no number has no worth.
+        self.marginal.get((steps.max(1.0) - 1.0) as usize).copied().unwrap_or(0.0)
     }
 
     /// The unit in which work is counted.
@@ -163,7 +179,12 @@ pub enum QualityCurve {
     /// `best − scale · s^(−exponent)`, the shape that DDIM and Euler samplers follow.
     #[serde(rename = "power_law")]
     PowerLaw(PowerLaw),
-    /// Measured `[steps, quality]` points, ascending in steps; linear in between and level outside.
+    /// `best − scale / (1 + (s / middle)^power)`, a logistic in the logarithm of the steps: the shape that
+    /// samplers follow which add noise.
+    #[serde(rename = "logistic")]
+    Logistic(Logistic),
+    /// Measured `[steps, quality]` points, ascending in steps: linear in between and level above the last.
+    /// Below the first one nothing is known, and so few steps are never given.
     #[serde(rename = "table")]
     Table(Vec<(Steps, f64)>),
 }
@@ -194,21 +215,52 @@ pub struct PowerLaw {
     pub exponent: f64,
 }
 
+/// Parameters of [`QualityCurve::Logistic`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logistic {
+    /// Quality in the limit of many steps.
+    pub best: f64,
+    /// What is missing in the limit of none.
+    pub scale: f64,
+    /// Steps that make up for half of it; above 0.
+    pub middle: f64,
+    /// How suddenly they do.
+    pub power: f64,
+}
+
 impl QualityCurve {
     /// Eq. (2): Q(s) = 30 + 35 · sigmoid(0.1 s − 9).
     pub const PAPER: Self =
         Self::Sigmoid(Sigmoid { floor: 30.0, range: 35.0, slope: 0.1, offset: 9.0 });
 
-    fn at(&self, steps: Steps) -> f64 {
-        let s = f64::from(steps.get());
+    /// The steps whose quality it knows: a table says nothing below its first point.
+    pub fn bounds(&self) -> StepBounds {
+        match self {
+            Self::Table(points) => {
+                let min = points.first().map_or(Steps::MIN, |&(steps, _)| steps);
+                StepBounds { min, ..StepBounds::ALL }
+            }
+            _ => StepBounds::ALL,
+        }
+    }
+
+    /// Q of so many steps, also between whole ones and beyond [`Steps::MAX`].
+    pub fn at(&self, s: f64) -> f64 {
         match self {
             Self::Sigmoid(c) => c.floor + c.range / (1.0 + libm::exp(-(c.slope * s - c.offset))),
             Self::PowerLaw(c) => c.best - c.scale * libm::pow(s, -c.exponent),
-            Self::Table(points) => interpolate(points, steps),
+            Self::Logistic(c) => c.best - c.scale / (1.0 + libm::pow(s / c.middle, c.power)),
+            Self::Table(points) => interpolate(points, s),
         }
     }
 
     fn check(&self) -> Result<(), ObjectiveError> {
+        if let Self::Logistic(Logistic { middle, .. }) = *self
+            && !(middle > 0.0 && middle <= 1e6)
+        {
+            return Err(ObjectiveError::Middle(middle));
+        }
         let Self::Table(points) = self else { return Ok(()) };
         if points.is_empty() {
             return Err(ObjectiveError::EmptyTable);
@@ -224,14 +276,33 @@ impl QualityCurve {
     }
 }
 
-fn interpolate(points: &[(Steps, f64)], steps: Steps) -> f64 {
-    match points.partition_point(|&(s, _)| s <= steps) {
+/// The slopes of the concave hull, each just after its point; the last has nothing after it.
+fn marginal(quality: &[f64; Steps::COUNT]) -> [f64; Steps::COUNT] {
+    let slope = |a: usize, b: usize| (quality[b] - quality[a]) / (b - a) as f64;
+    let mut hull: Vec<usize> = Vec::new();
+    for point in 0..Steps::COUNT {
+        while let [.., a, b] = hull[..]
+            && slope(a, b) <= slope(b, point)
+        {
+            hull.pop();
+        }
+        hull.push(point);
+    }
+    let mut marginal = [0.0; Steps::COUNT];
+    for pair in hull.windows(2) {
+        marginal[pair[0]..pair[1]].fill(slope(pair[0], pair[1]));
+    }
+    marginal
+}
+
+fn interpolate(points: &[(Steps, f64)], s: f64) -> f64 {
+    let at = |index: usize| (f64::from(points[index].0.get()), points[index].1);
+    match points.partition_point(|&(steps, _)| f64::from(steps.get()) <= s) {
         0 => points[0].1,
         n if n == points.len() => points[n - 1].1,
         n => {
-            let ((s0, q0), (s1, q1)) = (points[n - 1], points[n]);
-            let share = f64::from(steps.get() - s0.get()) / f64::from(s1.get() - s0.get());
-            q0 + share * (q1 - q0)
+            let ((s0, q0), (s1, q1)) = (at(n - 1), at(n));
+            q0 + (s - s0) / (s1 - s0) * (q1 - q0)
         }
     }
 }
@@ -250,6 +321,9 @@ pub enum ObjectiveError {
         /// What stands there.
         value: f64,
     },
+    /// A logistic that has no middle.
+    #[error("quality.logistic.middle is {}: allowed is above 0, and 1e6 at most", number(*.0))]
+    Middle(f64),
     /// A table without points.
     #[error("quality.table is empty: at least one [steps, quality] point is needed")]
     EmptyTable,
@@ -299,11 +373,23 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_linear_between_points_and_level_outside() {
+    fn tables_are_linear_between_points_and_know_nothing_below_the_first() {
         let table = QualityCurve::Table(vec![(steps(10), 1.0), (steps(20), 3.0)]);
         let objective = Objective::new(table, 1.0).unwrap();
         for (s, expected) in [(1, 1.0), (10, 1.0), (15, 2.0), (20, 3.0), (200, 3.0)] {
             assert_eq!(objective.quality(steps(s)), expected, "{s} steps");
+        }
+        assert_eq!(objective.bounds(), StepBounds { min: steps(10), max: steps(200) });
+        assert_eq!(Objective::default().bounds(), StepBounds::ALL);
+    }
+
+    #[test]
+    fn a_logistic_has_half_of_its_range_in_the_middle() {
+        let curve = Logistic { best: 60.0, scale: 40.0, middle: 20.0, power: 1.5 };
+        let objective = Objective::new(QualityCurve::Logistic(curve), 1.0).unwrap();
+        // At 80 steps 4^1.5 = 8 parts of nine are made up for.
+        for (s, expected) in [(20, 40.0), (80, 60.0 - 40.0 / 9.0), (5, 60.0 - 40.0 * 8.0 / 9.0)] {
+            assert!((objective.quality(steps(s)) - expected).abs() < 1e-12, "{s} steps");
         }
     }
 
@@ -311,6 +397,29 @@ mod tests {
     fn power_law() {
         let curve = QualityCurve::PowerLaw(PowerLaw { best: 10.0, scale: 8.0, exponent: 1.0 });
         assert_eq!(Objective::new(curve, 1.0).unwrap().quality(steps(4)), 8.0);
+    }
+
+    #[test]
+    fn another_step_adds_the_slope_of_the_concave_hull() {
+        // One step is as good as ten; then two for each step, then half of one.
+        let points = [(1, 0.0), (10, 0.0), (20, 20.0), (40, 30.0)];
+        let table = points.map(|(s, quality)| (steps(s), quality)).to_vec();
+        let objective = Objective::new(QualityCurve::Table(table), 1.0).unwrap();
+        // The hull goes straight from one step to twenty.
+        let dear = 20.0 / 19.0;
+        for (s, expected) in [
+            (0.0, dear),
+            (1.0, dear),
+            (19.9, dear),
+            (20.0, 0.5),
+            (39.0, 0.5),
+            (40.0, 0.0),
+            (1e9, 0.0),
+        ] {
+            assert!((objective.marginal_quality(s) - expected).abs() < 1e-12, "{s} steps");
+        }
+        let flat = QualityCurve::Table(vec![(steps(1), 7.0)]);
+        assert_eq!(Objective::new(flat, 1.0).unwrap().marginal_quality(5.0), 0.0);
     }
 
     #[test]
@@ -323,6 +432,8 @@ mod tests {
         check(QualityCurve::PAPER, -1.0, "allowed is 0 to 1e6");
         check(QualityCurve::Table(vec![]), 1.0, "empty");
         check(QualityCurve::Table(vec![(steps(5), 1.0), (steps(5), 2.0)]), 1.0, "table[1]");
+        let logistic = Logistic { best: 60.0, scale: 40.0, middle: 0.0, power: 1.5 };
+        check(QualityCurve::Logistic(logistic), 1.0, "logistic.middle is 0");
         let steep = PowerLaw { best: 0.0, scale: f64::INFINITY, exponent: 0.0 };
         check(QualityCurve::PowerLaw(steep), 1.0, "quality at 1 steps is -inf");
     }

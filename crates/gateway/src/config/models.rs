@@ -64,6 +64,10 @@ impl HostedConfig {
     }
 }
 
+/// What is said of steps below a table.
+const UNMEASURED: &str = "the quality of so few steps is not known: allowed are as many as the first point \
+                          of the `quality` table has, or more";
+
 fn bounds(min: Option<Steps>, max: Option<Steps>) -> StepBounds {
     StepBounds { min: min.unwrap_or(Steps::MIN), max: max.unwrap_or(Steps::MAX) }
 }
@@ -132,7 +136,7 @@ impl Config {
         let ServerConfig { steps_per_second, overhead_seconds, .. } = *server;
         let name = server.name.get_ref().as_str();
         let mut own = Server::new(name, steps_per_second, overhead_seconds);
-        own.bounds = bounds(server.min_steps, server.max_steps);
+        own.bounds = self.steps_on(server).expect("checked when it was read");
         if !server.models.is_empty() {
             let model = |name: &str| self.model(name).expect("checked when it was read");
             let mut models: Vec<_> = (server.models.iter())
@@ -146,17 +150,32 @@ impl Config {
         own
     }
 
+    /// The steps that a server may give, if there are any: where it hosts models, those of each come on top.
+    fn steps_on(&self, server: &ServerConfig) -> Option<StepBounds> {
+        let own = bounds(server.min_steps, server.max_steps);
+        let known = self.objective.quality.bounds();
+        if server.models.is_empty() { own.and(known) } else { Some(own) }
+    }
+
+    /// The steps that a model is worth running with and whose quality is known.
+    fn steps_with(&self, model: &ModelConfig) -> Option<StepBounds> {
+        let quality = model.quality.as_ref().unwrap_or(&self.objective.quality);
+        bounds(model.min_steps, model.max_steps).and(quality.bounds())
+    }
+
     fn hosted(&self, server: &ServerConfig, model: Model, hosted: &HostedConfig) -> HostedModel {
         let named = &self.models[model.index()];
-        let [of_model, here] =
-            [bounds(named.min_steps, named.max_steps), bounds(hosted.min_steps, hosted.max_steps)];
+        let here = bounds(hosted.min_steps, hosted.max_steps);
         let speed = hosted.speed(server);
         HostedModel {
             model,
             step_rate: speed.rate,
             overhead: speed.overhead,
             load: hosted.load_seconds,
-            bounds: of_model.and(here).expect("checked when it was read"),
+            bounds: self
+                .steps_with(named)
+                .and_then(|all| all.and(here))
+                .expect("checked when it was read"),
         }
     }
 
@@ -180,6 +199,10 @@ impl Config {
                     let problem = format!("`quality` of model {:?}: {error}", excerpt(name));
                     Misfit::new(format!("{key}.quality"), problem)
                 })?;
+            }
+            if self.steps_with(model).is_none() {
+                let problem = format!("`max_steps` of model {:?}: {UNMEASURED}", excerpt(name));
+                return Err(Misfit::new(format!("{key}.name"), problem));
             }
             if !self.servers.iter().any(|server| server.models.contains_key(name)) {
                 let problem = format!(
@@ -215,6 +238,10 @@ impl Config {
         let key = |key: &str| format!("server.{position}.{key}");
         in_order(&key("name"), name, server.min_steps, server.max_steps)?;
         check_workflows(position, server)?;
+        if self.steps_on(server).is_none() {
+            let problem = format!("`max_steps` of {name:?}: {UNMEASURED}");
+            return Err(Misfit::new(key("name"), problem));
+        }
         if server.models.is_empty() {
             let lone =
                 [("resident", server.resident.is_some()), ("loaded", !server.loaded.is_empty())];
@@ -236,9 +263,9 @@ impl Config {
             let what = format!("{model} on {name}");
             in_order(&key("models"), &what, hosted.min_steps, hosted.max_steps)?;
             let own = &self.models[declared.index()];
-            let all = bounds(own.min_steps, own.max_steps)
-                .and(bounds(hosted.min_steps, hosted.max_steps))
-                .and_then(|both| both.and(bounds(server.min_steps, server.max_steps)));
+            let all = (self.steps_with(own))
+                .and_then(|all| all.and(bounds(hosted.min_steps, hosted.max_steps)))
+                .and_then(|all| all.and(bounds(server.min_steps, server.max_steps)));
             if all.is_none() {
                 let problem = format!(
                     "no number of steps is within the bounds of model {:?}, of server {name:?} and of \

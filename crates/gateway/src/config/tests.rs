@@ -133,6 +133,20 @@ fn what_no_single_key_can_know_is_refused_at_its_line_too() {
             6,
             &["quality.table[1]", "ascend"],
         ),
+        (
+            format!(
+                "{SERVER}max_steps = 8\n[objective]\nquality = {{ table = [[9, 1], [30, 2]] }}\n"
+            ),
+            2,
+            &["`max_steps` of \"a\"", "not known", "first point"],
+        ),
+        (
+            format!(
+                "{SERVER}[objective]\nquality = {{ logistic = {{ best = 1.0, scale = 1.0, middle = -1.0, power = 1.0 }} }}\n"
+            ),
+            6,
+            &["logistic.middle is -1", "above 0"],
+        ),
         (url("ftp://h:1"), 4, &["`server.url`", "ftp://h:1", "http://HOST:PORT or https://"]),
         (url("h:1"), 4, &["`server.url`", "h:1", "http://HOST:PORT"]),
         (format!("{SERVER}{nested}"), 11, &["`server.url`", "ws://h:1"]),

@@ -191,8 +191,8 @@ pub(crate) fn compose(
         model: known,
         ..scheduling::Request::new(now, due, penalty)
     };
-    // Every model is drawn somewhere with some steps.
-    if let Some(model) = model.filter(|_| bounds != StepBounds::ALL) {
+    // Whatever is asked for is drawn somewhere with some steps.
+    if bounds != StepBounds::ALL {
         check_steps(&request, model, config)?;
     }
     Ok(Accepted {
@@ -235,8 +235,12 @@ pub(crate) fn no_such_model(name: &str, config: &Config) -> Problem {
     Problem { field: Some("model".into()), ..problem }
 }
 
-/// A number of steps that no server draws with the model is refused now, rather than waited for.
-fn check_steps(request: &scheduling::Request, model: &str, config: &Config) -> Result<(), Problem> {
+/// A number of steps that no server gives is refused now, rather than waited for.
+fn check_steps(
+    request: &scheduling::Request,
+    model: Option<&str>,
+    config: &Config,
+) -> Result<(), Problem> {
     let servers: Vec<_> = config.servers.iter().map(|server| config.server(server)).collect();
     if servers.iter().any(|server| server.takes(request)) {
         return Ok(());
@@ -252,7 +256,8 @@ fn check_steps(request: &scheduling::Request, model: &str, config: &Config) -> R
     let StepBounds { min, max } = request.bounds;
     let given = format!("{} to {} steps", min.get(), max.get());
     let allowed = allowed.join(" or ");
-    Err(Problem::field("min_steps", format!("{given}: allowed with model {model} is {allowed}")))
+    let with = model.map_or(String::new(), |model| format!(" with model {model}"));
+    Err(Problem::field("min_steps", format!("{given}: allowed{with} is {allowed}")))
 }
 
 /// From now to the due time.
@@ -296,8 +301,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn intake(json: &str) -> Result<Accepted, Problem> {
+        intake_under(&Config::demo(), json)
+    }
+
+    fn intake_under(config: &Config, json: &str) -> Result<Accepted, Problem> {
         let timeline = Timeline::start(WallClock(|| 1_000_000.0));
-        compose(parse(json.as_bytes())?, "ann".into(), &Config::demo(), &timeline, None)
+        compose(parse(json.as_bytes())?, "ann".into(), config, &timeline, None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -307,6 +316,22 @@ mod tests {
         assert_eq!(accepted.order.request.slack(), Seconds::of(10.0));
         assert_eq!(accepted.order.request.penalty, TardinessPenalty::Linear);
         assert_eq!(accepted.order.request.bounds, StepBounds::ALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn steps_that_nobody_gives_are_refused_at_once() {
+        let text = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\nmax_steps = 50\n\
+                    backend = { kind = \"demo\" }\n\
+                    [objective]\nquality = { table = [[10, 1.0], [30, 2.0]] }\n";
+        let config = Config::parse("x.toml", text).unwrap();
+        for (bounds, given) in [(r#""max_steps":9"#, "1 to 9"), (r#""min_steps":51"#, "51 to 200")]
+        {
+            let json = format!(r#"{{"prompt":"x",{bounds}}}"#);
+            let problem = intake_under(&config, &json).unwrap_err();
+            let detail = format!("{given} steps: allowed is 10 to 50");
+            assert_eq!((problem.field.as_deref(), problem.detail), (Some("min_steps"), detail));
+        }
+        assert!(intake_under(&config, r#"{"prompt":"x","max_steps":10}"#).is_ok());
     }
 
     #[tokio::test(start_paused = true)]
