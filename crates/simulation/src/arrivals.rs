@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use scheduling::{Generator, Seconds, Time};
 
-use crate::scenario::{Arrivals, Daily, Gap, Modulated, SessionLength, Sessions};
+use crate::scenario::{Arrivals, Daily, Gap, Modulated, Recorded, SessionLength, Sessions};
 
 /// The arrivals of one instance, in order.
 pub(crate) struct ArrivalProcess {
@@ -18,6 +18,7 @@ enum Kind {
     Modulated { process: Modulated, bursts: Option<Bursts> },
     Daily(Rhythm),
     Sessions(Box<Users>),
+    Recording(Playback),
 }
 
 impl ArrivalProcess {
@@ -30,6 +31,7 @@ impl ArrivalProcess {
                 Kind::Daily(Rhythm::new(mean_interval.seconds(), day.seconds(), profile))
             }
             Arrivals::Sessions(sessions) => Kind::Sessions(Box::new(Users::new(sessions))),
+            Arrivals::Recording(recorded) => Kind::Recording(Playback::new(recorded)),
         };
         Self { now: Time::ZERO, kind }
     }
@@ -53,13 +55,13 @@ impl ArrivalProcess {
                 let &mut Modulated { peak, requests_per_burst, share_in_bursts: share, .. } =
                     process;
                 let interval = process.mean_interval.seconds();
-                let mut begin =
-                    || Bursts::new(interval, peak, requests_per_burst, share, draw.uniform());
-                let mean = bursts.get_or_insert_with(&mut begin).next_mean(draw);
-                self.now + Seconds::of(draw.exponential(mean))
+                let mut begin = || Bursts::new(peak, requests_per_burst, share, draw.uniform());
+                let scale = bursts.get_or_insert_with(&mut begin).next_scale(draw);
+                self.now + Seconds::of(draw.exponential(interval * scale))
             }
             Kind::Daily(rhythm) => Time::ZERO + Seconds::of(rhythm.next(draw)),
             Kind::Sessions(users) => Time::ZERO + Seconds::of(users.next(draw)),
+            Kind::Recording(playback) => self.now + Seconds::of(playback.next(draw)),
         }
     }
 }
@@ -67,7 +69,6 @@ impl ArrivalProcess {
 /// A Poisson process with one rate in bursts, and another between.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bursts {
-    interval: f64,
     /// What intervals in a burst are multiplied with, and those between.
     scales: [f64; 2],
     /// How likely a burst is to end with a request, and to begin.
@@ -76,26 +77,46 @@ pub(crate) struct Bursts {
 }
 
 impl Bursts {
-    /// One rate, always.
-    pub(crate) const fn none(interval: f64) -> Self {
-        Self { interval, scales: [1.0; 2], turns: [0.0; 2], in_burst: false }
-    }
-
-    /// Of all requests, `share` come in bursts of the mean `length` and at the rate `peak`; together they come
-    /// at the mean interval. It begins in a burst if `begins`, from 0 to 1, is below the share.
-    pub(crate) fn new(interval: f64, peak: f64, length: f64, share: f64, begins: f64) -> Self {
+    /// Of all requests, `share` come in bursts of the mean `length` and at `peak` times the mean rate; together
+    /// they keep the mean. It begins in a burst if `begins`, from 0 to 1, is below the share.
+    pub(crate) fn new(peak: f64, length: f64, share: f64, begins: f64) -> Self {
         let scales = [1.0 / peak, (1.0 - share / peak) / (1.0 - share)];
         let turns = [1.0 / length, share / (1.0 - share) / length];
-        Self { interval, scales, turns, in_burst: begins < share }
+        Self { scales, turns, in_burst: begins < share }
     }
 
-    /// Mean time until the next request, which is exponential. With it a burst may end or begin.
-    pub(crate) fn next_mean(&mut self, turn: &mut Generator) -> f64 {
+    /// Mean time until the next request, in mean intervals. With it a burst may end or begin.
+    pub(crate) fn next_scale(&mut self, turn: &mut Generator) -> f64 {
         let state = usize::from(!self.in_burst);
         if self.turns[state] > 0.0 && turn.uniform() < self.turns[state] {
             self.in_burst = !self.in_burst;
         }
-        self.interval * self.scales[state]
+        self.scales[state]
+    }
+}
+
+/// Recorded intervals, round and round.
+struct Playback {
+    /// In seconds, at the pace that is wanted; the last leads back to the first arrival.
+    intervals: Vec<f64>,
+    /// The next one; none before the first arrival.
+    at: Option<usize>,
+}
+
+impl Playback {
+    fn new(recorded: &Recorded) -> Self {
+        let mean = recorded.mean_interval.seconds();
+        let own_mean = recorded.span() / (recorded.arrivals.len() - 1) as f64;
+        let pairs = recorded.arrivals.windows(2);
+        let intervals = pairs.map(|pair| (pair[1] - pair[0]).seconds() * mean / own_mean);
+        Self { intervals: intervals.chain([mean]).collect(), at: None }
+    }
+
+    /// Seconds until the next arrival.
+    fn next(&mut self, draw: &mut Generator) -> f64 {
+        let at = self.at.unwrap_or_else(|| draw.below(self.intervals.len()));
+        self.at = Some((at + 1) % self.intervals.len());
+        self.intervals[at]
     }
 }
 
@@ -311,6 +332,32 @@ mod tests {
         let all: Vec<_> = (0..20).map(cv).collect();
         let median = median(all.clone());
         assert!((10.5..12.0).contains(&median), "{median}: {all:?}");
+    }
+
+    #[test]
+    fn recordings_are_played_back_at_the_pace_that_is_wanted() {
+        let recorded =
+            "recording = { mean_interval_seconds = 2.0, arrivals_seconds = [5, 6, 6, 9] }";
+        let text = include_str!("../../../scenarios/contended.toml");
+        let poisson = "poisson = { mean_interval_seconds = 1.0 }";
+        assert!(text.contains(poisson));
+        let recorded_instead = |recorded: &str| text.replace(poisson, recorded);
+        // 1, 0 and 3 s of 4 s in all become 6 s, and 2 s lead back to the first.
+        let intervals = intervals(&arrivals(&recorded_instead(recorded)), 3, 8);
+        let begin = [1.5, 0.0, 4.5, 2.0].repeat(4);
+        assert!(begin.windows(8).any(|part| part == intervals), "{intervals:?}");
+        for (times, message) in [
+            (
+                "[5, 4]",
+                "arrivals_seconds[1] is 4, before the one ahead of it: allowed is 5 or later",
+            ),
+            ("[5, 5]", "has 2 arrivals within 0 s: allowed are up to 1000000 at two moments"),
+            ("[]", "has 0 arrivals within 0 s"),
+        ] {
+            let text = recorded_instead(&recorded.replace("[5, 6, 6, 9]", times));
+            let error = Scenario::from_toml(&text).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod bursts;
 mod fleet;
 mod instance;
 
-pub use self::bursts::BurstDomain;
+pub use self::bursts::{BurstDomain, PauseDomain};
 pub use self::fleet::FleetDomain;
 
 /// How scenarios are drawn for an agent that has to cope with all of them.

@@ -35,7 +35,7 @@ mod virtual_time;
 mod workload;
 
 pub use dispatch::Preloading;
-pub use domain::{BurstDomain, Domain, DomainError, FleetDomain, RequestCount, Wide};
+pub use domain::{BurstDomain, Domain, DomainError, FleetDomain, PauseDomain, RequestCount, Wide};
 pub use environment::BatchedEnvironment;
 pub use event::{Event, EventKind, events};
 pub use metrics::{
@@ -44,8 +44,8 @@ pub use metrics::{
 pub use recording::{Recording, Recordings};
 pub use scenario::{
     Arrivals, ClusterModel, Daily, Drawn, Due, Factor, Failures, Gap, Models, Modulated, Noise,
-    OutageSpan, PenaltyMix, Popularity, Scenario, ScenarioError, ServerGroup, SessionLength,
-    Sessions, Settings, Sizes, Weight,
+    OutageSpan, PenaltyMix, Popularity, Recorded, Scenario, ScenarioError, ServerGroup,
+    SessionLength, Sessions, Settings, Sizes, Weight,
 };
 pub use simulator::simulate;
 pub use source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};

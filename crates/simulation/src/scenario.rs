@@ -15,7 +15,7 @@ mod fleet;
 mod reality;
 
 use arrivals::check_arrivals;
-pub use arrivals::{Arrivals, Daily, Gap, Modulated, SessionLength, Sessions};
+pub use arrivals::{Arrivals, Daily, Gap, Modulated, Recorded, SessionLength, Sessions};
 use fleet::check_resident;
 pub use fleet::{Factor, Models, Popularity, Sizes};
 pub(crate) use fleet::{names, zipf};

@@ -1,13 +1,12 @@
 //! How an instance is drawn from a domain.
 
 use scheduling::{
-    Cluster, FullService, Generator, Instance, Model, Objective, PowerLaw, Purpose, QualityCurve,
-    Request, Seconds, Server, Sigmoid, Size, StepRate, TardinessPenalty, Time,
+    Cluster, FullService, Generator, Instance, Logistic, Model, Objective, PowerLaw, Purpose,
+    QualityCurve, Request, Seconds, Server, Sigmoid, Size, StepRate, TardinessPenalty, Time,
 };
 
 use super::fleet::Sizes;
 use super::{Domain, Wide, between, log_uniform};
-use crate::arrivals::Bursts;
 use crate::scenario::names;
 use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
 
@@ -57,9 +56,10 @@ impl InstanceSource for Domain {
         let interval = work / (between(&mut draw, self.load) * capacity);
         let load = (LOADS_IN_BURSTS + missing) * full * load_share;
         let fastest = fastest(&servers, pictures, load);
-        // Fewer steps make requests shorter, but not their loads.
+        // Fewer steps make requests shorter, but not their loads and overheads.
         let longest = 1.0 / (MOST_BUSY * fastest);
-        let interval = if self.models.is_some() { interval.max(longest) } else { interval };
+        let bounded = self.models.is_some() || self.bursts.is_some();
+        let interval = if bounded { interval.max(longest) } else { interval };
         let least_slack = full * between(&mut draw, self.least_slack);
         let most_slack = least_slack.max(full * between(&mut draw, self.most_slack));
         let weight = log_uniform(&mut draw, self.tardiness_weight) * worth.gain / full;
@@ -70,13 +70,14 @@ impl InstanceSource for Domain {
         let count = self.requests.base + self.requests.per_server * servers.len();
         let (mut arrival, mut slack, mut penalty) =
             (stream(Purpose::Arrival), stream(Purpose::Slack), stream(Purpose::Penalty));
-        let fastest = MOST_BUSY_IN_BURSTS * fastest;
-        let mut bursts = (self.bursts.as_ref())
-            .map_or(Bursts::none(interval), |bursts| bursts.draw(interval, fastest, &mut turn));
+        let fastest = MOST_BUSY_IN_BURSTS * fastest * interval;
+        let mut bursts =
+            self.bursts.as_ref().map_or(Vec::new(), |bursts| bursts.draw(fastest, &mut turn));
         let mut now = Time::ZERO;
         let requests: Vec<_> = (0..count)
             .map(|_| {
-                now += Seconds::of(arrival.exponential(bursts.next_mean(&mut turn)));
+                let scale: f64 = bursts.iter_mut().map(|b| b.next_scale(&mut turn)).product();
+                now += Seconds::of(arrival.exponential(interval * scale));
                 let (size, longer) = sizes.map_or((Size::ONE, 1.0), |sizes| sizes.draw(&mut size));
                 let slack = longer * slack.between(least_slack, most_slack);
                 let penalty = TardinessPenalty::ALL[penalty.weighted(&weights)];
@@ -144,11 +145,15 @@ impl Domain {
         let [paper, kind, a, b, c] = [0; 5].map(|_| draw.uniform());
         if paper < self.paper_quality {
             QualityCurve::PAPER
-        } else if kind < 0.5 {
+        } else if kind < 0.35 {
             // Half of the range is reached at 30 to 120 steps.
             let (slope, middle) = (0.03 + 0.12 * a, 30.0 + 90.0 * b);
             let (floor, range) = (30.0, 10.0 + 40.0 * c);
             QualityCurve::Sigmoid(Sigmoid { floor, range, slope, offset: slope * middle })
+        } else if kind < 0.6 {
+            // As samplers that add noise have it: a logistic in the logarithm of the steps.
+            let (middle, power, scale) = (6.0 + 40.0 * a, 0.8 + 1.4 * b, 20.0 + 50.0 * c);
+            QualityCurve::Logistic(Logistic { best: 65.0, scale, middle, power })
         } else {
             let (scale, exponent) = (20.0 + 60.0 * a, 0.4 + 0.8 * b);
             QualityCurve::PowerLaw(PowerLaw { best: 65.0, scale, exponent })

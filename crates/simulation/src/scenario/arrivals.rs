@@ -21,6 +21,8 @@ pub enum Arrivals {
     Daily(Daily),
     /// Users who come, ask for a few pictures one after the other, and leave.
     Sessions(Sessions),
+    /// Arrivals that somebody has recorded.
+    Recording(Recorded),
 }
 
 /// A Poisson process with two rates.
@@ -97,6 +99,27 @@ pub struct Gap {
     pub sigma: f64,
 }
 
+/// Recorded arrivals, pressed together or stretched until they have a given mean. An instance begins with any of
+/// them, and the first follows the last.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recorded {
+    /// Of all requests, whatever it was in the recording.
+    #[serde(rename = "mean_interval_seconds")]
+    pub mean_interval: Seconds,
+    /// When requests came, in order.
+    #[serde(rename = "arrivals_seconds")]
+    pub arrivals: Vec<Seconds>,
+}
+
+impl Recorded {
+    /// From the first to the last.
+    pub(crate) fn span(&self) -> f64 {
+        let ends = self.arrivals.first().zip(self.arrivals.last());
+        ends.map_or(0.0, |(first, last)| (*last - *first).seconds())
+    }
+}
+
 const fn day() -> Seconds {
     Seconds::of(86_400.0)
 }
@@ -108,7 +131,8 @@ impl Arrivals {
             Self::Poisson { mean_interval }
             | Self::Modulated(Modulated { mean_interval, .. })
             | Self::Daily(Daily { mean_interval, .. })
-            | Self::Sessions(Sessions { mean_interval, .. }) => *mean_interval,
+            | Self::Sessions(Sessions { mean_interval, .. })
+            | Self::Recording(Recorded { mean_interval, .. }) => *mean_interval,
         }
     }
 
@@ -119,7 +143,8 @@ impl Arrivals {
             Self::Poisson { mean_interval }
             | Self::Modulated(Modulated { mean_interval, .. })
             | Self::Daily(Daily { mean_interval, .. })
-            | Self::Sessions(Sessions { mean_interval, .. }) => *mean_interval = interval,
+            | Self::Sessions(Sessions { mean_interval, .. })
+            | Self::Recording(Recorded { mean_interval, .. }) => *mean_interval = interval,
         }
     }
 }
@@ -153,6 +178,28 @@ pub(super) fn check_arrivals(arrivals: &Arrivals) -> Result<(), ScenarioError> {
             within("modulated.peak", peak, 1.0, 1000.0)?;
             within("modulated.requests_per_burst", requests_per_burst, 1.0, 1e6)?;
             within("modulated.share_in_bursts", share_in_bursts, 0.0, 0.99)
+        }
+        Arrivals::Recording(own) => {
+            let count = own.arrivals.len();
+            if let Some(at) = own.arrivals.windows(2).position(|pair| pair[1] < pair[0]) {
+                let problem = format!(
+                    "arrivals.recording.arrivals_seconds[{}] is {}, before the one ahead of it: allowed is \
+                     {} or later",
+                    at + 1,
+                    own.arrivals[at + 1].seconds(),
+                    own.arrivals[at].seconds()
+                );
+                return Err(ScenarioError::Arrivals(problem));
+            }
+            if count <= 1_000_000 && own.span() > 0.0 {
+                return Ok(());
+            }
+            let problem = format!(
+                "arrivals.recording.arrivals_seconds has {count} arrivals within {} s: allowed are up to \
+                 1000000 at two moments or more",
+                own.span()
+            );
+            Err(ScenarioError::Arrivals(problem))
         }
         Arrivals::Daily(own) => profile("daily", own.day, &own.profile),
         Arrivals::Sessions(own) => {
