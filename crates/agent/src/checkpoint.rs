@@ -162,14 +162,16 @@ impl<T: Training> Checkpoint<T> {
             weights: format!("weights-{done}.safetensors").into(),
             curve: format!("curve-{done}.csv").into(),
         };
-        let older = read_metadata::<T>(folder).ok();
+        let file = folder.join(METADATA);
+        let older =
+            read(&file, METADATA_BYTES).and_then(|text| Metadata::of::<T>(&text, &file)).ok();
         fs::create_dir_all(folder).map_err(|error| CheckpointError::io(folder, error))?;
         let weights =
             safetensors::serialize(training.tensors(), None).expect("names differ and shapes fit");
         write(&folder.join(&metadata.weights), &weights)?;
         write(&folder.join(&metadata.curve), write_curve(&self.curve).as_bytes())?;
         let json = serde_json::to_string_pretty(&metadata).expect("metadata has JSON's types");
-        write(&folder.join(METADATA), format!("{json}\n").as_bytes())?;
+        write(&file, format!("{json}\n").as_bytes())?;
         if let Some(older) = older {
             remove_older(
                 folder,
@@ -185,39 +187,64 @@ impl<T: Training> Checkpoint<T> {
     /// # Errors
     /// [`CheckpointError`] with the file and what is wrong with it.
     pub fn load(folder: &Path) -> Result<Self, CheckpointError> {
-        let Metadata { origin, seed, state, updates, weights, curve, .. } =
-            read_metadata::<T>(folder)?;
-        let file = folder.join(&weights);
-        let points = T::points(&state, updates);
-        let bytes = read(&file, weights_bytes(T::numbers(&state)))?;
-        let training = SafeTensors::deserialize(&bytes)
-            .map_err(|error| error.to_string())
-            .and_then(|tensors| T::from_tensors(state, seed, updates, &tensors))
-            .map_err(|problem| CheckpointError::content(&file, &problem))?;
-        let curve = read_curve(&folder.join(&curve), points)?;
-        Ok(Self { training, curve, origin })
+        let file = folder.join(METADATA);
+        let metadata = Metadata::of::<T>(&read(&file, METADATA_BYTES)?, &file)?;
+        let (updates, origin) = (metadata.updates, metadata.origin.clone());
+        let [weights, curve] = [&metadata.weights, &metadata.curve].map(|name| folder.join(name));
+        let points = T::points(&metadata.state, updates);
+        let bytes = read(&weights, weights_bytes(T::numbers(&metadata.state)))?;
+        let training = metadata.training::<T>(&bytes, &weights)?;
+        Ok(Self { training, curve: read_curve(&curve, points)?, origin })
     }
 }
 
-fn read_metadata<T: Training>(folder: &Path) -> Result<Metadata<T::State>, CheckpointError> {
-    let file = folder.join(METADATA);
-    let text = read(&file, METADATA_BYTES)?;
-    let content = |problem: String| CheckpointError::content(&file, &problem);
-    let Kind { agent } =
-        serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
-    if agent.as_deref() != T::AGENT {
-        let [found, allowed] = [agent.as_deref(), T::AGENT]
-            .map(|name| name.map_or("not given".into(), |name| format!("{name:?}")));
-        return Err(content(format!("agent is {found}: allowed here is {allowed}")));
+/// The training of a checkpoint whose two files are known; `folder` is for messages.
+///
+/// # Errors
+/// [`CheckpointError::Content`]
+pub(crate) fn training_of<T: Training>(
+    metadata: &[u8],
+    weights: &[u8],
+    folder: &Path,
+) -> Result<T, CheckpointError> {
+    let metadata = Metadata::of::<T>(metadata, &folder.join(METADATA))?;
+    let file = folder.join(&metadata.weights);
+    metadata.training::<T>(weights, &file)
+}
+
+impl<State: DeserializeOwned> Metadata<State> {
+    /// Reads the text of `file`, and checks it.
+    fn of<T: Stored<State = State>>(text: &[u8], file: &Path) -> Result<Self, CheckpointError> {
+        let content = |problem: String| CheckpointError::content(file, &problem);
+        let Kind { agent } =
+            serde_json::from_slice(text).map_err(|error| content(error.to_string()))?;
+        if agent.as_deref() != T::AGENT {
+            let [found, allowed] = [agent.as_deref(), T::AGENT]
+                .map(|name| name.map_or("not given".into(), |name| format!("{name:?}")));
+            return Err(content(format!("agent is {found}: allowed here is {allowed}")));
+        }
+        check_versions(text, T::FORMAT, T::FEATURE_VERSION).map_err(content)?;
+        let metadata: Self =
+            serde_json::from_slice(text).map_err(|error| content(error.to_string()))?;
+        T::check(&metadata.state, metadata.updates).map_err(content)?;
+        for name in [&metadata.weights, &metadata.curve] {
+            check_file_name(name).map_err(content)?;
+        }
+        Ok(metadata)
     }
-    check_versions(&text, T::FORMAT, T::FEATURE_VERSION).map_err(content)?;
-    let metadata: Metadata<T::State> =
-        serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
-    T::check(&metadata.state, metadata.updates).map_err(content)?;
-    for name in [&metadata.weights, &metadata.curve] {
-        check_file_name(name).map_err(content)?;
+
+    /// The training with the numbers of `file`.
+    fn training<T: Stored<State = State>>(
+        self,
+        bytes: &[u8],
+        file: &Path,
+    ) -> Result<T, CheckpointError> {
+        let Self { state, seed, updates, .. } = self;
+        SafeTensors::deserialize(bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|tensors| T::from_tensors(state, seed, updates, &tensors))
+            .map_err(|problem| CheckpointError::content(file, &problem))
     }
-    Ok(metadata)
 }
 
 /// Whether the metadata is of the versions that are read. Asked first, as others have other fields.

@@ -7,6 +7,7 @@
 mod actor;
 mod actor_critic;
 mod adam;
+mod built_in;
 mod features;
 mod kernels;
 mod network;
@@ -20,6 +21,7 @@ pub mod universal;
 pub use actor::{Actor, Update};
 pub use adam::Adam;
 pub use algorithm1::{ActorCritic, CurvePoint, Hyperparameters};
+pub use built_in::{UNIVERSAL, UNIVERSAL_FILES};
 pub use checkpoint::{Checkpoint, CheckpointError, Origin, has_checkpoint};
 pub use network::{Activations, Mlp, parameter_count};
 pub use policy::{Agent, PolicyError, Recipe};

@@ -12,7 +12,8 @@ use thiserror::Error;
 
 use crate::actor::Actor;
 use crate::algorithm1::ActorCritic;
-use crate::checkpoint::{Checkpoint, CheckpointError};
+use crate::built_in::{UNIVERSAL, universal};
+use crate::checkpoint::{Checkpoint, CheckpointError, has_checkpoint};
 use crate::features;
 use crate::network::Activations;
 use crate::universal::{PriceNetworks, PriceTraining, UniversalAgent};
@@ -54,7 +55,9 @@ impl Recipe {
                 let folder = &base.join(checkpoint);
                 let unusable =
                     |source| PolicyError::Checkpoint { policy: name.to_string(), source };
-                if Checkpoint::<PriceTraining>::is_in(folder) {
+                if checkpoint == Path::new(UNIVERSAL) && !has_checkpoint(folder) {
+                    Ingredients::Prices(universal().map_err(unusable)?, *cap)
+                } else if Checkpoint::<PriceTraining>::is_in(folder) {
                     let checkpoint = Checkpoint::<PriceTraining>::load(folder).map_err(unusable)?;
                     Ingredients::Prices(checkpoint.training.networks(), *cap)
                 } else {

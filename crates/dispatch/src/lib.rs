@@ -290,6 +290,11 @@ impl<P: Policy> Scheduler<P> {
         }
     }
 
+    /// The policy that decides.
+    pub fn policy(&self) -> &P {
+        &self.policy
+    }
+
     /// Puts another policy in place, from the next decision on.
     pub fn set_policy(&mut self, policy: P) {
         self.policy = policy;

@@ -98,6 +98,8 @@ pub(crate) struct Engine {
     timeline: Timeline,
     origin: f64,
     policy: Arc<str>,
+    /// Decisions of the policy on what it has never met in training, as far as they are counted.
+    unfamiliar: u64,
     shadow_policy: Option<Arc<str>>,
     servers: Vec<Attached>,
     live: HashMap<RequestId, Tracked>,
@@ -137,6 +139,7 @@ impl Engine {
             timeline,
             origin,
             policy: config.policy.to_string().into(),
+            unfamiliar: 0,
             shadow_policy: config.shadow_policy.as_ref().map(|name| name.to_string().into()),
             servers,
             live: HashMap::new(),

@@ -81,6 +81,10 @@ pub(crate) const ENDED: Metric =
 pub(crate) const REJECTED: Metric = counter("atelier_requests_rejected", "Refusals, by reason");
 pub(crate) const DECISIONS: Metric =
     counter("atelier_decisions", "Decisions by policy, server and cause");
+pub(crate) const UNFAMILIAR: Metric = counter(
+    "atelier_decisions_unfamiliar",
+    "Decisions on what the policy has never met in training, by policy",
+);
 pub(crate) const SHADOW_DECISIONS: Metric = counter(
     "atelier_shadow_decisions",
     "Decisions of the shadow policy, by the policy they stood beside and whether both agree",

@@ -28,17 +28,31 @@ use crate::units::{Seconds, Steps, Time};
 pub trait Policy: Send {
     /// Decides for `observation.request`: one of `observation.offers`, and steps within its bounds.
     fn decide(&mut self, observation: &Observation<'_>) -> Decision;
+
+    /// How many of its decisions were on what it has never met in training, and what was strange in the last of
+    /// them. Rules meet nothing that they were not made for.
+    fn unfamiliar(&self) -> (u64, Option<&'static str>) {
+        (0, None)
+    }
 }
 
 impl<P: Policy + ?Sized> Policy for Box<P> {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         (**self).decide(observation)
     }
+
+    fn unfamiliar(&self) -> (u64, Option<&'static str>) {
+        (**self).unfamiliar()
+    }
 }
 
 impl<P: Policy + ?Sized> Policy for &mut P {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         (**self).decide(observation)
+    }
+
+    fn unfamiliar(&self) -> (u64, Option<&'static str>) {
+        (**self).unfamiliar()
     }
 }
 

@@ -15,6 +15,11 @@ pub struct Traffic {
     arrivals: u64,
     last: Time,
     mean_interval: f64,
+    /// Mean times between arrivals over [`Traffic::BURST`] and over [`Traffic::LONG`].
+    burst: f64,
+    long: f64,
+    /// Of the logarithm of the former: mean over [`Traffic::LONG`], and mean square.
+    pace: [f64; 2],
     mean_slack: f64,
     mean_work: f64,
     penalties: [f64; 3],
@@ -24,10 +29,6 @@ pub struct Traffic {
 /// What is known besides where servers load models.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct ToFleet {
-    /// Mean times between arrivals over [`Traffic::BURST`] and over [`Traffic::LONG`], and the mean square.
-    burst: f64,
-    long: f64,
-    long_square: f64,
     /// Of each model up to the highest that was asked for.
     shares: Vec<f64>,
     /// Seconds that a step of each takes, on the mean of the servers that draw with it.
@@ -35,16 +36,9 @@ struct ToFleet {
 }
 
 impl ToFleet {
-    /// Takes note of a request, so long after the last of `before`.
+    /// Takes note of a request, which counts with this weight.
     #[inline(never)]
-    fn arrive(&mut self, request: &Request, interval: f64, before: u64) {
-        if before > 0 {
-            self.burst += (interval - self.burst) / before.min(Traffic::BURST) as f64;
-            let weight = 1.0 / before.min(Traffic::LONG) as f64;
-            self.long += weight * (interval - self.long);
-            self.long_square += weight * (interval * interval - self.long_square);
-        }
-        let weight = 1.0 / (before + 1).min(Traffic::WINDOW) as f64;
+    fn arrive(&mut self, request: &Request, weight: f64) {
         let asked = request.model.index();
         self.shares.resize(self.shares.len().max(asked + 1), 0.0);
         for (model, share) in self.shares.iter_mut().enumerate() {
@@ -85,12 +79,19 @@ impl Traffic {
         let interval = (request.arrival - self.last).positive_part().seconds();
         if self.arrivals > 0 {
             self.mean_interval += weight(self.arrivals) * (interval - self.mean_interval);
-        }
-        if let Some(fleet) = &mut self.fleet {
-            fleet.arrive(request, interval, self.arrivals);
+            self.burst += (interval - self.burst) / self.arrivals.min(Self::BURST) as f64;
+            let weight = 1.0 / self.arrivals.min(Self::LONG) as f64;
+            self.long += weight * (interval - self.long);
+            // Clocks that are coarse give intervals of nothing.
+            let pace = libm::log(self.burst.max(1e-3 * self.long).max(1e-9));
+            self.pace[0] += weight * (pace - self.pace[0]);
+            self.pace[1] += weight * (pace * pace - self.pace[1]);
         }
         self.arrivals += 1;
         let weight = weight(self.arrivals);
+        if let Some(fleet) = &mut self.fleet {
+            fleet.arrive(request, weight);
+        }
         self.mean_slack += weight * (request.slack().seconds() - self.mean_slack);
         self.mean_work += weight * (self.work(request) - self.mean_work);
         // Written so that it takes no branch for the penalty, which nobody can predict.
@@ -111,26 +112,27 @@ impl Traffic {
         (self.arrivals > 1).then(|| Seconds::of(self.mean_interval))
     }
 
-    /// Mean time between the last dozen arrivals, known from the second request on where servers load models.
+    /// Mean time between the last dozen arrivals, known from the second request on.
     pub fn burst_interval(&self) -> Option<Seconds> {
-        self.of_fleet().map(|fleet| Seconds::of(fleet.burst))
+        (self.arrivals > 1).then(|| Seconds::of(self.burst))
     }
 
-    /// Mean time between the last thousands of arrivals, known where the other is.
+    /// Mean time between the last thousands of arrivals, known from the second request on.
     pub fn long_interval(&self) -> Option<Seconds> {
-        self.of_fleet().map(|fleet| Seconds::of(fleet.long))
+        (self.arrivals > 1).then(|| Seconds::of(self.long))
     }
 
-    /// How bursty the last thousands of arrivals were: the variance of the time between them, in squares of
-    /// its mean. It is 1 for Poisson arrivals. Known where the intervals are.
+    /// The time between arrivals that a typical request finds, nights and pauses aside: the geometric mean of
+    /// the [burst intervals](Self::burst_interval) of the last thousands. Known from the second request on.
+    pub fn typical_interval(&self) -> Option<Seconds> {
+        (self.arrivals > 1).then(|| Seconds::of(libm::exp(self.pace[0])))
+    }
+
+    /// How bursty the last thousands of arrivals were: the standard deviation of the logarithm of the burst
+    /// interval. It is about 0.3 for Poisson arrivals. Known from the second request on.
     pub fn burstiness(&self) -> Option<f64> {
-        self.of_fleet().map(|&ToFleet { long, long_square, .. }| {
-            (long_square / (long * long).max(f64::MIN_POSITIVE) - 1.0).max(0.0)
-        })
-    }
-
-    fn of_fleet(&self) -> Option<&ToFleet> {
-        self.fleet.as_ref().filter(|_| self.arrivals > 1)
+        let [mean, square] = self.pace;
+        (self.arrivals > 1).then(|| (square - mean * mean).max(0.0).sqrt())
     }
 
     /// How much longer a step of this request takes than one of the requests before it: by its size, and
@@ -208,24 +210,29 @@ mod tests {
     #[test]
     fn bursts_are_told_from_steady_arrivals() {
         let mut draw = Generator::new(4, Purpose::Arrival, 0);
-        let mut arrive = |intervals: [f64; 2]| {
-            let mut traffic = Traffic::to([host(&[10.0])].iter());
+        let mut arrive = |intervals: [f64; 2], pause: f64| {
+            let mut traffic = Traffic::default();
             let mut now = 0.0;
             for number in 0..6000 {
-                // A hundred requests at the one interval, then a hundred at the other.
+                // A hundred requests at the one interval, then a hundred at the other, then a pause.
                 now += draw.exponential(intervals[number / 100 % 2]);
+                now += if number % 200 == 199 { pause } else { 0.0 };
                 traffic.arrive(&request(now, 5.0, TardinessPenalty::Linear));
             }
-            let [burst, long] = [traffic.burst_interval(), traffic.long_interval()];
-            (burst.unwrap().seconds(), long.unwrap().seconds(), traffic.burstiness().unwrap())
+            let of = |interval: Option<Seconds>| interval.unwrap().seconds();
+            let (long, typical) = (of(traffic.long_interval()), of(traffic.typical_interval()));
+            (long, typical, traffic.burstiness().unwrap())
         };
-        let (burst, long, burstiness) = arrive([2.0, 2.0]);
-        assert!((1.0..3.5).contains(&burst) && (1.8..2.2).contains(&long), "{burst} {long}");
-        assert!((0.8..1.2).contains(&burstiness), "{burstiness}");
-        // The mean is 2 s, the mean square 2 (0.2² + 3.8²) / 2 = 14.48 s².
-        let (burst, long, burstiness) = arrive([3.8, 0.2]);
-        assert!(burst < 0.5 && (1.8..2.2).contains(&long), "{burst} {long}");
-        assert!((2.3..3.0).contains(&burstiness), "{burstiness}");
+        let (long, typical, burstiness) = arrive([2.0, 2.0], 0.0);
+        assert!((1.8..2.2).contains(&long) && (1.7..2.1).contains(&typical), "{long} {typical}");
+        assert!((0.2..0.4).contains(&burstiness), "{burstiness}");
+        // Half of the logarithms are of 0.2 s and half of 3.8 s: 0.87 s, and 1.47 apart on either side.
+        let (long, typical, burstiness) = arrive([3.8, 0.2], 0.0);
+        assert!((1.8..2.2).contains(&long) && (0.7..1.2).contains(&typical), "{long} {typical}");
+        assert!((1.1..1.5).contains(&burstiness), "{burstiness}");
+        // Pauses make the mean ten times as long, and far less of what a typical request finds.
+        let (long, typical, _) = arrive([2.0, 2.0], 3600.0);
+        assert!((18.0..22.0).contains(&long) && (1.8..6.0).contains(&typical), "{long} {typical}");
         assert_eq!(Traffic::default().burstiness(), None);
     }
 

@@ -19,7 +19,6 @@ use scheduling::{
 };
 
 use super::policy::{PriceNetworks, UniversalAgent};
-use super::prices::Clusters;
 use super::samples::Samples;
 
 /// How alternatives are drawn and followed.
@@ -40,19 +39,14 @@ const NOTHING: f64 = 0.15;
 const ANYTHING: f64 = 0.2;
 const ANY_SHARES: [f64; 2] = [0.2, 1.3];
 /// All others nearly were the agent's own decision. They are the best under prices with a random extra
-/// for each server of this scale, in gains of a full service…
-const TEMPTATION: f64 = 0.03;
+/// for each server of this scale, in gains of a full service and at most as dear as in calm traffic…
+const TEMPTATION: f64 = 0.04;
 /// …with this share of its steps.
 const TEMPTING_STEPS: [f64; 2] = [0.7, 1.3];
 
 /// Costs are bounded by so many gains of a full service. Those beyond are of clusters that an untrained
-/// policy has flooded, and would drown all others. In the bursts that fleets learn from, costs are larger.
-const fn largest_cost(clusters: Clusters) -> f64 {
-    match clusters {
-        Clusters::Plain => 20.0,
-        Clusters::Fleets => 500.0,
-    }
-}
+/// policy has flooded, and would drown all others; in bursts costs are large, too.
+const LARGEST_COST: f64 = 500.0;
 
 /// An episode, with all that is needed to go back to any moment of it.
 pub(crate) struct Episode<'a> {
@@ -75,7 +69,7 @@ impl<'a> Episode<'a> {
         let (free_at, loaded) = (queues.free_at().to_vec(), queues.loaded().to_vec());
         let (traffic, rewards) = (Vec::new(), Vec::new());
         let mut episode = Self { instance, networks, free_at, loaded, traffic, rewards };
-        let mut agent = UniversalAgent::new(networks.clone(), None);
+        let mut agent = UniversalAgent::in_training(networks.clone());
         for request in instance.requests() {
             let reward = episode.serve(request, &mut queues, &mut agent);
             episode.rewards.push(reward);
@@ -101,7 +95,7 @@ impl<'a> Episode<'a> {
         let follow = (requests + cluster.len() / servers_per_request).min(arrivals.len() / 2);
         let FullService { gain, .. } = objective.full_service();
         let mut samples = Samples::new(clusters);
-        let mut agent = UniversalAgent::new(self.networks.clone(), None);
+        let mut agent = UniversalAgent::in_training(self.networks.clone());
         for _ in 0..count {
             let index = draw.below(arrivals.len() - follow);
             let request = &arrivals[index];
@@ -123,8 +117,7 @@ impl<'a> Episode<'a> {
                 queues.dispatch(now, alternative);
             }
             let cost = self.lost(index, follow, &mut queues, &mut agent);
-            let largest = largest_cost(clusters);
-            let cost = (cost / gain.max(1e-9)).clamp(-largest, largest);
+            let cost = (cost / gain.max(1e-9)).clamp(-LARGEST_COST, LARGEST_COST);
             samples.costs.push(cost as f32);
         }
         samples
@@ -285,7 +278,8 @@ fn alternative(
         // With extras of Gumbel's distribution a server is drawn as by a softmax of its best decision's
         // value.
         let mut gumbel = || -libm::log(-libm::log(draw.between(1e-9, 1.0)));
-        let extras: Vec<f64> = observation.offers.iter().map(|_| -TEMPTATION * gumbel()).collect();
+        let scale = -TEMPTATION * agent.mean_steepness().min(1.0);
+        let extras: Vec<f64> = observation.offers.iter().map(|_| scale * gumbel()).collect();
         (agent.best_under(observation, |server| extras[server]), TEMPTING_STEPS)
     };
     let steps = draw.between(low, high) * f64::from(decision.steps.get());
@@ -297,7 +291,7 @@ fn alternative(
 mod tests {
     use std::sync::Arc;
 
-    use super::super::prices::PriceNetwork;
+    use super::super::prices::{Clusters, PriceNetwork};
     use super::*;
     use scheduling::{Cluster, Objective, Purpose, Seconds, Server, StepRate, TardinessPenalty};
 
@@ -349,7 +343,7 @@ mod tests {
         let instance = instance(&[15.0, 9.0], 4.0);
         let network = network();
         let episode = Episode::run(&network, &instance);
-        let mut agent = UniversalAgent::new(network.clone(), None);
+        let mut agent = UniversalAgent::in_training(network.clone());
         let request = &instance.requests()[9];
         let mut queues = episode.queues_before(9);
         let objective = instance.objective();
@@ -374,13 +368,13 @@ mod tests {
         let instance = instance(&[15.0, 9.0], 4.0);
         let network = network();
         let episode = Episode::run(&network, &instance);
-        let mut agent = UniversalAgent::new(network.clone(), None);
+        let mut agent = UniversalAgent::in_training(network.clone());
         let (index, follow) = (9, 30);
         let rest = &instance.requests()[index + 1..=index + follow];
         let total = |queues: &mut Queues, agent: &mut UniversalAgent| -> f64 {
             rest.iter().map(|request| episode.serve(request, queues, agent)).sum()
         };
-        let mut own = episode.queues_before(index + 1);
+        let mut own = episode.queues_after(index);
         let without = total(&mut own, &mut agent);
         assert_eq!(without, episode.rewards[index + 1..=index + follow].iter().sum::<f64>());
         let mut queues = episode.queues_before(index);
@@ -398,9 +392,9 @@ mod tests {
         let lost = |interval: f64| {
             let (instance, network) = (instance(&[15.0, 9.0], interval), network());
             let episode = Episode::run(&network, &instance);
-            let mut agent = UniversalAgent::new(network.clone(), None);
+            let mut agent = UniversalAgent::in_training(network.clone());
             // A job that nobody asked for, put there beside the own decision.
-            let mut queues = episode.queues_before(10);
+            let mut queues = episode.queues_after(9);
             let job = Decision { server: 0, steps: Steps::saturating(112.0) };
             queues.dispatch(instance.requests()[9].arrival, job);
             episode.lost(9, 30, &mut queues, &mut agent)
@@ -413,7 +407,7 @@ mod tests {
     fn what_is_left_in_the_queues_is_owed_at_the_present_prices() {
         let (instance, network) = (instance(&[15.0, 9.0], 4.0), network());
         let episode = Episode::run(&network, &instance);
-        let mut agent = UniversalAgent::new(network.clone(), None);
+        let mut agent = UniversalAgent::in_training(network.clone());
         let owed = |agent: &mut UniversalAgent, seconds: [f64; 2]| {
             let mut queues = episode.queues_after(9);
             for (server, seconds) in seconds.into_iter().enumerate() {

@@ -30,9 +30,15 @@ const fn sizes(clusters: Clusters) -> [usize; 3] {
     [clusters.inputs() + clusters.server_inputs() + 2, 24, 1]
 }
 
-/// Variance of which nobody cares. What single servers and overloaded clusters have to say is noisy, and
-/// without it they would hardly count.
-const LEAST: f32 = 0.03;
+/// Variance of which nobody cares, in squares of σ̄ where server time is cheaper than usual. What single servers
+/// and overloaded clusters have to say is noisy, and without it they would hardly count; where it is cheap, small
+/// errors matter.
+const fn least(clusters: Clusters) -> f32 {
+    match clusters {
+        Clusters::Plain => 0.015,
+        Clusters::Fleets => 0.03,
+    }
+}
 
 /// An alternative is taken to be off by so many variances at most: tails are long, and weights need not be
 /// exact.
@@ -56,7 +62,10 @@ impl Chance {
     pub(crate) fn weights(&self, samples: &Samples) -> Vec<f32> {
         let mut activations = Activations::default();
         let outputs = self.network.forward(&rows(samples), &mut activations);
-        outputs.iter().map(|log| 1.0 / (log.exp() + LEAST)).collect()
+        let dear = samples.owns.steepness.iter().map(|&[_, mean]| mean.min(1.0));
+        let least = least(samples.clusters);
+        let variances = outputs.iter().zip(dear).map(|(log, dear)| log.exp() + least * dear * dear);
+        variances.map(|variance| 1.0 / variance).collect()
     }
 
     /// One update from the squared errors of the prices.
@@ -118,7 +127,7 @@ mod tests {
             chance.learn(&samples, &squares, 0.01);
         }
         let weights = chance.weights(&samples);
-        for (weight, expected) in [(weights[0], 1.0 / 0.12), (weights[1], 1.0 / 9.03)] {
+        for (weight, expected) in [(weights[0], 1.0 / 0.105), (weights[1], 1.0 / 9.015)] {
             assert!((weight / expected - 1.0).abs() < 0.15, "{weight} and {expected}");
         }
     }

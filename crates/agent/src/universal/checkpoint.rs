@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::UNIVERSAL_FEATURE_VERSION;
 use super::chance::Chance;
+use super::familiar::Familiar;
 use super::prices::{Clusters, PriceNetwork};
 use super::training::{MOST_ROUNDS, PriceHyperparameters, PriceLearner, PriceTraining};
 use crate::adam::Adam;
@@ -72,7 +73,7 @@ impl Stored for PriceTraining {
             let hidden = state.hyperparameters.hidden_in(clusters);
             let prices = PriceNetwork::parameter_count(clusters, &hidden);
             // The learner has the two moments of its gradient, and so has the chance.
-            4 * prices + 3 * Chance::parameter_count(clusters)
+            4 * prices + 3 * Chance::parameter_count(clusters) + Familiar::count(clusters)
         };
         of(Clusters::Plain) + state.fleets.map_or(0, |_| of(Clusters::Fleets))
     }
@@ -106,7 +107,7 @@ impl Stored for PriceTraining {
 
 /// The tensors of a learner, each with its name behind a prefix.
 fn tensors(prefix: &str, learner: &PriceLearner) -> impl Iterator<Item = (String, Tensor)> {
-    let PriceLearner { network, learner, adam, chance, .. } = learner;
+    let PriceLearner { network, learner, adam, chance, familiar, .. } = learner;
     [
         ("prices", network.perceptron().parameters()),
         ("prices.learner", learner.perceptron().parameters()),
@@ -115,6 +116,7 @@ fn tensors(prefix: &str, learner: &PriceLearner) -> impl Iterator<Item = (String
         ("chance", chance.network.parameters()),
         ("chance.first_moment", &chance.adam.first_moment),
         ("chance.second_moment", &chance.adam.second_moment),
+        ("familiar", &familiar.values()),
     ]
     .map(|(name, values)| (format!("{prefix}{name}"), Tensor::new(vec![values.len()], values)))
     .into_iter()
@@ -156,11 +158,14 @@ impl Reading<'_> {
         let (numbers, adam) =
             (self.numbers("chance", count)?, self.adam("chance", count, updates)?);
         let chance = Chance::from_parts(clusters, numbers, adam);
+        let familiar = self.numbers("familiar", Familiar::count(clusters))?;
+        let familiar = Familiar::from_values(clusters, &familiar);
         Ok(PriceLearner {
             network: network("prices")?,
             learner: network("prices.learner")?,
             adam: self.adam("prices", prices, updates)?,
             chance: chance.expect("as many as the shape says"),
+            familiar: familiar.expect("as many as the shape says"),
             rounds,
         })
     }

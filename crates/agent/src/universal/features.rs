@@ -1,18 +1,66 @@
 //! What the network of prices sees: everything in units of the cluster and of the traffic itself.
 
-use scheduling::{FullService, Observation, Offer, Seconds, StepRate, Steps, Traffic};
+use scheduling::{FullService, Objective, Observation, Offer, Seconds, StepRate, Steps, Traffic};
 
 use super::fleet::{Models, SHARED_MODEL_INPUTS};
 use super::prices::Clusters;
 
 /// Inputs that differ from server to server.
-pub(crate) const SERVER_INPUTS: usize = 12;
-/// Inputs that all servers share.
-pub(crate) const CLUSTER_INPUTS: usize = 24;
-/// Inputs that all servers of a fleet share beyond those: of its models, then of bursts and sizes.
-pub(crate) const FLEET_INPUTS: usize = SHARED_MODEL_INPUTS + 8;
+pub(crate) const SERVER_INPUTS: usize = 14;
+/// Inputs that all servers share: of the cluster and the customers, then of bursts.
+pub(crate) const CLUSTER_INPUTS: usize = CALM_INPUTS + BURST_INPUTS;
+const CALM_INPUTS: usize = 24;
+const BURST_INPUTS: usize = 13;
 
-/// The largest σ.
+/// The input that says how much is known of the traffic.
+pub(crate) const ARRIVALS: &str = "number of arrivals";
+
+/// What the inputs are that all servers share, in their order; those of models have no names.
+pub(crate) const NAMES: [&str; CLUSTER_INPUTS] = [
+    "backlog",
+    "backlog",
+    "median backlog",
+    "least backlog",
+    "idle servers",
+    "load",
+    "slack",
+    "number of servers",
+    "quadratic penalties",
+    "square-root penalties",
+    "tardiness weight",
+    ARRIVALS,
+    "quality curve",
+    "quality curve",
+    "quality curve",
+    "number of servers",
+    "idle servers",
+    "overheads",
+    "free time",
+    "free time",
+    "free time",
+    "free time",
+    "free time",
+    "free time",
+    "free time",
+    "free time",
+    "backlog",
+    "load of a burst",
+    "load in the long run",
+    "load",
+    "typical load",
+    "worth in a burst",
+    "worth",
+    "typical worth",
+    "worth in the long run",
+    "burstiness",
+    "work of the request",
+];
+
+/// The least worth of server time, in gains of a full service for each. Where all have more than they can
+/// use it costs others their time to the due.
+const LEAST_WORTH: f64 = 0.03;
+
+/// The largest σ, in worths.
 const STEEPEST: f64 = 100.0;
 
 /// The inputs of all servers for one decision, and the units of the prices.
@@ -22,9 +70,10 @@ pub(crate) struct Features {
     /// network is for fleets.
     pub(crate) server: Vec<f32>,
     /// Shared by all servers.
-    cluster: [f32; CLUSTER_INPUTS],
+    cluster: [f32; CALM_INPUTS],
+    bursts: [f32; BURST_INPUTS],
     /// In fleets shared by all servers.
-    fleet: [f32; FLEET_INPUTS],
+    fleet: [f32; SHARED_MODEL_INPUTS],
     /// μ_j: full services per second of each server.
     pub(crate) speed: Vec<f64>,
     /// Of all servers.
@@ -101,6 +150,8 @@ impl Features {
                 share(self.finish.times[j] - first_finish, 0.5 * full),
                 signed_share(self.finish.lead(j), 0.3 * full),
                 share((self.idle.len() - slower - itself) as f64, 1.0),
+                logarithm(1.0 + m / full, 0.0, 8.0) / 2.0,
+                logarithm(1.0 + m / slack, 0.0, 8.0) / 2.0,
             ];
             for (column, input) in inputs.into_iter().enumerate() {
                 self.server[column * servers + j] = input;
@@ -109,6 +160,8 @@ impl Features {
         let load = load_at(traffic.mean_interval(), traffic.arrivals(), capacity);
         let [_, quadratic, root] = traffic.penalties().unwrap_or([1.0 / 3.0; 3]);
         let tardiness = objective.tardiness_weight() * full / gain.max(1e-9);
+        let overhead = overhead_share(offers, steps);
+        let worth = Worth { objective, overhead };
         self.full_service = full;
         let free = |full_services: f64| self.free(offers, full_services);
         self.cluster = [
@@ -129,7 +182,7 @@ impl Features {
             quarters(3) as f32,
             1.0 / count as f32,
             share(idle, 2.0),
-            overhead_share(offers, steps) as f32,
+            overhead as f32,
             free(0.25),
             free(0.5),
             free(1.0),
@@ -137,45 +190,68 @@ impl Features {
             free(2.0),
             free(3.0),
         ];
+        self.bursts = self.bursts(observation, load, mean, &worth);
         self.gain = gain;
-        self.steepness.clear();
-        self.steepness.resize(servers, 1.0);
-        self.mean_steepness = 1.0;
+        let worth = match clusters {
+            Clusters::Plain => (worth.at(load) * worth.at(self.burst_load(traffic))).sqrt(),
+            // Loads take time of which the load of full services knows nothing.
+            Clusters::Fleets => 1.0,
+        };
+        self.steepen(offers, worth, 2.0 * quadratic * tardiness, slack);
         if clusters == Clusters::Fleets {
-            self.observe_fleet(observation, load);
-            // A network's outputs have one scale, but prices in a burst are a hundred times those of calm
-            // traffic: σ is what the quadratic penalties of those who come next grow by, a full service later.
-            for (steepness, m) in self.steepness.iter_mut().zip(backlogs()) {
-                *steepness += 2.0 * quadratic * tardiness * (m - slack).max(0.0);
-                *steepness = steepness.min(STEEPEST);
-            }
-            self.mean_steepness = self.steepness.iter().sum::<f64>() / count;
+            let columns = &mut self.server[SERVER_INPUTS * servers..];
+            let demand = load * count;
+            self.fleet = self.models.observe(observation, full, demand, &self.speed, columns);
         }
     }
 
-    /// The inputs of fleets: models, then bursts and sizes.
-    fn observe_fleet(&mut self, observation: &Observation<'_>, load: f64) {
+    /// Sets σ. A network's outputs have one scale, but prices in a burst are a hundred times those of calm traffic,
+    /// and where steps add little a hundredth: σ is what server time is worth in steps, and what the quadratic penalties
+    /// of those who come next grow by, a full service later.
+    fn steepen(&mut self, offers: &[Offer], worth: f64, lateness: f64, slack: f64) {
+        let late = |offer: &Offer| (offer.backlog.seconds() - slack).max(0.0);
+        let steepness = offers.iter().map(|offer| (worth + lateness * late(offer)).min(STEEPEST));
+        self.steepness.clear();
+        self.steepness.extend(steepness);
+        self.mean_steepness = self.steepness.iter().sum::<f64>() / offers.len() as f64;
+    }
+
+    /// The inputs of bursts and of sizes, where the mean backlog is so many seconds.
+    fn bursts(
+        &self,
+        observation: &Observation<'_>,
+        load: f64,
+        mean: f64,
+        worth: &Worth<'_>,
+    ) -> [f32; BURST_INPUTS] {
         let Observation { offers, traffic, request, .. } = *observation;
-        let (full, capacity, servers) = (self.full_service, self.capacity, offers.len());
-        let columns = &mut self.server[SERVER_INPUTS * servers..];
-        let demand = load * servers as f64;
-        let models = self.models.observe(observation, full, demand, &self.speed, columns);
-        let mean = self.work(offers) / capacity;
-        let load_at = |interval, arrivals| load_at(interval, arrivals, capacity);
+        let load_at = |interval, arrivals| load_at(interval, arrivals, self.capacity);
         let arrivals = traffic.arrivals();
-        let burst = load_at(traffic.burst_interval(), arrivals.min(Traffic::BURST + 1));
-        let bursts = [
-            logarithm(burst, -3.5, 4.5) / 2.0,
-            logarithm(load_at(traffic.long_interval(), arrivals), -3.5, 4.5) / 2.0,
-            logarithm(load, -3.5, 4.5) / 2.0,
-            logarithm(traffic.burstiness().unwrap_or(1.0) + 0.2, -1.6, 6.0) / 3.0,
-            logarithm(traffic.relative_work(request), -3.0, 3.0) / 2.0,
-            logarithm(1.0 + mean / full, 0.0, 8.0) / 2.0,
+        let burst = self.burst_load(traffic);
+        let long = load_at(traffic.long_interval(), arrivals);
+        let typical = load_at(traffic.typical_interval(), arrivals);
+        let worth = |load: f64| logarithm(worth.at(load), -3.6, 3.0) / 2.0;
+        [
             self.free(offers, 6.0),
             self.free(offers, 15.0),
-        ];
-        self.fleet[..SHARED_MODEL_INPUTS].copy_from_slice(&models);
-        self.fleet[SHARED_MODEL_INPUTS..].copy_from_slice(&bursts);
+            logarithm(1.0 + mean / self.full_service, 0.0, 8.0) / 2.0,
+            logarithm(burst, -3.5, 4.5) / 2.0,
+            logarithm(long, -3.5, 4.5) / 2.0,
+            logarithm(load, -3.5, 4.5) / 2.0,
+            logarithm(typical, -3.5, 4.5) / 2.0,
+            worth(burst),
+            worth(load),
+            worth(typical),
+            worth(long),
+            share(traffic.burstiness().unwrap_or(0.3), 1.0),
+            logarithm(traffic.relative_work(request), -3.0, 3.0) / 2.0,
+        ]
+    }
+
+    /// Of the last dozen arrivals.
+    fn burst_load(&self, traffic: &Traffic) -> f64 {
+        let arrivals = traffic.arrivals().min(Traffic::BURST + 1);
+        load_at(traffic.burst_interval(), arrivals, self.capacity)
     }
 
     /// Full services that wait.
@@ -194,7 +270,7 @@ impl Features {
 
     /// The inputs that all servers share; those of fleets come last.
     pub(crate) fn shared(&self) -> impl Iterator<Item = &f32> {
-        self.cluster.iter().chain(&self.fleet)
+        self.cluster.iter().chain(&self.bursts).chain(&self.fleet)
     }
 
     /// The network's inputs for one server.
@@ -203,6 +279,29 @@ impl Features {
         let shared = self.shared().copied();
         let row = (0..clusters.server_inputs()).map(column).chain(shared);
         row.take(clusters.inputs())
+    }
+}
+
+/// What server time is worth in steps.
+struct Worth<'a> {
+    objective: &'a Objective,
+    /// Share of a full service that goes before its steps.
+    overhead: f64,
+}
+
+impl Worth<'_> {
+    /// What one more full service adds, in gains of one, where so many are asked for per full service that
+    /// can be done: each gets half of its share of the servers, all of it, or twice as much.
+    fn at(&self, load: f64) -> f64 {
+        let FullService { steps, gain } = self.objective.full_service();
+        let drawing = (1.0 - self.overhead).max(0.01);
+        let full = f64::from(steps.get());
+        let added = |scale: f64| {
+            let share = scale / load.max(1e-9);
+            self.objective.marginal_quality(full * (share - self.overhead) / drawing)
+        };
+        let marginal = (added(0.5) + added(1.0) + added(2.0)) / 3.0;
+        (marginal * full / drawing / gain.max(1e-9)).max(LEAST_WORTH)
     }
 }
 

@@ -11,6 +11,7 @@
 mod alternative;
 mod chance;
 mod checkpoint;
+mod familiar;
 mod features;
 mod fleet;
 mod policy;
@@ -25,4 +26,4 @@ pub use training::{PriceHyperparameters, PriceLearner, PriceTraining, RoundPoint
 
 /// Changes whenever the network's input changes its meaning; a checkpoint of another version is
 /// refused.
-pub(crate) const UNIVERSAL_FEATURE_VERSION: u32 = 5;
+pub(crate) const UNIVERSAL_FEATURE_VERSION: u32 = 6;

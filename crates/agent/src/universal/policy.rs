@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use scheduling::policies::{Myopic, best_decision};
-use scheduling::{Decision, Objective, Observation, Offer, Policy, Seconds};
+use scheduling::policies::best_decision;
+use scheduling::{Decision, Observation, Offer, Policy, Seconds};
 
 use super::features::Features;
 use super::prices::{Clusters, PriceNetwork, Prices};
@@ -16,16 +16,21 @@ use super::prices::{Clusters, PriceNetwork, Prices};
 /// Here p_j(s) is the service time, μ_j the full services that server j does in a second, q the share
 /// of a full service, G what a full service gains, and f_j, h_j and e_j are the [`PriceNetwork`]'s. σ_j is how
 /// much dearer than usual the time of server j is because whoever comes next will be late, and σ̄ the mean of
-/// all servers; outside fleets both are 1.
+/// all servers.
 #[derive(Clone, Debug)]
 pub struct UniversalAgent {
     networks: PriceNetworks,
     /// The network that has set the present prices.
     clusters: Clusters,
     cap: Option<Seconds>,
+    /// Where none is given, in times at which linear tardiness costs all that steps can gain.
+    own_cap: f64,
     features: Features,
     prices: Prices,
     replaced: u64,
+    /// Decisions on what never was in training, and what was strange in the last of them.
+    unfamiliar: u64,
+    stranger: Option<&'static str>,
 }
 
 /// The networks of an agent: one for all clusters without models, and one for fleets if it has learned
@@ -52,31 +57,40 @@ impl From<Arc<PriceNetwork>> for PriceNetworks {
     }
 }
 
-/// The largest reward, in gains of a full service, that a decision may give up for the requests to
-/// come. Even a request turned away with a single step gives up little more than one.
-const SAFE_MARGIN: f64 = 1.5;
-
-/// The cap on tardiness where none is given, in mean times of a full service. In fleets, where full services
-/// of large requests and loads take much longer than others, it is the time at which linear tardiness costs
-/// all that a full service gains.
-///
-/// Requests with a square-root penalty could be parked behind minutes of work: the price of a queue
-/// so long that no request joins it is never measured, and too low.
-const CAP: f64 = 2.5;
+/// The agent's own cap, in times at which linear tardiness costs all that steps can gain.
+const CAP: f64 = 1.0;
+/// The same while it learns: so that it knows what time costs beyond its cap.
+const CAP_IN_TRAINING: f64 = 2.0;
 
 impl UniversalAgent {
-    /// The policy of trained prices. It plans no request to be later than the cap where another
-    /// decision avoids it; where none does, it plans for the least tardiness. Without a cap of its own
-    /// it has one of two and a half mean times of a full service; in fleets, of the time at which linear
-    /// tardiness costs all that steps can gain.
+    /// The policy of trained prices. It plans no request to be later than the cap where another decision
+    /// avoids it; where none does, it plans for the least tardiness.
+    ///
+    /// Without a cap it has that of the time at which linear tardiness costs all that steps can gain, and where no
+    /// decision keeps that one, prices alone decide.
     pub fn new(networks: impl Into<PriceNetworks>, cap: Option<Seconds>) -> Self {
         let (features, prices) = (Features::default(), Prices::default());
         let (networks, clusters) = (networks.into(), Clusters::Plain);
-        Self { networks, clusters, cap, features, prices, replaced: 0 }
+        Self {
+            networks,
+            clusters,
+            cap,
+            own_cap: CAP,
+            features,
+            prices,
+            replaced: 0,
+            unfamiliar: 0,
+            stranger: None,
+        }
     }
 
-    /// How many decisions the safe rule has replaced by [`Myopic`]'s: those whose prices were no
-    /// numbers, and those that gave up more reward than any request to come could gain by it.
+    /// The agent as it learns.
+    pub(crate) fn in_training(networks: PriceNetworks) -> Self {
+        Self { own_cap: CAP_IN_TRAINING, ..Self::new(networks, None) }
+    }
+
+    /// How many decisions the safe rule has taken: those for which prices were no numbers. Server time costs
+    /// nothing then, as for [`scheduling::policies::Myopic`].
     pub fn replaced(&self) -> u64 {
         self.replaced
     }
@@ -128,23 +142,17 @@ impl UniversalAgent {
         self.features.mean_steepness
     }
 
-    /// The cap on tardiness, in seconds.
-    fn cap(&self, objective: &Objective) -> f64 {
-        let Features { gain, full_service, .. } = self.features;
-        match (self.cap, self.clusters) {
-            (Some(cap), _) => cap.seconds(),
-            (None, Clusters::Plain) => CAP * full_service,
-            (None, Clusters::Fleets) => gain / objective.tardiness_weight().max(1e-9),
-        }
-    }
-
-    /// When the request should be done, in seconds from now: the cap after its due time. Where no server
-    /// of a fleet can keep its cap, prices alone decide: one that only hurried would load whatever is asked for.
+    /// When the request should be done, in seconds from now: the cap after its due time.
     fn latest(&self, observation: &Observation<'_>) -> f64 {
-        let latest = observation.time_to_due().seconds() + self.cap(observation.objective);
+        let time_to_due = observation.time_to_due().seconds();
+        if let Some(cap) = self.cap {
+            return time_to_due + cap.seconds();
+        }
+        let weight = observation.objective.tardiness_weight().max(1e-9);
+        let latest = time_to_due + self.own_cap * self.features.gain / weight;
         let kept = |offer: &Offer| offer.time_to_finish(offer.bounds.min).seconds() <= latest;
-        let priced = self.cap.is_none() && self.clusters == Clusters::Fleets;
-        if priced && !observation.offers.iter().any(kept) { f64::INFINITY } else { latest }
+        // Who only hurried where nobody can keep the cap would load whatever is asked for.
+        if observation.offers.iter().any(kept) { latest } else { f64::INFINITY }
     }
 
     /// The maximum under the current prices and the cap, where every server has an extra cost, in gains
@@ -169,33 +177,26 @@ impl UniversalAgent {
     fn best(&self, observation: &Observation<'_>) -> Decision {
         self.best_under(observation, |_| 0.0)
     }
-
-    /// Whether a decision gives up so much reward that it cannot be right.
-    fn is_silly(&self, observation: &Observation<'_>, decision: Decision) -> bool {
-        let least = |best: f64| best - SAFE_MARGIN * self.features.gain;
-        let reward = observation.reward(decision);
-        // No reward exceeds the best quality, so that the exact test is seldom needed.
-        let most = observation.offers.iter().map(|offer| offer.bounds.max.index()).max();
-        let best_quality = observation.objective.best_qualities()[most.unwrap_or_default()];
-        reward < least(best_quality)
-            && self.cap.is_none()
-            // In bursts the requests to come can lose far more than this one could gain.
-            && self.clusters == Clusters::Plain
-            && reward < least(observation.reward(Myopic.decide(observation)))
-    }
 }
 
 impl Policy for UniversalAgent {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
         self.price(observation);
-        if self.prices.are_finite() {
-            let decision = self.best(observation);
-            if !self.is_silly(observation, decision) {
-                return decision;
-            }
+        if !self.prices.are_finite() {
+            self.replaced += 1;
+            self.prices.clear();
         }
-        self.replaced += 1;
-        self.prices.clear();
+        let network = self.networks.setting(!observation.residencies.is_empty());
+        if let Some(stranger) = network.stranger(&self.features) {
+            // What is too dear leaves time unused; what is too cheap makes everybody late.
+            self.prices.raise();
+            self.stranger = Some(stranger);
+            self.unfamiliar += 1;
+        }
         self.best(observation)
+    }
+
+    fn unfamiliar(&self) -> (u64, Option<&'static str>) {
+        (self.unfamiliar, self.stranger)
     }
 }

@@ -3,8 +3,9 @@
 use pulp::{Arch, NullaryFnOnce};
 use scheduling::Generator;
 
-use super::features::{CLUSTER_INPUTS, FLEET_INPUTS, Features, SERVER_INPUTS};
-use super::fleet::MODEL_INPUTS;
+use super::familiar::Familiar;
+use super::features::{CLUSTER_INPUTS, Features, SERVER_INPUTS};
+use super::fleet::{MODEL_INPUTS, SHARED_MODEL_INPUTS};
 use crate::kernels;
 use crate::network::{Mlp, parameter_count};
 
@@ -30,7 +31,7 @@ impl Clusters {
     pub(crate) const fn inputs(self) -> usize {
         match self {
             Self::Plain => SERVER_INPUTS + CLUSTER_INPUTS,
-            Self::Fleets => SERVER_INPUTS + MODEL_INPUTS + CLUSTER_INPUTS + FLEET_INPUTS,
+            Self::Fleets => SERVER_INPUTS + MODEL_INPUTS + CLUSTER_INPUTS + SHARED_MODEL_INPUTS,
         }
     }
 
@@ -65,7 +66,12 @@ impl Clusters {
 pub struct PriceNetwork {
     clusters: Clusters,
     network: Mlp,
+    /// What its inputs were in training; once that is done.
+    familiar: Option<Familiar>,
 }
+
+/// f of a price without a network. With it for every server the agent is far from the best, and floods none.
+const USUAL: f32 = 0.6;
 
 /// The prices of all servers, with the buffers in which they are computed.
 #[derive(Clone, Debug, Default)]
@@ -110,6 +116,13 @@ impl Prices {
         self.rows.iter().all(|value| value.is_finite())
     }
 
+    /// Makes server time at least so dear as is usual.
+    pub(crate) fn raise(&mut self) {
+        for row in self.rows.chunks_exact_mut(self.width) {
+            row[0] = row[0].max(USUAL);
+        }
+    }
+
     /// Makes server time free.
     pub(crate) fn clear(&mut self) {
         self.rows.fill(0.0);
@@ -124,7 +137,7 @@ impl PriceNetwork {
         let parameters = network.parameters_mut();
         let biases = parameters.len() - clusters.outputs();
         parameters[biases..].copy_from_slice(&[-1.0, -2.0]);
-        Self { clusters, network }
+        Self { clusters, network, familiar: None }
     }
 
     /// A network for fleets whose prices are those of a plain one, with so many further units in each hidden
@@ -156,7 +169,7 @@ impl PriceNetwork {
             }
             biases[..known[1]].copy_from_slice(known_biases);
         }
-        Self { clusters, network }
+        Self { clusters, network, familiar: None }
     }
 
     /// A network from stored parameters, in the order of an [`Mlp`]; `None` unless there are
@@ -167,7 +180,7 @@ impl PriceNetwork {
         parameters: Vec<f32>,
     ) -> Option<Self> {
         let network = Mlp::from_parameters(&Self::sizes(clusters, hidden), parameters)?;
-        Some(Self { clusters, network })
+        Some(Self { clusters, network, familiar: None })
     }
 
     /// How many parameters a network with these hidden layers has.
@@ -177,6 +190,17 @@ impl PriceNetwork {
 
     fn sizes(clusters: Clusters, hidden: &[usize]) -> Vec<usize> {
         [&[clusters.inputs()], hidden, &[clusters.outputs()]].concat()
+    }
+
+    /// The same network, which knows what its inputs were in training.
+    #[must_use]
+    pub(crate) fn familiar_with(&self, familiar: &Familiar) -> Self {
+        Self { familiar: Some(familiar.clone()), ..self.clone() }
+    }
+
+    /// The first input that never was like this in training.
+    pub(crate) fn stranger(&self, features: &Features) -> Option<&'static str> {
+        self.familiar.as_ref()?.stranger(features.shared())
     }
 
     /// What it sets prices for.
@@ -258,6 +282,11 @@ impl NullaryFnOnce for Layer<'_> {
     fn call(mut self) {
         let servers = self.y.len() / self.start.len();
         let mut server = 0;
+        // A sum waits for the one before it: the more go side by side, the less time is lost.
+        while server + 8 <= servers {
+            self.servers::<8>(server);
+            server += 8;
+        }
         while server + 4 <= servers {
             self.servers::<4>(server);
             server += 4;

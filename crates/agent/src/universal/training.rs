@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::alternative::{Alternatives, Episode};
 use super::chance::Chance;
+use super::familiar::{Familiar, LAST_ROUNDS};
 use super::policy::PriceNetworks;
 use super::prices::{Clusters, PriceNetwork};
 use super::samples::Samples;
@@ -55,6 +56,8 @@ pub struct PriceLearner {
     pub adam: Adam,
     /// v
     pub chance: Chance,
+    /// What its inputs have been.
+    pub(crate) familiar: Familiar,
     /// Rounds done so far.
     pub rounds: u64,
 }
@@ -102,22 +105,22 @@ pub struct Stage {
 impl Default for Stage {
     /// Of fleets.
     fn default() -> Self {
-        Self { rounds: 400, followed_requests: 24, further_units: 16 }
+        Self { rounds: 300, followed_requests: 24, further_units: 0 }
     }
 }
 
 impl Default for PriceHyperparameters {
     fn default() -> Self {
         Self {
-            rounds: 300,
+            rounds: 400,
             fleets: None,
             instances: 64,
             alternatives: 256,
-            followed_requests: 6,
+            followed_requests: 10,
             servers_per_followed_request: 4,
             epochs: 2,
             batch: 512,
-            hidden: vec![64, 64],
+            hidden: vec![80, 80],
             learning_rate: 0.003,
         }
     }
@@ -177,8 +180,8 @@ impl PriceHyperparameters {
 /// Rounds of the longest training.
 pub(crate) const MOST_ROUNDS: u64 = 1_000_000;
 
-/// In fleets samples count as if they were off by so many standard deviations at most: those of a flooded
-/// one would throw the network far off at the start.
+/// Samples count as if they were off by so many standard deviations at most: those of a flooded cluster
+/// would throw the network far off at the start.
 const FARTHEST: f32 = 4.0;
 
 /// Weight of the latest round in the running mean of the weights.
@@ -208,11 +211,15 @@ impl PriceTraining {
         Self { hyperparameters, seed, plain, fleets: None }
     }
 
-    /// What acts.
+    /// What comes out: they know what their inputs were in training.
     pub fn networks(&self) -> PriceNetworks {
+        self.networks_as(|learner| learner.network.familiar_with(&learner.familiar))
+    }
+
+    fn networks_as(&self, network: impl Fn(&PriceLearner) -> PriceNetwork) -> PriceNetworks {
         PriceNetworks {
-            plain: Arc::new(self.plain.network.clone()),
-            fleets: self.fleets.as_ref().map(|learner| Arc::new(learner.network.clone())),
+            plain: Arc::new(network(&self.plain)),
+            fleets: self.fleets.as_ref().map(|learner| Arc::new(network(learner))),
         }
     }
 
@@ -224,7 +231,7 @@ impl PriceTraining {
             let network = PriceNetwork::for_fleets(&self.plain.network, further, &mut generator);
             self.fleets = Some(PriceLearner::new(network, &mut generator));
         }
-        let networks = self.networks();
+        let networks = self.networks_as(|learner| learner.network.clone());
         let done = self.done();
         let Self { hyperparameters, seed, plain, fleets } = self;
         let learner = fleets.as_mut().unwrap_or(plain);
@@ -323,7 +330,8 @@ impl PriceLearner {
     fn new(network: PriceNetwork, generator: &mut Generator) -> Self {
         let adam = Adam::new(network.perceptron().parameters().len());
         let chance = Chance::new(network.clusters(), generator);
-        Self { learner: network.clone(), network, adam, chance, rounds: 0 }
+        let familiar = Familiar::nothing(network.clusters());
+        Self { learner: network.clone(), network, adam, chance, familiar, rounds: 0 }
     }
 
     /// Policy improvement: the network learns what was measured, and its chance how far off it was.
@@ -336,6 +344,9 @@ impl PriceLearner {
     ) {
         let &PriceHyperparameters { epochs, batch, learning_rate, .. } = hyperparameters;
         let rounds = hyperparameters.in_clusters(self.network.clusters()).rounds;
+        if self.rounds as f64 >= (1.0 - LAST_ROUNDS) * rounds as f64 {
+            self.familiar.see(&samples.owns, samples.clusters);
+        }
         let rate = learning_rate * (1.0 - 0.99 * self.rounds as f64 / rounds as f64);
         let stream = stream(self.network.clusters(), self.rounds);
         let mut draw = Generator::new(seed, Purpose::Search, stream);
@@ -379,10 +390,7 @@ impl PriceLearner {
         let scale = 2.0 / samples.len() as f32;
         let errors: Vec<f32> = (samples.errors(outputs).zip(weights))
             .map(|(error, weight)| {
-                let most = match samples.clusters {
-                    Clusters::Plain => f32::INFINITY,
-                    Clusters::Fleets => FARTHEST / weight.sqrt(),
-                };
+                let most = FARTHEST / weight.sqrt();
                 scale * weight * error.clamp(-most, most)
             })
             .collect();

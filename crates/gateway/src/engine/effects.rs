@@ -63,6 +63,7 @@ impl Engine {
             &[("policy", &policy), ("server", &server), ("cause", &word(&cause))],
             1.0,
         );
+        self.count_unfamiliar();
         let shadow = quote
             .shadow
             .map(|d| Shadow { server: self.servers[d.server].name.clone(), steps: d.steps });
@@ -90,6 +91,22 @@ impl Engine {
             status.phase = Phase::Waiting { ahead };
         });
         self.writer.append(Record::Decided { request, decision: entry });
+    }
+
+    /// Counts what the policy says it has never met in training, and tells of it less and less often.
+    fn count_unfamiliar(&mut self) {
+        let (count, stranger) = self.scheduler.policy().unfamiliar();
+        // Another policy begins anew.
+        let new = count.checked_sub(self.unfamiliar).unwrap_or(count);
+        self.unfamiliar = count;
+        if new == 0 {
+            return;
+        }
+        self.metrics.add(metrics::UNFAMILIAR, &[("policy", &self.policy)], new as f64);
+        if count.is_power_of_two() {
+            let (policy, what) = (&self.policy, stranger.unwrap_or_default());
+            tracing::warn!(%policy, decisions = count, what, "never met in training; the dearer price counts");
+        }
     }
 
     fn dispatch(&mut self, run: Run, task: Task) {
