@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::{Clairvoyance, evaluate, tune};
+use experiments::{Goal, Questions, evaluate, tune};
 use rayon::prelude::*;
 use scheduling::{
     AgentName, Objective, PolicyName, Rule, Seconds, StepRate, Steps, TardinessPenalty,
@@ -42,14 +42,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             settings.cluster.servers[0].count = 1;
             settings.cluster.servers[0].step_rate = Uniform::constant(rate);
         })?;
-        let price = tune(&scenario, 4, SEED, || ())?.price;
+        let tuned = tune(&scenario, 4, SEED, Goal::Reward, || ())?.policy;
         let names: [PolicyName; 3] = [
-            Rule::Priced { price }.into(),
+            tuned.clone(),
             AgentName { checkpoint: checkpoint.clone(), cap: None }.into(),
             Rule::Myopic.into(),
         ];
         let recipes = names.iter().map(Recipe::load).collect::<Result<Vec<_>, _>>()?;
-        let evaluation = evaluate(&scenario, &recipes, 40, SEED, Clairvoyance::None, || ())?;
+        let evaluation = evaluate(&scenario, &recipes, 40, SEED, &Questions::NONE, || ())?;
         let [low, high] = optimum(&Objective::default(), rate, interval);
         let mean = |policy: usize| {
             let reward = evaluation.policies[policy].summary.reward;

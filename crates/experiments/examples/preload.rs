@@ -11,8 +11,8 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::tune;
-use scheduling::{AgentName, Generator, PolicyName, Purpose, Rule, Seconds};
+use experiments::{Goal, tune};
+use scheduling::{AgentName, Generator, PolicyName, Purpose, Seconds};
 use simulation::{
     Episode, InstanceSource, Metrics, Preloading, Scenario, difference, simulate_preloading,
 };
@@ -37,12 +37,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         })?;
         let shorter = fleet.with(|settings| settings.requests = 1000)?;
-        let price = tune(&shorter, TUNING_INSTANCES, SEED, || ())?.price;
+        let tuned = tune(&shorter, TUNING_INSTANCES, SEED, Goal::Reward, || ())?.policy;
         let agent = AgentName { checkpoint: checkpoint.clone(), cap: None };
         let names: [(&str, PolicyName); 4] = [
             ("greedy", "greedy".parse()?),
             ("myopic", "myopic".parse()?),
-            ("priced, tuned here", Rule::Priced { price }.into()),
+            ("priced, tuned here", tuned.clone()),
             ("universal", agent.into()),
         ];
         for (title, name) in names {

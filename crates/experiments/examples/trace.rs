@@ -16,12 +16,12 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::{Clairvoyance, evaluate, tune};
+use experiments::{Goal, Questions, evaluate, tune};
 use jiff::civil::DateTime;
 use scheduling::{
     AgentName, Cluster, Generator, HostedModel, Hosting, Instance, Loaded, Model, Objective,
-    PolicyName, Purpose, QualityCurve, Request, Rule, Seconds, Server, Size, StepRate,
-    TardinessPenalty, Time,
+    PolicyName, Purpose, QualityCurve, Request, Seconds, Server, Size, StepRate, TardinessPenalty,
+    Time,
 };
 use serde::Deserialize;
 use simulation::{Recording, Recordings};
@@ -87,14 +87,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             });
             recordings.collect::<Result<Vec<_>, Box<dyn Error>>>().map(Recordings::new)
         };
-        let price = tune(&windows(&asked[..second])?, TUNED_ON, SEED, || ())?.price;
+        let tuned = tune(&windows(&asked[..second])?, TUNED_ON, SEED, Goal::Reward, || ())?.policy;
         let agent = AgentName { checkpoint: checkpoint.clone(), cap: None };
-        let names: [PolicyName; 3] =
-            ["greedy".parse()?, Rule::Priced { price }.into(), agent.into()];
+        let names: [PolicyName; 3] = ["greedy".parse()?, tuned.clone(), agent.into()];
         let recipes = names.iter().map(Recipe::load).collect::<Result<Vec<_>, _>>()?;
         for (half, rows) in [("first", &asked[..second]), ("second", &asked[second..])] {
-            let evaluation =
-                evaluate(&windows(rows)?, &recipes, 0, SEED, Clairvoyance::None, || ())?;
+            let evaluation = evaluate(&windows(rows)?, &recipes, 0, SEED, &Questions::NONE, || ())?;
             let [greedy, priced, universal] = &evaluation.policies[..] else {
                 unreachable!("three")
             };
@@ -112,7 +110,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 );
             }
         }
-        println!("priced[{price}]");
+        println!("{tuned}");
     }
     Ok(())
 }

@@ -11,8 +11,8 @@
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::{Clairvoyance, evaluate, tune};
-use scheduling::{AgentName, PolicyName, Rule, Seconds};
+use experiments::{Goal, Questions, evaluate, tune};
+use scheduling::{AgentName, PolicyName, Seconds};
 use simulation::{Drawn, Scenario, difference};
 
 const CONTENDED: &str = include_str!("../../../scenarios/contended.toml");
@@ -84,15 +84,15 @@ fn row(
     instances: u64,
 ) -> Result<String, Box<dyn std::error::Error>> {
     let shorter = scenario.with(|settings| settings.requests = settings.requests.min(1000))?;
-    let price = tune(&shorter, TUNING_INSTANCES, SEED, || ())?.price;
+    let tuned = tune(&shorter, TUNING_INSTANCES, SEED, Goal::Reward, || ())?.policy;
     let mut names: Vec<PolicyName> =
         ["greedy", "myopic", "greedy[ties=fastest]", "fixed[steps=30]", "fixed[steps=100]"]
             .map(|name| name.parse().expect("valid names"))
             .into();
-    names.insert(2, Rule::Priced { price }.into());
+    names.insert(2, tuned.clone());
     names.push(AgentName { checkpoint: checkpoint.into(), cap: None }.into());
     let recipes: Vec<_> = names.iter().map(Recipe::load).collect::<Result<_, _>>()?;
-    let evaluation = evaluate(scenario, &recipes, instances, SEED, Clairvoyance::None, || ())?;
+    let evaluation = evaluate(scenario, &recipes, instances, SEED, &Questions::NONE, || ())?;
     let (universal, others) = evaluation.policies.split_last().expect("there are policies");
     let lead = |other: usize| {
         let reward = difference(&universal.instances, &others[other].instances, SEED).reward;

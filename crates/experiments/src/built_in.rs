@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use agent::{UNIVERSAL, UNIVERSAL_FILES};
+
 use crate::study::{Effort, Study, StudyError};
 
 macro_rules! files {
@@ -12,9 +14,6 @@ macro_rules! files {
 
 /// Path and contents of each file.
 const FILES: &[(&str, &[u8])] = files![
-    "models/universal/curve-700.csv",
-    "models/universal/metadata.json",
-    "models/universal/weights-700.safetensors",
     "scenarios/bursty.toml",
     "scenarios/contended-any-cluster.toml",
     "scenarios/contended.toml",
@@ -36,7 +35,15 @@ const FILES: &[(&str, &[u8])] = files![
     "studies/5-clusters.toml",
     "studies/6-any-cluster.toml",
     "studies/7-fleets.toml",
+    "studies/8-scenarios.toml",
 ];
+
+/// All of them: the checkpoint is the agent's own.
+fn files() -> impl Iterator<Item = (String, &'static [u8])> {
+    let path = |name: &str| format!("models/{UNIVERSAL}/{name}");
+    let model = UNIVERSAL_FILES.iter().map(move |&(name, contents)| (path(name), contents));
+    model.chain(FILES.iter().map(|&(path, contents)| (path.to_owned(), contents)))
+}
 
 impl Study {
     /// The committed studies. They are written into `folder` with the scenarios and the checkpoint that they
@@ -45,7 +52,7 @@ impl Study {
     /// # Errors
     /// [`StudyError`] if a file cannot be written.
     pub fn built_in(folder: &Path, effort: Effort) -> Result<Vec<Self>, StudyError> {
-        for (path, contents) in FILES {
+        for (path, contents) in files() {
             let file = folder.join(path);
             let written = crate::results::write(&file, contents);
             written.map_err(|error| StudyError { file, problem: error.to_string() })?;
@@ -79,7 +86,7 @@ mod tests {
         for folder in ["studies", "scenarios", "models/universal"] {
             for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
                 let path = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
-                assert!(FILES.iter().any(|(built_in, _)| *built_in == path), "{path}");
+                assert!(files().any(|(built_in, _)| built_in == path), "{path}");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! From the results of a plan to the rows of its studies.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use scheduling::{Generator, Row};
@@ -9,6 +10,7 @@ use crate::plan::{Plan, Source, Unit};
 use crate::results::{
     Cache, CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, to_csv, write,
 };
+use crate::schedule::CLAIRVOYANT;
 use crate::study::FigureKind;
 
 /// Collects the results of every study into one file for each.
@@ -30,7 +32,7 @@ pub(crate) fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), R
                 .collect();
             write(&file(""), to_csv(&rows))?;
         } else {
-            let rows: Vec<InstanceRow> = units()
+            let mut rows: Vec<InstanceRow> = units()
                 .flat_map(|unit| {
                     let rows = cache.get::<InstanceRow>(&unit.key).unwrap_or_default();
                     // The same result may stand in several studies, under their own names.
@@ -43,6 +45,7 @@ pub(crate) fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), R
                     })
                 })
                 .collect();
+            raise_clairvoyant(&mut rows);
             write(&file(""), to_csv(&rows))?;
         }
         if study.file.figure == FigureKind::LearningCurve {
@@ -52,6 +55,27 @@ pub(crate) fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), R
         }
     }
     Ok(())
+}
+
+/// What a policy has reached was possible: where it earns more than the search has found, the clairvoyant
+/// has its figures.
+fn raise_clairvoyant(rows: &mut [InstanceRow]) {
+    type Key = (String, Option<u64>, u64);
+    let key =
+        |row: &InstanceRow| -> Key { (row.panel.clone(), row.x.map(f64::to_bits), row.instance) };
+    let mut best: HashMap<Key, Metrics> = HashMap::new();
+    for row in &*rows {
+        let own = row.metrics();
+        let best = best.entry(key(row)).or_insert(own);
+        if own.reward > best.reward {
+            *best = own;
+        }
+    }
+    for row in rows.iter_mut().filter(|row| row.policy == CLAIRVOYANT) {
+        if let Some(best) = best.get(&key(row)).filter(|best| best.reward > row.reward) {
+            row.set_metrics(best);
+        }
+    }
 }
 
 fn curve_rows(plan: &Plan, unit: &Unit, out: &Path) -> Vec<CurveRow> {

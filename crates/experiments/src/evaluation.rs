@@ -3,11 +3,13 @@
 use agent::Recipe;
 use rayon::prelude::*;
 use scheduling::policies::Greedy;
-use scheduling::{Generator, Purpose};
+use scheduling::{Generator, Instance, Purpose, Row};
 use serde::Serialize;
 use simulation::{Episode, Estimate, InstanceSource, Metrics, Summary, estimate, summarise};
 
-use crate::schedule::{ClairvoyantSearch, ScheduleError, clairvoyant, schedule, schedule_of};
+use crate::schedule::{
+    ClairvoyantSearch, ScheduleError, clairvoyant, schedule_and_strangers, schedule_of,
+};
 use crate::statistics::share_of_possible;
 
 /// The result of [`evaluate`], in the form of `evaluate --json`.
@@ -42,8 +44,22 @@ pub struct PolicyResult {
     /// Against what the clairvoyant reaches, if that was asked for.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub against: Option<AgainstClairvoyant>,
+    /// Share of the decisions that were on what the policy has never met in training.
+    pub unfamiliar: f64,
+    /// Shares of requests on time where everybody waits longer or less long, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on_time: Vec<OnTime>,
     /// The figures of each instance.
     pub instances: Vec<Metrics>,
+}
+
+/// The share of requests on time, or SLO attainment, where all slacks are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct OnTime {
+    /// What the time from arrival to due time is multiplied with. The policy knows the new due times.
+    pub due_scale: f64,
+    /// Share of requests that finish by then.
+    pub share: Estimate,
 }
 
 /// What was possible with full knowledge of the arrivals: mean rewards per request.
@@ -84,6 +100,20 @@ pub enum Clairvoyance {
     Rounds(usize),
 }
 
+/// What is asked of an evaluation beyond the figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Questions {
+    /// What was possible.
+    pub clairvoyance: Clairvoyance,
+    /// Scales of slacks to find the shares on time for.
+    pub due_scales: Vec<f64>,
+}
+
+impl Questions {
+    /// Nothing.
+    pub const NONE: Self = Self { clairvoyance: Clairvoyance::None, due_scales: Vec::new() };
+}
+
 /// Lets every policy decide the same evaluation instances 0, 1, … of a source: so many, or all
 /// of them where they are counted.
 ///
@@ -100,15 +130,15 @@ pub fn evaluate(
     policies: &[Recipe],
     instances: u64,
     seed: u64,
-    clairvoyance: Clairvoyance,
+    questions: &Questions,
     after_instance: impl Fn() + Sync,
 ) -> Result<Evaluation, ScheduleError> {
     let instances = source.evaluation_instances().unwrap_or(instances);
     let by_instance = (0..instances)
         .into_par_iter()
         .map(|index| {
-            let results =
-                run_all(source, policies, seed, Episode::Evaluation(index), clairvoyance)?;
+            let episode = Episode::Evaluation(index);
+            let results = run_all(source, policies, seed, episode, questions)?;
             after_instance();
             Ok(results)
         })
@@ -120,6 +150,9 @@ pub fn evaluate(
             policy: recipe.name().to_string(),
             summary: summarise(&instances, seed),
             against: scales.as_ref().map(|scales| against(&instances, scales, seed)),
+            unfamiliar: by_instance.iter().map(|results| results.unfamiliar[number]).sum::<f64>()
+                / by_instance.len() as f64,
+            on_time: on_time(questions, &by_instance, number, seed),
             instances,
         }
     });
@@ -139,6 +172,10 @@ struct Results {
     requests: usize,
     /// One entry per policy.
     figures: Vec<Metrics>,
+    /// Share of the decisions of each policy on what it has never met.
+    unfamiliar: Vec<f64>,
+    /// By scale of slacks: the share on time of each policy.
+    on_time: Vec<Vec<f64>>,
     scale: Option<Scale>,
 }
 
@@ -155,27 +192,78 @@ fn run_all(
     policies: &[Recipe],
     seed: u64,
     episode: Episode,
-    clairvoyance: Clairvoyance,
+    questions: &Questions,
 ) -> Result<Results, ScheduleError> {
     let instance = source.instance(seed, episode);
-    let run = |recipe: &Recipe| {
+    let rows_on = |instance: &Instance, recipe: &Recipe| {
         let generator = Generator::new(seed, Purpose::Policy, episode.stream());
-        Ok(Metrics::of(&schedule(recipe, &instance, generator)?))
+        schedule_and_strangers(recipe, instance, generator)
     };
-    let figures = policies.iter().map(run).collect::<Result<_, ScheduleError>>()?;
-    let scale = match clairvoyance {
+    let mut unfamiliar = Vec::new();
+    let mut best = Best::default();
+    let figures = (policies.iter())
+        .map(|recipe| {
+            let (rows, strange) = rows_on(&instance, recipe)?;
+            let figures = Metrics::of(&rows);
+            unfamiliar.push(strange as f64 / rows.len() as f64);
+            if questions.clairvoyance != Clairvoyance::None {
+                best.take(rows, figures.reward);
+            }
+            Ok(figures)
+        })
+        .collect::<Result<_, ScheduleError>>()?;
+    let scale = match questions.clairvoyance {
         Clairvoyance::None => None,
-        Clairvoyance::Rounds(rounds) => {
-            let greedy = schedule_of(&mut Greedy::default(), &"greedy", &instance)?;
-            let search = ClairvoyantSearch { descent_steps: 2 * rounds, rounds };
-            let (found, upper_bound) = clairvoyant(&instance, seed, search)?;
-            Some(Scale {
-                greedy: Metrics::of(&greedy).reward,
-                clairvoyant: ClairvoyantReward { reward: found.reward, upper_bound },
-            })
-        }
+        Clairvoyance::Rounds(rounds) => Some(Scale::of(&instance, best, rounds, seed)?),
     };
-    Ok(Results { requests: instance.requests().len(), figures, scale })
+    let on_time = |&scale: &f64| {
+        let scaled = instance.with_slacks_scaled(scale);
+        let share = |recipe| Ok(1.0 - Metrics::of(&rows_on(&scaled, recipe)?.0).late_fraction);
+        policies.iter().map(share).collect()
+    };
+    let on_time = questions.due_scales.iter().map(on_time).collect::<Result<_, ScheduleError>>()?;
+    Ok(Results { requests: instance.requests().len(), figures, unfamiliar, on_time, scale })
+}
+
+/// The schedule that earns most.
+#[derive(Default)]
+struct Best(Option<(f64, Vec<Row>)>);
+
+impl Best {
+    fn take(&mut self, rows: Vec<Row>, reward: f64) {
+        if self.0.as_ref().is_none_or(|&(best, _)| reward > best) {
+            self.0 = Some((reward, rows));
+        }
+    }
+}
+
+impl Scale {
+    /// The clairvoyant begins with the best of the policies: nobody has more than all that was possible.
+    fn of(
+        instance: &Instance,
+        mut best: Best,
+        rounds: usize,
+        seed: u64,
+    ) -> Result<Self, ScheduleError> {
+        let rows = schedule_of(&mut Greedy::default(), &"greedy", instance)?;
+        let greedy = Metrics::of(&rows).reward;
+        best.take(rows, greedy);
+        let known = best.0.as_ref().map(|(_, rows)| &rows[..]);
+        let search = ClairvoyantSearch { descent_steps: 2 * rounds, rounds };
+        let (found, upper_bound) = clairvoyant(instance, known, seed, search)?;
+        let clairvoyant = ClairvoyantReward { reward: found.reward, upper_bound };
+        Ok(Self { greedy, clairvoyant })
+    }
+}
+
+/// The shares on time of one policy.
+fn on_time(questions: &Questions, results: &[Results], policy: usize, seed: u64) -> Vec<OnTime> {
+    let scales = questions.due_scales.iter().enumerate();
+    let of_scale = |(number, &due_scale): (usize, &f64)| {
+        let shares: Vec<_> = results.iter().map(|r| r.on_time[number][policy]).collect();
+        OnTime { due_scale, share: estimate(&shares, seed) }
+    };
+    scales.map(of_scale).collect()
 }
 
 fn over_instances(scales: &[Scale], seed: u64) -> Clairvoyant {
@@ -215,7 +303,9 @@ mod tests {
             .into();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            evaluate(&scenario, &recipes, 6, 3, Clairvoyance::Rounds(3), || ()).unwrap()
+            let clairvoyance = Clairvoyance::Rounds(3);
+            let questions = Questions { clairvoyance, due_scales: vec![0.5, 1.0, 2.0] };
+            evaluate(&scenario, &recipes, 6, 3, &questions, || ()).unwrap()
         })
     }
 
@@ -249,8 +339,23 @@ mod tests {
         assert!((0.0..1.0).contains(&share(2).mean), "{:?}", share(2));
         for (index, possible) in evaluation.clairvoyant.unwrap().instances.iter().enumerate() {
             for policy in &evaluation.policies {
-                assert!(policy.instances[index].reward <= possible.upper_bound);
+                assert!(policy.instances[index].reward <= possible.reward + 1e-9);
             }
+            assert!(possible.reward <= possible.upper_bound);
         }
+    }
+
+    #[test]
+    fn who_may_be_later_is_on_time_more_often() {
+        let evaluation = evaluation(2);
+        for policy in &evaluation.policies {
+            let scales = policy.on_time.iter().map(|on_time| on_time.due_scale);
+            assert!(scales.eq([0.5, 1.0, 2.0]), "{policy:?}");
+            let late = policy.summary.late_fraction.mean;
+            assert!((policy.on_time[1].share.mean + late - 1.0).abs() < 1e-12, "{policy:?}");
+        }
+        // Greedy uses what time it has, and may even be late more often; random does not look at it.
+        let [half, same, twice] = [0, 1, 2].map(|scale| evaluation.policies[0].on_time[scale]);
+        assert!(half.share.mean < same.share.mean && same.share.mean < twice.share.mean);
     }
 }

@@ -12,7 +12,7 @@ use scheduling::{
     Generator, Instance, InstanceError, Model, Purpose, Request, Seconds, Size, StepBounds,
     TardinessPenalty, Time,
 };
-use simulation::{Episode, EpisodeSource, Scenario};
+use simulation::{Arrivals, Episode, EpisodeSource, Recorded, Scenario, ScenarioError};
 use thiserror::Error;
 
 pub use columns::{Faults, Form, read_trace};
@@ -86,6 +86,9 @@ pub enum ImportError {
     /// All of them come at once.
     #[error("all requests of the part come at once: allowed are at least two moments")]
     AtOnce,
+    /// The arrivals cannot be those of a scenario.
+    #[error(transparent)]
+    Scenario(ScenarioError),
     /// The scenario and the trace do not fit.
     #[error(transparent)]
     Instance(#[from] InstanceError),
@@ -171,6 +174,24 @@ pub fn instance_of(
     Ok(Imported { instance: instance.under(fate)?, compression, other_models })
 }
 
+/// The scenario with the arrivals of the trace from request `first` on in place of its own, at its own mean interval.
+///
+/// # Errors
+/// [`ImportError`] if there are too few of them.
+pub fn recorded(trace: &Trace, scenario: &Scenario, first: usize) -> Result<Scenario, ImportError> {
+    let part = trace.asked.get(first..).unwrap_or_default();
+    let [begin, _, ..] = part else {
+        return Err(ImportError::Few { found: trace.asked.len(), first, least: 2 });
+    };
+    let arrivals = part.iter().map(|asked| Seconds::of(asked.at - begin.at)).collect();
+    let mean_interval = scenario.settings().arrivals.mean_interval();
+    let recorded = scenario.with(|settings| {
+        settings.name = format!("{}-recorded", settings.name);
+        settings.arrivals = Arrivals::Recording(Recorded { mean_interval, arrivals });
+    });
+    recorded.map_err(ImportError::Scenario)
+}
+
 /// The models that are asked for most often, the first of them first.
 fn ranked(trace: &Trace, number: usize) -> BTreeMap<&str, Model> {
     let mut counts = BTreeMap::<&str, usize>::new();
@@ -238,6 +259,23 @@ gmt_create,predict_type,num_images_per_prompt,num_inference_steps,checkpoint_mod
             let imported = of(text);
             assert_eq!((imported.instance.requests().len(), imported.other_models), (2, 1));
         }
+    }
+
+    #[test]
+    fn a_scenario_may_have_the_arrivals_of_a_trace() {
+        let trace = read_trace(GENTD26, Form::Gentd26, Faults::Refuse).unwrap();
+        let scenario = recorded(&trace, &Scenario::from_toml(CONTENDED).unwrap(), 0).unwrap();
+        let text = scenario.to_toml();
+        assert_eq!(Scenario::from_toml(&text).unwrap(), scenario);
+        let Arrivals::Recording(Recorded { mean_interval, arrivals }) =
+            &scenario.settings().arrivals
+        else {
+            panic!("{text}")
+        };
+        assert_eq!((mean_interval.seconds(), arrivals.len()), (1.0, 3));
+        assert!((arrivals[2].seconds() - 80.0).abs() < 1.0, "{arrivals:?}");
+        let error = recorded(&trace, &scenario, 2).unwrap_err().to_string();
+        assert!(error.contains("3 requests") && error.contains("from 2 on with 2 or more"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use agent::{
     ActorCritic, Checkpoint, CheckpointError, CurvePoint, Origin, PolicyError, Recipe, Saving,
     Watch,
 };
-use scheduling::{AgentName, Generator, Instance, PolicyName, Purpose, Row, Rule};
+use scheduling::{AgentName, Generator, Instance, PolicyName, Purpose, Row};
 use serde::{Deserialize, Serialize};
 use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Metrics};
 use thiserror::Error;
@@ -17,7 +17,7 @@ use crate::collect::{instance_row, request_row, write_rows};
 use crate::plan::{Measure, Plan, Source, TRAINING_WORK, Training, Tuning, Unit};
 use crate::results::{Cache, ResultsError, VERSION};
 use crate::schedule::{ClairvoyantSearch, ScheduleError, clairvoyant, schedule};
-use crate::tune::tune;
+use crate::tune::{Goal, tune};
 
 /// Runs what is missing and writes the rows of every study into `out/rows`.
 ///
@@ -56,8 +56,8 @@ pub fn run(
                 PolicyName::from(AgentName { checkpoint, cap: None })
             }
             Source::Tuned(index) => {
-                let price = world.cache.get::<TunedRow>(&plan.tunings[*index].key);
-                Rule::Priced { price: price?.first()?.price.parse().ok()? }.into()
+                let tuned = world.cache.get::<TunedRow>(&plan.tunings[*index].key);
+                tuned?.first()?.policy.parse().ok()?
             }
         };
         Some(Recipe::load(&name).map(|recipe| Job::Evaluate(unit, recipe)))
@@ -138,7 +138,7 @@ impl World<'_> {
                     Job::Search(unit, rounds) => self.evaluate(unit, |instance, _| {
                         // Only the schedule is wanted: the bound behind it need not be close.
                         let search = ClairvoyantSearch { descent_steps: *rounds, rounds: *rounds };
-                        Ok(clairvoyant(instance, unit.seed, search)?.0.rows)
+                        Ok(clairvoyant(instance, None, unit.seed, search)?.0.rows)
                     }),
                 });
                 if let (Err(error), Ok(mut failure)) = (done, failure.lock()) {
@@ -182,8 +182,8 @@ impl World<'_> {
 
     fn tune(&self, tuning: &Tuning) -> Result<(), RunError> {
         let Tuning { scenario, instances, seed, .. } = tuning;
-        let tuned = tune(scenario, *instances, *seed, || ())?;
-        self.cache.put(&tuning.key, &[TunedRow { price: tuned.price.to_string() }])?;
+        let tuned = tune(scenario, *instances, *seed, Goal::Reward, || ())?;
+        self.cache.put(&tuning.key, &[TunedRow { policy: tuned.policy.to_string() }])?;
         (self.worked)(tuning.work());
         Ok(())
     }
@@ -232,8 +232,8 @@ impl Watch<ActorCritic> for Worked<'_> {
 /// What a tuning leaves behind.
 #[derive(Serialize, Deserialize)]
 struct TunedRow {
-    /// As in the name of a policy: `base=…,slope=…,power=…`.
-    price: String,
+    /// Its name.
+    policy: String,
 }
 
 /// Episodes between two checkpoints: a few seconds are lost when the power fails.

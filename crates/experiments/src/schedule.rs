@@ -18,8 +18,19 @@ pub(crate) fn schedule(
     instance: &Instance,
     generator: Generator,
 ) -> Result<Vec<Row>, ScheduleError> {
+    Ok(schedule_and_strangers(recipe, instance, generator)?.0)
+}
+
+/// The same, and how many decisions were on what the policy has never met in training.
+pub(crate) fn schedule_and_strangers(
+    recipe: &Recipe,
+    instance: &Instance,
+    generator: Generator,
+) -> Result<(Vec<Row>, u64), ScheduleError> {
     let mut policy = recipe.policy(instance.cluster(), generator)?;
-    schedule_of(&mut *policy, recipe.name(), instance)
+    let rows = schedule_of(&mut *policy, recipe.name(), instance)?;
+    let (strange, _) = policy.unfamiliar();
+    Ok((rows, strange))
 }
 
 /// The rows of a policy of this name on an instance.
@@ -43,10 +54,11 @@ pub(crate) struct ClairvoyantSearch {
     pub(crate) rounds: usize,
 }
 
-/// What the clairvoyant reaches on an instance with a schedule that serves first come first served,
-/// and the bound that no schedule exceeds.
+/// What the clairvoyant reaches on an instance with a schedule that serves first come first served, at
+/// least as much as the `known` one, and the bound that no schedule exceeds.
 pub(crate) fn clairvoyant(
     instance: &Instance,
+    known: Option<&[Row]>,
     seed: u64,
     search: ClairvoyantSearch,
 ) -> Result<(Found, f64), ScheduleError> {
@@ -61,7 +73,7 @@ pub(crate) fn clairvoyant(
     };
     let order = Order::FirstComeFirstServed;
     let outcome: Outcome =
-        hindsight::bound(instance, order, &budget, |_| ControlFlow::Continue(()));
+        hindsight::bound_from(known, instance, order, &budget, |_| ControlFlow::Continue(()));
     let bound = outcome.bound();
     let Found { reward, rows } =
         outcome.into_schedule().expect("work that nobody stops ends with a schedule");

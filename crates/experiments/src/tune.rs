@@ -1,11 +1,13 @@
-//! Fitting the price of server time.
+//! Fitting the price of server time, and the cap of an agent.
 
+use agent::Recipe;
 use rayon::prelude::*;
-use scheduling::policies::{Price, Priced};
-use scheduling::{Instance, Rule};
+use scheduling::policies::Price;
+use scheduling::{AgentName, Cap, Generator, Instance, PolicyName, Purpose, Rule, Seconds};
 use simulation::{Episode, InstanceSource, Metrics};
 
-use crate::schedule::{ScheduleError, schedule_of};
+use crate::schedule::{ScheduleError, schedule};
+use crate::simplex::{Search, maximise};
 
 const BASES: [f64; 5] = [0.0, 0.5, 1.0, 2.0, 4.0];
 const SLOPES: [f64; 4] = [0.0, 0.05, 0.2, 0.8];
@@ -20,17 +22,67 @@ pub fn trials(source: &dyn InstanceSource) -> u64 {
     (GRID * loads) as u64 + SEARCH
 }
 
-/// A price and the mean reward per request that it earns on the instances it was fitted to.
+/// What is looked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tuned {
-    /// The price.
-    pub price: Price,
-    /// Its reward, a little flattered as always where parameters were fitted.
-    pub reward: f64,
+pub enum Goal {
+    /// The largest mean reward.
+    Reward,
+    /// The largest mean reward at which 99 of 100 requests are no later than this.
+    P99Below(Seconds),
 }
 
-/// Finds the parameters of `priced` that earn most on training instances 0, 1, … of a source, that of
-/// loading among them where servers load models.
+/// A policy and what it reaches on the instances it was fitted to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tuned {
+    /// The policy.
+    pub policy: PolicyName,
+    /// Its figures, a little flattered as always where parameters were fitted.
+    pub reached: Reached,
+}
+
+/// Means over instances.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reached {
+    /// Mean reward per request.
+    pub reward: f64,
+    /// What 99 of 100 requests are no later than, in seconds.
+    pub p99: f64,
+}
+
+impl Reached {
+    fn by(policy: &PolicyName, instances: &[Instance]) -> Result<Self, ScheduleError> {
+        let recipe = Recipe::load(policy)?;
+        let of = |instance: &Instance| {
+            let draw = Generator::new(0, Purpose::Policy, 0);
+            let Metrics { reward, tardiness_p99, .. } =
+                Metrics::of(&schedule(&recipe, instance, draw)?);
+            Ok((reward, tardiness_p99))
+        };
+        let all: Vec<_> = instances.par_iter().map(of).collect::<Result<_, ScheduleError>>()?;
+        let mean =
+            |value: fn(&(f64, f64)) -> f64| all.iter().map(value).sum::<f64>() / all.len() as f64;
+        Ok(Self { reward: mean(|each| each.0), p99: mean(|each| each.1) })
+    }
+
+    /// What a search climbs: as long as the goal is missed, towards it.
+    fn value(&self, goal: Goal) -> f64 {
+        match goal {
+            Goal::P99Below(most) if self.p99 > most.seconds() => {
+                -1e9 * (1.0 + self.p99 - most.seconds())
+            }
+            _ => self.reward,
+        }
+    }
+}
+
+/// The training instances 0, 1, … of a source.
+fn training_instances(source: &dyn InstanceSource, instances: u64, seed: u64) -> Vec<Instance> {
+    let of = |number| source.instance(seed, Episode::Training(number));
+    (0..instances).into_par_iter().map(of).collect()
+}
+
+/// Finds the parameters of `priced` that reach the goal on training instances 0, 1, … of a source, that of
+/// loading among them where servers load models. Where none reaches it, those that miss it least.
 ///
 /// All prices meet the same instances. A coarse grid gives the start and Nelder and Mead's simplex
 /// the rest. Instances run on all threads; the result does not depend on their number.
@@ -42,116 +94,98 @@ pub fn tune(
     source: &dyn InstanceSource,
     instances: u64,
     seed: u64,
+    goal: Goal,
     mut after_trial: impl FnMut(),
 ) -> Result<Tuned, ScheduleError> {
-    let instances: Vec<_> = (0..instances)
-        .into_par_iter()
-        .map(|number| source.instance(seed, Episode::Training(number)))
-        .collect();
-    let mut reward = |price: Price| {
+    let instances = training_instances(source, instances, seed);
+    let policy = |price| PolicyName::from(Rule::Priced { price });
+    let mut value = |price: Price| {
         after_trial();
-        mean_reward(price, &instances)
+        Ok(Reached::by(&policy(price), &instances)?.value(goal))
     };
     let grid = BASES.iter().flat_map(|&base| {
         SLOPES.iter().flat_map(move |&slope| POWERS.map(|power| [base, slope, power]))
     });
-    let (reward, price) = if source.loads_models() {
+    let price = if source.loads_models() {
         let grid =
             grid.flat_map(|[base, slope, power]| LOADS.map(|load| [base, slope, power, load]));
-        search(grid, &mut reward)?
+        search(grid, &mut value)?
     } else {
-        search(grid, &mut reward)?
+        search(grid, &mut value)?
     };
-    Ok(Tuned { price, reward })
+    let policy = policy(price);
+    let reached = Reached::by(&policy, &instances)?;
+    Ok(Tuned { policy, reached })
 }
 
-/// The best price of the grid, and what is found from there, with its reward.
+/// Caps that are tried, against the p99 that is wanted. The cap binds plans, and what is planned is late less often
+/// than not.
+const CAPS: [f64; 14] = [8.0, 5.0, 3.0, 2.0, 1.5, 1.2, 1.0, 0.8, 0.6, 0.4, 0.25, 0.1, 0.03, 0.0];
+
+/// Caps that [`tune_cap`] tries, the agent without a cap of its own included.
+pub const CAP_TRIALS: u64 = CAPS.len() as u64 + 1;
+
+/// Finds the cap with which an agent earns most where 99 of 100 requests are no later than so many seconds, or
+/// misses that least; none if the agent needs none. The first result is the agent without a cap of its own.
+///
+/// # Errors
+/// [`ScheduleError`] if the agent cannot be used, or has no cap.
+pub fn tune_cap(
+    agent: &AgentName,
+    source: &dyn InstanceSource,
+    instances: u64,
+    seed: u64,
+    p99: Seconds,
+    mut after_trial: impl FnMut(),
+) -> Result<[Tuned; 2], ScheduleError> {
+    let instances = training_instances(source, instances, seed);
+    let mut tried = Vec::new();
+    for cap in [None].into_iter().chain(CAPS.map(Some)) {
+        let cap = cap.map(|times| Cap(Seconds::of(rounded(times * p99.seconds()))));
+        let policy = PolicyName::from(AgentName { cap, ..agent.clone() });
+        let reached = Reached::by(&policy, &instances)?;
+        tried.push(Tuned { policy, reached });
+        after_trial();
+    }
+    let value = |tuned: &Tuned| tuned.reached.value(Goal::P99Below(p99));
+    let mut best = 0;
+    for (index, tuned) in tried.iter().enumerate() {
+        if value(tuned) > value(&tried[best]) {
+            best = index;
+        }
+    }
+    Ok([tried[0].clone(), tried.swap_remove(best)])
+}
+
+/// Four digits are more than the instances can tell apart, and can be typed.
+fn rounded(x: f64) -> f64 {
+    (x * 1e4).round() / 1e4
+}
+
+/// The best price that is found from the best of the grid.
 fn search<const N: usize>(
     grid: impl Iterator<Item = [f64; N]>,
-    reward: &mut impl FnMut(Price) -> Result<f64, ScheduleError>,
-) -> Result<(f64, Price), ScheduleError> {
+    value: &mut impl FnMut(Price) -> Result<f64, ScheduleError>,
+) -> Result<Price, ScheduleError> {
+    const STRIDES: [f64; 4] = [0.3, 0.05, 0.3, 0.3];
     let mut tried = grid
-        .map(|point| Ok((reward(price(&point))?, point)))
+        .map(|point| Ok((value(price(&point))?, point)))
         .collect::<Result<Vec<_>, ScheduleError>>()?;
     tried.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (reward, point) = maximise(&mut |point| reward(price(point)), tried[0].1)?;
-    Ok((reward, price(&point)))
+    let strides = std::array::from_fn(|index| STRIDES[index]);
+    let search = Search { start: tried[0].1, strides, trials: SEARCH };
+    let (_, point) = maximise(search, |point| value(price(point)))?;
+    Ok(price(&point))
 }
 
 /// The price at a point of base, slope, power and perhaps load; the search may stray outside the ranges.
 fn price(point: &[f64]) -> Price {
     let &[base, slope, power, ref load @ ..] = point else { panic!("{point:?} has no power") };
-    // Four digits are more than the instances can tell apart, and can be typed.
-    let rounded = |x: f64| (x * 1e4).round() / 1e4;
     let [base, slope, load] =
         [base, slope, load.first().copied().unwrap_or(0.0)].map(|x| rounded(x.clamp(0.0, 1e6)));
     Price::new(base, slope, rounded(power.clamp(0.0, 8.0)))
         .and_then(|price| price.with_load(load))
         .expect("clamped into the ranges")
-}
-
-fn mean_reward(price: Price, instances: &[Instance]) -> Result<f64, ScheduleError> {
-    let rewards = instances
-        .par_iter()
-        .map(|instance| {
-            let rows = schedule_of(&mut Priced { price }, &Rule::Priced { price }, instance)?;
-            Ok(Metrics::of(&rows).reward)
-        })
-        .collect::<Result<Vec<f64>, ScheduleError>>()?;
-    Ok(rewards.iter().sum::<f64>() / rewards.len() as f64)
-}
-
-/// Nelder and Mead's simplex (1965) with the usual coefficients, for [`SEARCH`] trials.
-fn maximise<const N: usize>(
-    reward: &mut impl FnMut(&[f64; N]) -> Result<f64, ScheduleError>,
-    start: [f64; N],
-) -> Result<(f64, [f64; N]), ScheduleError> {
-    const STRIDES: [f64; 4] = [0.3, 0.05, 0.3, 0.3];
-    let mut trials = 0;
-    let mut evaluate = |point: [f64; N]| {
-        trials += 1;
-        Ok::<_, ScheduleError>((reward(&point)?, point, trials))
-    };
-    let mut simplex: Vec<_> = (0..=start.len())
-        .map(|corner| {
-            let mut point = start;
-            if corner > 0 {
-                point[corner - 1] += STRIDES[corner - 1];
-            }
-            let (value, point, _) = evaluate(point)?;
-            Ok((value, point))
-        })
-        .collect::<Result<_, ScheduleError>>()?;
-    loop {
-        simplex.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (best, worst) = (simplex[0], simplex[N]);
-        let centre: [f64; N] =
-            std::array::from_fn(|i| simplex[..N].iter().map(|corner| corner.1[i] / N as f64).sum());
-        let towards = |factor: f64| -> [f64; N] {
-            std::array::from_fn(|i| centre[i] + factor * (centre[i] - worst.1[i]))
-        };
-        let (reflected, point, trials) = evaluate(towards(1.0))?;
-        if trials >= SEARCH {
-            return Ok(best);
-        }
-        let (second, point, _) = if reflected > best.0 {
-            evaluate(towards(2.0))?
-        } else if reflected > simplex[N - 1].0 {
-            (reflected, point, trials)
-        } else {
-            evaluate(towards(if reflected > worst.0 { 0.5 } else { -0.5 }))?
-        };
-        if second > reflected.max(worst.0) || reflected > simplex[N - 1].0 {
-            simplex[N] =
-                if second >= reflected { (second, point) } else { (reflected, towards(1.0)) };
-            continue;
-        }
-        for corner in &mut simplex[1..] {
-            let (value, point, _) =
-                evaluate(std::array::from_fn(|i| f64::midpoint(corner.1[i], best.1[i])))?;
-            *corner = (value, point);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -169,16 +203,37 @@ mod tests {
         let paper = short(include_str!("../../../scenarios/contended.toml"));
         let tuned = |scenario: &Scenario| {
             let mut trials = 0;
-            let tuned = tune(scenario, 1, 3, || trials += 1).unwrap();
+            let tuned = tune(scenario, 1, 3, Goal::Reward, || trials += 1).unwrap();
             let foreseen = super::trials(scenario);
             assert!(trials >= foreseen && trials < foreseen + 10, "{trials} and {foreseen}");
             tuned
         };
         let fitted = tuned(&fleet);
-        assert!(fitted.price.to_string().contains(",load="), "{}", fitted.price);
+        let PolicyName::Rule(Rule::Priced { price }) = fitted.policy else { panic!("{fitted:?}") };
+        assert!(price.to_string().contains(",load="), "{price}");
         let instances = [fleet.instance(3, Episode::Training(0))];
-        let blind = mean_reward(fitted.price.with_load(0.0).unwrap(), &instances).unwrap();
-        assert!(fitted.reward > blind + 0.5, "{} and {blind}", fitted.reward);
-        assert!(!tuned(&paper).price.to_string().contains("load"));
+        let blind = Rule::Priced { price: price.with_load(0.0).unwrap() };
+        let blind = Reached::by(&blind.into(), &instances).unwrap();
+        assert!(fitted.reached.reward > blind.reward + 0.5, "{fitted:?} and {blind:?}");
+        assert!(!tuned(&paper).policy.to_string().contains("load"));
+    }
+
+    #[test]
+    fn being_on_time_has_its_price() {
+        let text = include_str!("../../../scenarios/contended.toml");
+        let scenario = Scenario::from_toml(text).unwrap();
+        let short = scenario.with(|settings| settings.requests = 300).unwrap();
+        let of = |goal| tune(&short, 2, 3, goal, || ()).unwrap().reached;
+        let (free, bound) = (of(Goal::Reward), of(Goal::P99Below(Seconds::of(1.0))));
+        assert!(bound.p99 <= 1.0 && free.p99 > 1.0, "{free:?} {bound:?}");
+        assert!(bound.reward < free.reward, "{free:?} {bound:?}");
+        let agent = AgentName { checkpoint: "universal".into(), cap: None };
+        let mut trials = 0;
+        let [free, capped] =
+            tune_cap(&agent, &short, 2, 3, Seconds::of(1.0), || trials += 1).unwrap();
+        assert_eq!(trials, CAP_TRIALS);
+        assert!(capped.reached.p99 <= 1.0 && free.reached.p99 > 1.0, "{free:?} {capped:?}");
+        assert!(capped.reached.reward < free.reached.reward, "{free:?} {capped:?}");
+        assert!(capped.policy.to_string().starts_with("agent[universal,cap="));
     }
 }

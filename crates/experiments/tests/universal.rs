@@ -1,7 +1,7 @@
 //! The committed universal agent keeps its promises, on few instances: no timing, no randomness.
 //! `examples/universal.rs` has the whole comparison with intervals.
 
-use experiments::{Clairvoyance, evaluate};
+use experiments::{Questions, evaluate};
 use scheduling::Seconds;
 use simulation::{Drawn, Scenario};
 
@@ -12,7 +12,7 @@ const SEED: u64 = 21;
 fn rewards(scenario: &Scenario, names: &[String]) -> Vec<f64> {
     let load = |name: &String| agent::Recipe::load(&name.parse().unwrap()).unwrap();
     let recipes: Vec<_> = names.iter().map(load).collect();
-    let evaluation = evaluate(scenario, &recipes, 3, SEED, Clairvoyance::None, || ()).unwrap();
+    let evaluation = evaluate(scenario, &recipes, 3, SEED, &Questions::NONE, || ()).unwrap();
     evaluation.policies.iter().map(|policy| policy.summary.reward.mean).collect()
 }
 
@@ -92,7 +92,7 @@ fn a_cap_bounds_the_worst_tardiness() {
     let name = format!("agent[{AGENT},cap=20]").parse().unwrap();
     let capped = agent::Recipe::load(&name).unwrap();
     let evaluation =
-        evaluate(&contended(1.0), &[capped], 3, SEED, Clairvoyance::None, || ()).unwrap();
+        evaluate(&contended(1.0), &[capped], 3, SEED, &Questions::NONE, || ()).unwrap();
     for metrics in &evaluation.policies[0].instances {
         assert!(metrics.tardiness_worst <= 20.0 + 1e-9, "{metrics:?}");
     }

@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use scheduling::verify::Order;
-use scheduling::{Instance, Seconds};
+use scheduling::{Instance, Row, Seconds};
 
 use crate::dual::{Dual, descend};
 use crate::exact::{MOST_SERVERS, solve};
 use crate::outcome::Outcome;
 use crate::problem::Problem;
 use crate::schedule::{Schedule, insert_by_price};
-use crate::search::improve;
+use crate::search::{Start, improve};
 use crate::timeline::Timeline;
 
 /// How much work to spend.
@@ -89,15 +89,28 @@ pub fn bound(
     budget: &Budget,
     report: impl FnMut(&Progress) -> ControlFlow<()> + Send,
 ) -> Outcome {
+    bound_from(None, instance, order, budget, report)
+}
+
+/// [`bound()`], with a search that begins with a known schedule where that earns more than its own: what is
+/// found never earns less. The rows must be a sound schedule that serves first come first served.
+pub fn bound_from(
+    known: Option<&[Row]>,
+    instance: &Instance,
+    order: Order,
+    budget: &Budget,
+    report: impl FnMut(&Progress) -> ControlFlow<()> + Send,
+) -> Outcome {
     let threads = budget.threads.map_or(0, NonZeroUsize::get);
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
-        Ok(pool) => pool.install(|| work(instance, order, budget, report)),
+        Ok(pool) => pool.install(|| work(known, instance, order, budget, report)),
         // Without threads of its own the work is done where the caller is; the outcome is the same.
-        Err(_) => work(instance, order, budget, report),
+        Err(_) => work(known, instance, order, budget, report),
     }
 }
 
 fn work(
+    known: Option<&[Row]>,
     instance: &Instance,
     order: Order,
     budget: &Budget,
@@ -119,7 +132,8 @@ fn work(
         stopped = report(&Progress { fraction, bound: bound / n, best: None }).is_break();
         !stopped && within(0.5)
     });
-    let start = insert_by_price(&problem, &dual.prices);
+    let known = known.map(|rows| Schedule::new(rows.to_vec()));
+    let start = Start { inserted: insert_by_price(&problem, &dual.prices), known };
     let rounds = if stopped { 0 } else { budget.search_rounds };
     let searched = Instant::now();
     let left = budget.time.map(|time| time.seconds() - began.elapsed().as_secs_f64());

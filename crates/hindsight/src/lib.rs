@@ -21,7 +21,7 @@ mod search;
 mod timeline;
 mod value;
 
-pub use bound::{Budget, Progress, bound};
+pub use bound::{Budget, Progress, bound, bound_from};
 pub use exact::{Solution, TooLarge, exact};
 pub use outcome::{Found, Outcome};
 pub use timeline::Timeline;

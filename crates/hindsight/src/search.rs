@@ -27,20 +27,38 @@ const NEARBY: usize = 24;
 /// Steps per point of the value functions: coarse, as moves per second count for more here.
 const STRIDE: usize = 4;
 
+/// What the search begins with.
+pub(crate) struct Start {
+    /// An assignment of its own making.
+    pub(crate) inserted: Assignment,
+    /// A schedule that somebody else has found.
+    pub(crate) known: Option<Schedule>,
+}
+
+impl From<Assignment> for Start {
+    fn from(inserted: Assignment) -> Self {
+        Self { inserted, known: None }
+    }
+}
+
 /// Improves `start` for `rounds` rounds, or until `watch` ends it with `None`; `watch` gets the share
 /// of the rounds done and the best schedule, and says what share of the work that is: more, where
 /// time will end it before the rounds do.
 pub(crate) fn improve(
     problem: &Problem<'_>,
-    start: Assignment,
+    start: impl Into<Start>,
     rounds: usize,
     seed: u64,
     mut watch: impl FnMut(f64, &Schedule) -> Option<f64>,
 ) -> Schedule {
     let grids: Vec<Grid<'_>> =
         (0..problem.servers()).map(|j| Grid::new(problem, j, STRIDE)).collect();
-    let mut best = best_steps(problem, &grids, &start);
-    let mut assignment = start;
+    let Start { inserted, known } = start.into();
+    let mut best = best_steps(problem, &grids, &inserted);
+    if let Some(known) = known.filter(|known| known.reward > best.reward) {
+        best = known;
+    }
+    let mut assignment = best.assignment();
     for round in 0..rounds {
         let Some(share) = watch(round as f64 / rounds as f64, &best) else { break };
         let temperature = problem.quality_range() * 0.02 * 0.02f64.powf(share);

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use agent::Recipe;
-use experiments::{Clairvoyance, Evaluation, table};
+use experiments::{Clairvoyance, Evaluation, Questions, strangers, table};
 use scheduling::PolicyName;
 use simulation::InstanceSource;
 
@@ -29,9 +29,18 @@ pub(crate) struct Arguments {
     /// (50 give a schedule close to the best); adds regret and share of the possible.
     #[arg(long, value_name = "ROUNDS", value_parser = clap::value_parser!(u16).range(1..))]
     clairvoyant: Option<u16>,
+    /// Also the share on time (SLO attainment) if every request waited so many times as long, such as
+    /// `0.5,1,1.5`; policies know the due times that they get.
+    #[arg(long, value_delimiter = ',', value_parser = due_scale)]
+    due_scales: Vec<f64>,
     /// File for the results (JSON).
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+fn due_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale| (0.0..=1e6).contains(scale));
+    scale.ok_or_else(|| "allowed is 0 to 1e6, or several with commas between them".into())
 }
 
 /// What is compared when nothing is named.
@@ -46,9 +55,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(rounds) => Clairvoyance::Rounds(rounds.into()),
         None => Clairvoyance::None,
     };
+    let questions = Questions { clairvoyance, due_scales: arguments.due_scales.clone() };
     let json_file = Destination::optional(arguments.json.as_ref())?;
     let evaluation =
-        evaluate(&*source, &policies, arguments.instances, arguments.seed, clairvoyance)?;
+        evaluate(&*source, &policies, arguments.instances, arguments.seed, &questions)?;
     if let Some(file) = json_file {
         let json = serde_json::to_string(&evaluation).map_err(anyhow::Error::from)?;
         file.write(&(json + "\n"))?;
@@ -67,16 +77,19 @@ pub(crate) fn evaluate(
     policies: &[Recipe],
     instances: u64,
     seed: u64,
-    clairvoyance: Clairvoyance,
+    questions: &Questions,
 ) -> Result<Evaluation, Failure> {
     let length = source.evaluation_instances().unwrap_or(instances);
     let bar = progress::bar("evaluating", length);
     let evaluation =
-        experiments::evaluate(source, policies, instances, seed, clairvoyance, || bar.inc(1))
+        experiments::evaluate(source, policies, instances, seed, questions, || bar.inc(1))
             .map_err(Failure::from)?;
     bar.finish_and_clear();
     say!("{}", table(&evaluation));
     say!("{}", caption(source, &evaluation));
+    for line in strangers(&evaluation) {
+        say!("{line}");
+    }
     Ok(evaluation)
 }
 

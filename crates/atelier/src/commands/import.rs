@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use experiments::{Faults, Form, instance_of, read_trace};
+use experiments::{Faults, Form, instance_of, read_trace, recorded};
+use simulation::InstanceSource;
 
 use crate::failure::Failure;
 use crate::files::{self, Destination};
@@ -23,7 +24,8 @@ pub(crate) struct Arguments {
     /// Scenario file (TOML).
     #[arg(long)]
     scenario: PathBuf,
-    /// Instance file to write (JSON).
+    /// Instance file to write (JSON); or, with a name that ends in .toml, the scenario with all arrivals of
+    /// the trace in place of its own.
     #[arg(long)]
     out: PathBuf,
     /// Requests of the trace to leave out at its begin; as many as the scenario has are taken from there on.
@@ -54,8 +56,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let faults = if arguments.lenient { Faults::Skip } else { Faults::Refuse };
     let refused = |error| Failure::refused(arguments.file.display(), error);
     let trace = read_trace(&text, form, faults).map_err(refused)?;
-    let imported = instance_of(&trace, &scenario, arguments.first, arguments.seed)
-        .map_err(|error| Failure::refused(arguments.file.display(), error))?;
+    if arguments.out.extension().is_some_and(|extension| extension == "toml") {
+        let scenario = recorded(&trace, &scenario, arguments.first).map_err(refused)?;
+        out.write(&scenario.to_toml())?;
+        say!(
+            "the scenario {}, with {} arrivals",
+            scenario.name(),
+            trace.asked.len() - arguments.first
+        );
+        return Ok(());
+    }
+    let imported =
+        instance_of(&trace, &scenario, arguments.first, arguments.seed).map_err(refused)?;
     out.write(&imported.instance.to_json())?;
     let taken = imported.instance.requests().len();
     say!("{taken} of {} requests, {:.4} times as fast", trace.asked.len(), imported.compression);

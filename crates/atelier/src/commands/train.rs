@@ -8,7 +8,7 @@ use agent::{
     Saving, Train, Training, Watch,
 };
 use anyhow::Context;
-use experiments::Clairvoyance;
+use experiments::Questions;
 use scheduling::AgentName;
 use scheduling::message::number;
 use simulation::{BatchedEnvironment, Episode, InstanceSource};
@@ -139,7 +139,7 @@ fn actor_critic(arguments: &Arguments) -> Result<(), Failure> {
         let mut names = evaluate::rules();
         names.push(AgentName { checkpoint: out.clone(), cap: None }.into());
         let policies = files::load_policies(&names)?;
-        evaluate::evaluate(&*source, &policies, instances, seed, Clairvoyance::None)?;
+        evaluate::evaluate(&*source, &policies, instances, seed, &Questions::NONE)?;
     }
     Ok(())
 }
