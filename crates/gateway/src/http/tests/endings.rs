@@ -11,7 +11,7 @@ use crate::journal::{Fate, Journal, JournalError, Record};
 async fn ended_by(extra: &str, change: impl FnOnce(&mut World)) -> String {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "{extra}\n[defaults]\nwidth = 16\nheight = 16\n[[server]]\nname = \"a\"\n\
+        "policy = \"myopic\"\n{extra}\n[defaults]\nwidth = 16\nheight = 16\n[[server]]\nname = \"a\"\n\
          steps_per_second = 10.0\nbackend = {{ kind = \"demo\" }}\n"
     );
     let mut config = Config::parse("endings.toml", &text).unwrap();

@@ -219,7 +219,7 @@ async fn a_run_that_was_under_way_at_a_crash_is_found_again_where_it_runs() {
         let (stand_in, url) = stand_in().await;
         let journal = folder.path().join("journal.db");
         let text = format!(
-            "journal = {journal:?}\n[defaults]\nwidth = 16\nheight = 16\n{}",
+            "journal = {journal:?}\npolicy = \"myopic\"\n[defaults]\nwidth = 16\nheight = 16\n{}",
             real_server(kind, &url, folder.path())
         );
         let start = || {

@@ -121,8 +121,8 @@ async fn what_turns_out_to_be_unusable_is_refused_at_its_line_and_nothing_is_sta
     std::fs::write(&flow, WORKFLOW).unwrap();
     let comfyui = |workflow: &Path, steps: &str| {
         format!(
-            "journal = {journal:?}\n[[server]]\nname = \"a\"\nsteps_per_second = 1.0\n\
-             [server.backend]\nkind = \"comfyui\"\nurl = \"http://h:1\"\nworkflow = {workflow:?}\n\
+            "journal = {journal:?}\npolicy = \"myopic\"\n[[server]]\nname = \"a\"\n\
+             steps_per_second = 1.0\n[server.backend]\nkind = \"comfyui\"\nurl = \"http://h:1\"\nworkflow = {workflow:?}\n\
              inputs = {{ prompt = \"6.text\", seed = \"3.seed\", steps = \"{steps}\", \
              width = \"5.width\", height = \"5.height\" }}\n"
         )
@@ -133,17 +133,21 @@ async fn what_turns_out_to_be_unusable_is_refused_at_its_line_and_nothing_is_sta
              backend = {{ kind = \"demo\" }}\n"
         )
     };
-    let https = "ca_file = \"no/where.pem\"\n[[server]]\nname = \"a\"\nsteps_per_second = 1.0\n\
+    let https = "ca_file = \"no/where.pem\"\npolicy = \"myopic\"\n[[server]]\nname = \"a\"\nsteps_per_second = 1.0\n\
                  backend = { kind = \"openai\", url = \"https://h:1\" }\n";
     for (text, line, parts) in [
         (demo("policy = \"agent[no/where]\""), 2, ["`policy`", "no/where"]),
-        (demo("\nshadow_policy = \"agent[no/where]\""), 3, ["`shadow_policy`", "no/where"]),
+        (
+            demo("policy = \"myopic\"\nshadow_policy = \"agent[no/where]\""),
+            3,
+            ["`shadow_policy`", "no/where"],
+        ),
         (
             comfyui(&folder.path().join("none.json"), "3.steps"),
-            8,
+            9,
             ["workflow`", "none.json: No such"],
         ),
-        (comfyui(&flow, "4.steps"), 9, ["inputs`", "the nodes are 3, 5, 6, 7"]),
+        (comfyui(&flow, "4.steps"), 10, ["inputs`", "the nodes are 3, 5, 6, 7"]),
         (https.into(), 1, ["`ca_file`", "no/where.pem"]),
     ] {
         let config = Config::parse("x.toml", &text).unwrap();
