@@ -60,21 +60,17 @@ pub(crate) fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), R
 /// What a policy has reached was possible: where it earns more than the search has found, the clairvoyant
 /// has its figures.
 fn raise_clairvoyant(rows: &mut [InstanceRow]) {
-    type Key = (String, Option<u64>, u64);
-    let key =
-        |row: &InstanceRow| -> Key { (row.panel.clone(), row.x.map(f64::to_bits), row.instance) };
-    let mut best: HashMap<Key, Metrics> = HashMap::new();
+    let key = |row: &InstanceRow| (row.panel.clone(), row.x.map(f64::to_bits), row.instance);
+    let mut best = HashMap::new();
     for row in &*rows {
-        let own = row.metrics();
-        let best = best.entry(key(row)).or_insert(own);
-        if own.reward > best.reward {
-            *best = own;
+        let best = best.entry(key(row)).or_insert_with(|| row.clone());
+        if row.reward > best.reward {
+            *best = row.clone();
         }
     }
     for row in rows.iter_mut().filter(|row| row.policy == CLAIRVOYANT) {
-        if let Some(best) = best.get(&key(row)).filter(|best| best.reward > row.reward) {
-            row.set_metrics(best);
-        }
+        let (policy, training_seed) = (row.policy.clone(), row.training_seed);
+        *row = InstanceRow { policy, training_seed, ..best[&key(row)].clone() };
     }
 }
 

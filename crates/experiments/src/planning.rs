@@ -187,10 +187,10 @@ impl Newcomers {
         if like.is_none() && cluster.loads_models() {
             return Err(ChangeError::Models(change.text.clone()));
         }
-        let slowest = StepRate::saturating(0.0);
-        let mut server = match like {
-            Some(at) => cluster[at].clone(),
-            None => Server::new("", slowest, Seconds::ZERO),
+        let mut server = match (like, self.step_rate) {
+            (Some(at), _) => cluster[at].clone(),
+            (None, Some(rate)) => Server::new("", rate, Seconds::ZERO),
+            (None, None) => unreachable!("a change without either was refused"),
         };
         // No server of the instance has such a name, whatever they are called.
         let taken = |name: &String| cluster.iter().any(|other| other.name == *name);
@@ -300,9 +300,14 @@ pub fn prospects(
         let generator = Generator::new(seed, Purpose::Policy, 0);
         Ok::<_, ChangeError>(Metrics::of(&schedule(policy, instance, generator)?))
     };
-    let needed = |change: &Change, (target, most): (Target, usize)| {
+    let as_it_was = metrics(instance)?;
+    let needed = |change: &Change, once: Metrics, (target, most): (Target, usize)| {
         for times in 0..=most {
-            let metrics = metrics(&change.made(instance, times)?)?;
+            let metrics = match times {
+                0 => as_it_was,
+                1 => once,
+                _ => metrics(&change.made(instance, times)?)?,
+            };
             if target.is_reached(&metrics) {
                 return Ok(Needed::Times(times, metrics));
             }
@@ -313,12 +318,16 @@ pub fn prospects(
         .par_iter()
         .map(|change| {
             let changed = change.made(instance, 1)?;
+            let once = match change.what {
+                What::Nothing => as_it_was,
+                _ => metrics(&changed)?,
+            };
             let target = target.filter(|_| matches!(change.what, What::Come(_)));
             Ok(Prospect {
                 change: change.to_string(),
                 servers: changed.cluster().len(),
-                metrics: metrics(&changed)?,
-                needed: target.map(|target| needed(change, target)).transpose()?,
+                metrics: once,
+                needed: target.map(|target| needed(change, once, target)).transpose()?,
             })
         })
         .collect()

@@ -58,22 +58,6 @@ impl InstanceRow {
             tardiness_worst: self.tardiness_worst,
         }
     }
-
-    /// Replaces the figures of the row.
-    pub(crate) fn set_metrics(&mut self, metrics: &Metrics) {
-        let &Metrics {
-            reward,
-            quality,
-            tardiness,
-            penalty,
-            late_fraction,
-            tardiness_p99,
-            tardiness_worst,
-        } = metrics;
-        (self.reward, self.quality, self.tardiness) = (reward, quality, tardiness);
-        (self.penalty, self.late_fraction) = (penalty, late_fraction);
-        (self.tardiness_p99, self.tardiness_worst) = (tardiness_p99, tardiness_worst);
-    }
 }
 
 /// What one policy did with one request.

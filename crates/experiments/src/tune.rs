@@ -118,8 +118,7 @@ pub fn tune(
     Ok(Tuned { policy, reached })
 }
 
-/// Caps that are tried, against the p99 that is wanted. The cap binds plans, and what is planned is late less often
-/// than not.
+/// Caps that are tried, against the p99 that is wanted. A cap bounds every plan, a p99 only 99 of 100 requests.
 const CAPS: [f64; 14] = [8.0, 5.0, 3.0, 2.0, 1.5, 1.2, 1.0, 0.8, 0.6, 0.4, 0.25, 0.1, 0.03, 0.0];
 
 /// Caps that [`tune_cap`] tries, the agent without a cap of its own included.

@@ -114,7 +114,7 @@ impl Objective {
     /// What another step adds where many requests get so many on average, some more and some less: the slope
     /// of the concave hull of Q. It falls as steps grow, and is 0 from [`Steps::MAX`] on.
     pub fn marginal_quality(&self, steps: f64) -> f64 {
-        // Below a single step it is as dear as there; what is no number has no worth.
+        // Fewer than a single step, and what is no number, count as one.
         self.marginal.get((steps.max(1.0) - 1.0) as usize).copied().unwrap_or(0.0)
     }
 

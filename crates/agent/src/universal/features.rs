@@ -126,10 +126,7 @@ impl Features {
         self.finish.rank(finish, &self.speed);
         let [least, median] = [0, servers / 2].map(|rank| self.free.times[self.free.order[rank]]);
         let first_finish = self.finish.times[self.finish.order[0]];
-        self.idle.clear();
-        let idle = backlogs().zip(&self.speed).filter(|(m, _)| *m <= 0.0);
-        self.idle.extend(idle.map(|(_, speed)| speed));
-        self.idle.sort_unstable_by(f64::total_cmp);
+        self.rank_idle(offers);
         let idle = self.idle.len() as f64;
 
         self.server.resize(clusters.server_inputs() * servers, 0.0);
@@ -157,11 +154,12 @@ impl Features {
                 self.server[column * servers + j] = input;
             }
         }
-        let load = load_at(traffic.mean_interval(), traffic.arrivals(), capacity);
+        let loads @ [_, load, ..] = loads(traffic, capacity);
         let [_, quadratic, root] = traffic.penalties().unwrap_or([1.0 / 3.0; 3]);
         let tardiness = objective.tardiness_weight() * full / gain.max(1e-9);
         let overhead = overhead_share(offers, steps);
         let worth = Worth { objective, overhead };
+        let worths = loads.map(|load| worth.at(load));
         self.full_service = full;
         let free = |full_services: f64| self.free(offers, full_services);
         self.cluster = [
@@ -190,10 +188,10 @@ impl Features {
             free(2.0),
             free(3.0),
         ];
-        self.bursts = self.bursts(observation, load, mean, &worth);
+        self.bursts = self.bursts(observation, mean, loads, worths);
         self.gain = gain;
         let worth = match clusters {
-            Clusters::Plain => (worth.at(load) * worth.at(self.burst_load(traffic))).sqrt(),
+            Clusters::Plain => (worths[0] * worths[1]).sqrt(),
             // Loads take time of which the load of full services knows nothing.
             Clusters::Fleets => 1.0,
         };
@@ -203,6 +201,15 @@ impl Features {
             let demand = load * count;
             self.fleet = self.models.observe(observation, full, demand, &self.speed, columns);
         }
+    }
+
+    /// Sets the speeds of the idle servers, in order.
+    fn rank_idle(&mut self, offers: &[Offer]) {
+        self.idle.clear();
+        let idle =
+            offers.iter().zip(&self.speed).filter(|(offer, _)| offer.backlog <= Seconds::ZERO);
+        self.idle.extend(idle.map(|(_, speed)| speed));
+        self.idle.sort_unstable_by(f64::total_cmp);
     }
 
     /// Sets σ. A network's outputs have one scale, but prices in a burst are a hundred times those of calm traffic,
@@ -216,21 +223,17 @@ impl Features {
         self.mean_steepness = self.steepness.iter().sum::<f64>() / offers.len() as f64;
     }
 
-    /// The inputs of bursts and of sizes, where the mean backlog is so many seconds.
+    /// The inputs of bursts and of sizes, where the mean backlog is so many seconds, and the [`loads`] are worth
+    /// so much.
     fn bursts(
         &self,
         observation: &Observation<'_>,
-        load: f64,
         mean: f64,
-        worth: &Worth<'_>,
+        [burst, load, typical, long]: [f64; 4],
+        worths: [f64; 4],
     ) -> [f32; BURST_INPUTS] {
         let Observation { offers, traffic, request, .. } = *observation;
-        let load_at = |interval, arrivals| load_at(interval, arrivals, self.capacity);
-        let arrivals = traffic.arrivals();
-        let burst = self.burst_load(traffic);
-        let long = load_at(traffic.long_interval(), arrivals);
-        let typical = load_at(traffic.typical_interval(), arrivals);
-        let worth = |load: f64| logarithm(worth.at(load), -3.6, 3.0) / 2.0;
+        let worths = worths.map(|worth| logarithm(worth, -3.6, 3.0) / 2.0);
         [
             self.free(offers, 6.0),
             self.free(offers, 15.0),
@@ -239,19 +242,13 @@ impl Features {
             logarithm(long, -3.5, 4.5) / 2.0,
             logarithm(load, -3.5, 4.5) / 2.0,
             logarithm(typical, -3.5, 4.5) / 2.0,
-            worth(burst),
-            worth(load),
-            worth(typical),
-            worth(long),
+            worths[0],
+            worths[1],
+            worths[2],
+            worths[3],
             share(traffic.burstiness().unwrap_or(0.3), 1.0),
             logarithm(traffic.relative_work(request), -3.0, 3.0) / 2.0,
         ]
-    }
-
-    /// Of the last dozen arrivals.
-    fn burst_load(&self, traffic: &Traffic) -> f64 {
-        let arrivals = traffic.arrivals().min(Traffic::BURST + 1);
-        load_at(traffic.burst_interval(), arrivals, self.capacity)
     }
 
     /// Full services that wait.
@@ -377,6 +374,17 @@ fn load_at(interval: Option<Seconds>, arrivals: u64, capacity: f64) -> f64 {
         let interval = (known * interval.seconds() + 4.0 * guess) / (known + 4.0);
         1.0 / (interval * capacity).max(1e-9)
     })
+}
+
+/// Of the last dozen arrivals, of the last 200, what a typical one of the last thousands met, and of all those.
+fn loads(traffic: &Traffic, capacity: f64) -> [f64; 4] {
+    let arrivals = traffic.arrivals();
+    [
+        load_at(traffic.burst_interval(), arrivals.min(Traffic::BURST + 1), capacity),
+        load_at(traffic.mean_interval(), arrivals, capacity),
+        load_at(traffic.typical_interval(), arrivals, capacity),
+        load_at(traffic.long_interval(), arrivals, capacity),
+    ]
 }
 
 /// Mean share of a full service that goes before its steps.

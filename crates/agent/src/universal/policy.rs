@@ -200,3 +200,48 @@ impl Policy for UniversalAgent {
         (self.unfamiliar, self.stranger)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::universal::familiar::Familiar;
+    use crate::universal::samples::Jobs;
+    use scheduling::{
+        Cluster, Objective, Queues, Request, Server, StepRate, TardinessPenalty, Time,
+    };
+
+    /// Steps of a decision on a single idle server, and what the agent has not met, if it has seen nothing but
+    /// these inputs.
+    fn decide(network: &PriceNetwork, seen: &[f32]) -> (u32, (u64, Option<&'static str>)) {
+        let clusters = network.clusters();
+        let mut familiar = Familiar::nothing(clusters);
+        for &input in seen {
+            let inputs = vec![input; clusters.inputs()];
+            familiar.see(&Jobs { inputs, ..Jobs::default() }, clusters);
+        }
+        let rate = StepRate::new(15.0).unwrap();
+        let cluster = Cluster::new(vec![Server::new("s", rate, Seconds::ZERO)]).unwrap();
+        let mut agent = UniversalAgent::new(Arc::new(network.familiar_with(&familiar)), None);
+        let request = Request::new(Time::ZERO, Time::new(10.0).unwrap(), TardinessPenalty::Linear);
+        let mut queues = Queues::new(&cluster);
+        let objective = Objective::default();
+        let decision = agent.decide(&queues.observe(Time::ZERO, &request, &objective));
+        (decision.steps.get(), agent.unfamiliar())
+    }
+
+    #[test]
+    fn the_dearer_price_counts_where_nothing_like_it_was_met() {
+        // Server time costs nothing, as far as this network knows.
+        let clusters = Clusters::Plain;
+        let mut parameters = vec![0.0; PriceNetwork::parameter_count(clusters, &[4])];
+        let biases = parameters.len() - clusters.outputs();
+        parameters[biases..].fill(-60.0);
+        let free = PriceNetwork::from_parameters(clusters, &[4], parameters).unwrap();
+        let (most, met) = decide(&free, &[-100.0, 100.0]);
+        assert_eq!(met, (0, None));
+        assert_eq!(decide(&free, &[]), (most, (0, None)), "an agent that has met nothing yet");
+        let (steps, (count, stranger)) = decide(&free, &[50.0]);
+        assert!(steps < most, "{steps} and {most}");
+        assert_eq!((count, stranger), (1, Some("backlog")));
+    }
+}

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use experiments::{Better, Fit, Measured, Shape, fit_table};
 
 use crate::failure::Failure;
@@ -34,16 +34,13 @@ struct Quality {
     #[arg(long, value_name = "QUALITY", allow_negative_numbers = true)]
     less_from: Option<f64>,
     /// The shape to take, in place of the one that foretells best.
-    #[arg(long, value_enum)]
-    shape: Option<ShapeName>,
+    #[arg(long, value_parser = shape)]
+    shape: Option<Shape>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum ShapeName {
-    #[value(name = "power_law")]
-    PowerLaw,
-    Logistic,
-    Table,
+fn shape(text: &str) -> Result<Shape, String> {
+    let named = Shape::ALL.into_iter().find(|shape| shape.name() == text);
+    named.ok_or_else(|| format!("allowed is {}", Shape::ALL.map(Shape::name).join(", ")))
 }
 
 fn column_and_text(text: &str) -> Result<(String, String), String> {
@@ -58,14 +55,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let better = less_from.map_or(Better::Larger, Better::Smaller);
     let measured = Measured::read(&files::read(file)?, only, better).map_err(refused)?;
     let mut fits = Fit::all(&measured).map_err(refused)?;
-    if let Some(shape) = shape {
-        let shape = match shape {
-            ShapeName::PowerLaw => Shape::PowerLaw,
-            ShapeName::Logistic => Shape::Logistic,
-            ShapeName::Table => Shape::Table,
-        };
-        let wanted = Fit::of(&measured, shape).map_err(refused)?;
-        fits.sort_by_key(|fit| fit.shape != wanted.shape);
+    if let &Some(shape) = shape {
+        // It says why where the points do not suffice.
+        Fit::of(&measured, shape).map_err(refused)?;
+        fits.sort_by_key(|fit| fit.shape != shape);
     }
     say!("{}", fits[0].to_toml());
     say!("{}", fit_table(&fits).trim_end());

@@ -97,13 +97,15 @@ impl Engine {
     fn count_unfamiliar(&mut self) {
         let (count, stranger) = self.scheduler.policy().unfamiliar();
         // Another policy begins anew.
-        let new = count.checked_sub(self.unfamiliar).unwrap_or(count);
+        let before = if count < self.unfamiliar { 0 } else { self.unfamiliar };
         self.unfamiliar = count;
-        if new == 0 {
+        if count == before {
             return;
         }
-        self.metrics.add(metrics::UNFAMILIAR, &[("policy", &self.policy)], new as f64);
-        if count.is_power_of_two() {
+        let new = (count - before) as f64;
+        self.metrics.add(metrics::UNFAMILIAR, &[("policy", &self.policy)], new);
+        // Quotes ask the policy, too: the count may pass a power of two without being one here.
+        if count.checked_ilog2() != before.checked_ilog2() {
             let (policy, what) = (&self.policy, stranger.unwrap_or_default());
             tracing::warn!(%policy, decisions = count, what, "never met in training; the dearer price counts");
         }
