@@ -229,6 +229,67 @@ fn recorded_traffic_can_be_evaluated_tuned_for_and_trained_on() {
 }
 
 #[test]
+fn other_servers_are_judged_on_traffic_that_was() {
+    let shop = Workshop::new();
+    let contended = fs::read_to_string(CONTENDED).unwrap();
+    shop.file("short.toml", &contended.replace("requests = 2000", "requests = 200"));
+    shop.run(&["instance", "--scenario", "short.toml", "--seed", "2", "--out", "traffic.json"]);
+    let plan = ["plan", "--instance", "traffic.json", "--policy", "myopic"];
+    let wanted = ["--add", "steps_per_second=15", "--without", "s0", "--target", "p99=15"];
+    let table = shop.run(&[&plan[..], &wanted, &["--json", "plan.json"]].concat());
+    for part in ["as it was", "steps_per_second=15", "without s0", "200 requests", "myopic"] {
+        assert!(table.contains(part), "{part:?} is not in {table}");
+    }
+    let found: serde_json::Value = serde_json::from_str(&shop.read("plan.json")).unwrap();
+    let reward = |change: usize| found[change]["reward"].as_f64().unwrap();
+    assert!(reward(1) > reward(0) && reward(0) > reward(2), "{found}");
+    // What stands in the table is what `simulate` says of the same traffic.
+    let simulate = ["simulate", "--instance", "traffic.json", "--policy", "myopic"];
+    let simulated = shop.run(&simulate);
+    assert!(simulated.contains(&format!("{:.4}", reward(0))), "{simulated} {found}");
+    let times = found[1]["needed"]["times"].as_u64().unwrap();
+    assert!(times > 0 && found[1]["needed"]["metrics"]["tardiness_p99"].as_f64() <= Some(15.0));
+    let refused = |more: &[&str], parts: &[&str]| shop.refused(&[&plan[..], more].concat(), parts);
+    refused(&["--without", "zebra"], &["traffic.json", "\"zebra\"", "s0"]);
+    refused(&["--add", "speed=3"], &["speed=3", "steps_per_second=NUMBER"]);
+    refused(&["--target", "p99=15"], &["--add"]);
+    refused(&["--add", "like=s0", "--target", "on_time=2"], &["on_time=2", "0 to 1"]);
+}
+
+#[test]
+fn a_quality_curve_is_fitted_to_what_was_measured() {
+    let shop = Workshop::new();
+    let points = [4, 6, 10, 20, 40, 80].map(|steps: u32| {
+        let value = 60.0 - 50.0 * f64::from(steps).powf(-0.7);
+        format!("ddim,{steps},{value}\nother,{steps},1\n")
+    });
+    shop.file("points.csv", &("sampler,steps,value\n".to_owned() + &points.concat()));
+    let fit = ["fit", "quality", "points.csv", "--only", "sampler=ddim"];
+    let printed = shop.run(&fit);
+    // The curve that the points were taken from, in the words of a scenario.
+    let curve = printed.split("\n\n").next().unwrap();
+    let (head, curve) = curve.split_once('\n').unwrap();
+    assert_eq!(head, "[quality.power_law]");
+    for (line, (name, value)) in
+        curve.lines().zip([("best", 60.0), ("scale", 50.0), ("exponent", 0.7)])
+    {
+        let (named, fitted) = line.split_once(" = ").unwrap();
+        let fitted: f64 = fitted.parse().unwrap();
+        assert_eq!(named, name);
+        assert!((fitted / value - 1.0).abs() < 1e-3, "{name}: {printed}");
+    }
+    assert!(
+        shop.run(&[&fit[..], &["--shape", "table"]].concat())
+            .starts_with("[quality]\ntable = [[4, ")
+    );
+    let refused = |more: &[&str], parts: &[&str]| shop.refused(&[&fit[..], more].concat(), parts);
+    refused(&["--shape", "line"], &["line", "power_law, logistic, table"]);
+    refused(&["--only", "steps=5"], &["points.csv", "sampler=ddim and steps=5"]);
+    shop.file("wrong.csv", "steps,value\n4,1\n0,2\n");
+    shop.refused(&["fit", "quality", "wrong.csv"], &["wrong.csv", "line 3", "1 to 1000000"]);
+}
+
+#[test]
 fn a_schedule_can_be_seen() {
     let workshop = Workshop::new();
     workshop.run(&["instance", "--scenario", CONTENDED, "--out", "i.json"]);

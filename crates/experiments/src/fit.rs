@@ -57,9 +57,9 @@ pub enum FitError {
         /// What was to be fitted.
         form: &'static str,
     },
-    /// A column that rows are chosen by and that is not there, or a text that it has nowhere.
-    #[error("no row has {:?} in the column {:?}", excerpt(.1), excerpt(.0))]
-    Nothing(String, String),
+    /// What rows are chosen by, such as `sampler=ddim`, where none is like that.
+    #[error("no row has {}", excerpt(.0))]
+    Nothing(String),
 }
 
 impl Measured {
@@ -101,8 +101,9 @@ impl Measured {
             let (sum, count) = sums.entry(at).or_default();
             (*sum, *count) = (*sum + quality, *count + 1.0);
         }
-        if let (true, [(column, text), ..]) = (sums.is_empty(), &only[..]) {
-            return Err(FitError::Nothing(headers[*column].into(), (*text).clone()));
+        if sums.is_empty() && !only.is_empty() {
+            let wanted = only.iter().map(|(column, text)| format!("{}={text}", &headers[*column]));
+            return Err(FitError::Nothing(wanted.collect::<Vec<_>>().join(" and ")));
         }
         let mean = |(steps, (sum, count)): (u32, (f64, f64))| (f64::from(steps), sum / count);
         Ok(Self { points: sums.into_iter().map(mean).collect() })
@@ -419,7 +420,7 @@ mod tests {
         check("steps,value\n1\n", &["record 1", "line: 2"]);
         let only = [("sampler".to_owned(), "dpm".to_owned())];
         let error = Measured::read(text, &only, Better::Larger).unwrap_err().to_string();
-        assert!(error.contains("\"dpm\" in the column \"sampler\""), "{error}");
+        assert_eq!(error, "no row has sampler=dpm");
         let few = read("steps,value\n1,2\n4,3\n", Better::Larger).unwrap();
         let error = Fit::of(&few, Shape::Logistic).unwrap_err().to_string();
         assert!(error.contains("2 numbers of steps") && error.contains("5 or more"), "{error}");

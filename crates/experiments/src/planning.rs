@@ -276,12 +276,12 @@ pub struct Prospect {
 
 /// How many times it takes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(untagged)]
 pub enum Needed {
     /// So many times, none if the target is reached already, and what the traffic would have had then.
-    Times(usize, Metrics),
+    Times { times: usize, metrics: Metrics },
     /// More often than was tried.
-    MoreThan(usize),
+    MoreThan { more_than: usize },
 }
 
 /// What the traffic of an instance would have had under a policy, by change. Where there is a target, each
@@ -309,10 +309,10 @@ pub fn prospects(
                 _ => metrics(&change.made(instance, times)?)?,
             };
             if target.is_reached(&metrics) {
-                return Ok(Needed::Times(times, metrics));
+                return Ok(Needed::Times { times, metrics });
             }
         }
-        Ok::<_, ChangeError>(Needed::MoreThan(most))
+        Ok::<_, ChangeError>(Needed::MoreThan { more_than: most })
     };
     changes
         .par_iter()
@@ -362,14 +362,14 @@ mod tests {
         assert!(rewards[1] < rewards[0] && rewards[0] < rewards[2], "{rewards:?}");
         assert_eq!(all.iter().map(|prospect| prospect.servers).collect::<Vec<_>>(), [10, 9, 11]);
         assert_eq!((&all[0].needed, &all[1].needed), (&None, &None));
-        let Some(Needed::Times(times, metrics)) = &all[2].needed else { panic!("{:?}", all[2]) };
+        let Some(Needed::Times { times, metrics }) = &all[2].needed else { panic!("{:?}", all[2]) };
         assert!((2..20).contains(times) && metrics.reward >= 60.0, "{times} {metrics:?}");
         let one_less = changes[2].made(&contended(), times - 1).unwrap();
         let fewer = prospects(&one_less, &myopic(), &changes[..1], None, 1).unwrap();
         assert!(fewer[0].metrics.reward < 60.0, "{fewer:?}");
         let never = Some((Target::Reward(1e3), 2));
         let all = prospects(&contended(), &myopic(), &changes[2..], never, 1).unwrap();
-        assert_eq!(all[0].needed, Some(Needed::MoreThan(2)));
+        assert_eq!(all[0].needed, Some(Needed::MoreThan { more_than: 2 }));
     }
 
     #[test]

@@ -77,12 +77,12 @@ pub fn prospect_table(prospects: &[Prospect]) -> String {
     table.set_header(figures.into_iter().chain(targeted.then_some("for the target")));
     for Prospect { change, servers, metrics, needed } in prospects {
         let needed = needed.as_ref().map_or(String::new(), |needed| match needed {
-            Needed::Times(times, at) => {
+            Needed::Times { times, metrics: at } => {
                 let on_time = 100.0 * (1.0 - at.late_fraction);
                 let (reward, p99) = (at.reward, at.tardiness_p99);
                 format!("{times} × (reward {reward:.2}, {on_time:.1} % on time, p99 {p99:.2} s)")
             }
-            Needed::MoreThan(most) => format!("more than {most} ×"),
+            Needed::MoreThan { more_than: most } => format!("more than {most} ×"),
         });
         let cells = [
             change.clone(),

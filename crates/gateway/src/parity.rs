@@ -75,7 +75,7 @@ fn contended() -> Instance {
 }
 
 /// Any policy, with checkpoints from the repository.
-fn policies(cluster: Cluster) -> PolicyFactory {
+pub(crate) fn policies(cluster: Cluster) -> PolicyFactory {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     Arc::new(move |name, generator| {
         let recipe = Recipe::load_from(&root, name).map_err(|error| error.to_string())?;

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     without: Vec<String>,
     /// What to reach: `reward=50`, `on_time=0.95` or `p99=10`, in seconds late. Says how many times each `--add` it
     /// takes.
-    #[arg(long)]
+    #[arg(long, requires = "add")]
     target: Option<Target>,
     /// How many times to try at most.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]

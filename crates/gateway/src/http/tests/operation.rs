@@ -1,5 +1,7 @@
 //! What operators do and look at.
 
+use scheduling::{Cluster, Seconds, Server, StepRate};
+
 use super::*;
 
 #[tokio::test]
@@ -159,4 +161,29 @@ async fn what_turns_out_to_be_unusable_is_refused_at_its_line_and_nothing_is_sta
         }
         assert!(!journal.exists(), "{message}");
     }
+}
+
+#[tokio::test]
+async fn decisions_unlike_all_of_the_training_are_counted() {
+    let server = |name| Server::new(name, StepRate::new(10.0).unwrap(), Seconds::ZERO);
+    let cluster = Cluster::new(vec![server("a"), server("b")]).unwrap();
+    let t = start_with(tempfile::tempdir().unwrap(), "", |world| {
+        world.policies = crate::parity::policies(cluster);
+    })
+    .await;
+    let body = json!({ "policy": "agent[universal]" });
+    assert_eq!(t.send(Method::PUT, "/v1/policy", &[], &body).await.status, 204);
+    let counted = async || {
+        let text = String::from_utf8(t.get("/metrics").await.body.to_vec()).unwrap();
+        let line =
+            text.lines().find(|line| line.starts_with("atelier_decisions_unfamiliar_total{"));
+        line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+    };
+    t.finish(&red()).await;
+    assert_eq!(counted().await, 0.0, "twenty seconds are a slack as in training");
+    // Nearly a day is not.
+    let patient = json!({ "prompt": "x", "due_in_seconds": 80_000.0, "max_steps": 2 });
+    t.finish(&patient).await;
+    t.finish(&patient).await;
+    assert_eq!(counted().await, 2.0);
 }
