@@ -16,7 +16,7 @@ macro_rules! files {
 
 /// Name and contents of the files of its checkpoint: the metadata, the weights, the learning curve.
 pub const UNIVERSAL_FILES: [(&str, &[u8]); 3] =
-    files!["metadata.json", "weights-700.safetensors", "curve-700.csv"];
+    files!["metadata.json", "weights-900.safetensors", "curve-900.csv"];
 
 /// Its networks.
 ///

@@ -69,7 +69,7 @@ fn it_beats_tuned_prices_in_fleets() {
     // The prices that `atelier tune` finds for these very scenarios.
     for (resident, interval, least, priced) in [
         (1, 1.0, 1.01, "priced[base=1.1539,slope=0.8259,power=0.2001,load=1.6415]"),
-        (2, 1.0, 1.008, "priced[base=0.4744,slope=0.7921,power=0.5577,load=1.6292]"),
+        (2, 1.0, 1.01, "priced[base=0.4744,slope=0.7921,power=0.5577,load=1.6292]"),
         (1, 2.0, 1.01, "priced[base=0.4976,slope=0.2453,power=0.5272,load=0.4945]"),
     ] {
         let scenario = Scenario::from_toml(include_str!("../../../scenarios/fleet.toml"))

@@ -105,7 +105,7 @@ pub struct Stage {
 impl Default for Stage {
     /// Of fleets.
     fn default() -> Self {
-        Self { rounds: 300, followed_requests: 24, further_units: 0 }
+        Self { rounds: 500, followed_requests: 24, further_units: 16 }
     }
 }
 
