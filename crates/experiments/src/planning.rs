@@ -279,9 +279,17 @@ pub struct Prospect {
 #[serde(untagged)]
 pub enum Needed {
     /// So many times, none if the target is reached already, and what the traffic would have had then.
-    Times { times: usize, metrics: Metrics },
+    Times {
+        /// How often.
+        times: usize,
+        /// Of the instance so changed.
+        metrics: Metrics,
+    },
     /// More often than was tried.
-    MoreThan { more_than: usize },
+    MoreThan {
+        /// How often was tried.
+        more_than: usize,
+    },
 }
 
 /// What the traffic of an instance would have had under a policy, by change. Where there is a target, each

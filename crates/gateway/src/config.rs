@@ -59,6 +59,9 @@ pub struct Config {
     /// When a server counts as healthy.
     #[serde(default)]
     pub health: HealthConfig,
+    /// What the protocols of other programs leave open.
+    #[serde(default)]
+    pub faces: FacesConfig,
     /// The models that requests may name. Without any, all servers draw with the same.
     #[serde(default, rename = "model")]
     pub models: Vec<ModelConfig>,
@@ -216,6 +219,33 @@ impl Default for HealthConfig {
             trials: true,
         }
     }
+}
+
+/// Settings of each protocol.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FacesConfig {
+    /// Of `/sdapi/v1`.
+    pub automatic1111: Automatic1111Config,
+}
+
+/// Settings of AUTOMATIC1111's protocol.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Automatic1111Config {
+    /// What the `steps` of its clients are, who always send some.
+    pub steps: StepsAsked,
+}
+
+/// What a number of steps that a client asks for means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepsAsked {
+    /// No picture is given more.
+    #[default]
+    AtMost,
+    /// Every picture is given so many.
+    Exactly,
 }
 
 /// One server.

@@ -64,6 +64,8 @@ fn wrong_files_are_refused_with_line_key_and_remedy() {
     check(&with("[limits]\nwaiting = 0\n"), 6, &["limits.waiting", "1 to"]);
     check(&with("[defaults]\npenalty = \"cubic\"\n"), 6, &["cubic", "square_root"]);
     check(&with("[[key]]\nname = \"n\"\nsha256 = \"12\"\n"), 7, &["sha256", "64"]);
+    let faces = "[faces.automatic1111]\nsteps = \"most\"\n";
+    check(&with(faces), 6, &["steps", "most", "`at_most` or `exactly`"]);
     check(&with("[objective]\ntardiness_weight = -2.0\n"), 6, &["tardiness_weight", "-2"]);
     check("[[server]\n", 1, &["server"]);
     for journal in ["", ":memory:", "file:atelier.db", "file:///x.db?mode=memory", "folder/", ".."]

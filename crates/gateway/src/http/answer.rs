@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 
 use super::auth::Visitor;
@@ -90,6 +90,25 @@ impl Reading {
         let body = Body::from_stream(self.parts(Vec::from));
         ([(header::CONTENT_LENGTH, length)], body).into_response()
     }
+}
+
+/// JSON with a list of pictures in base64, each read as the client takes it: what stands before the list,
+/// around every picture, and behind the list.
+pub(super) fn listing(
+    before: Bytes,
+    around: [&'static str; 2],
+    pictures: Vec<Reading>,
+    behind: Bytes,
+) -> Response {
+    let literal = |text: Bytes| stream::iter([Ok(text)]);
+    let pictures = stream::iter(pictures.into_iter().enumerate());
+    let pictures = pictures.flat_map(move |(index, picture)| {
+        let comma = literal(Bytes::from_static(if index == 0 { b"" } else { b"," }));
+        let [open, close] = around.map(|text| literal(Bytes::from_static(text.as_bytes())));
+        comma.chain(open).chain(picture.base64()).chain(close)
+    });
+    let body = Body::from_stream(literal(before).chain(pictures).chain(literal(behind)));
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// Bytes of an answer, or why it ends in the middle.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -44,7 +46,7 @@ pub(crate) enum Stranger {
     NoKey,
     /// A key was sent that is none.
     WrongKey,
-    /// Without keys, the `Host` is another one than ours.
+    /// Without keys, the `Host` is another one than ours, or the request comes from a page of another one.
     ForeignHost,
 }
 
@@ -65,24 +67,25 @@ impl Door {
         Self { keys, local, brake: Brake::default() }
     }
 
-    /// Lets in whoever has a key, sent as `Authorization: Bearer KEY`. Without keys it is everybody
-    /// who speaks to the loopback interface by its name, which web pages elsewhere cannot.
+    /// Lets in whoever has a key, sent as `Authorization: Bearer KEY` or as the password of HTTP's basic
+    /// authentication. Without keys it is everybody
+    /// who speaks to the loopback interface by its name, web pages elsewhere excepted.
     pub(crate) fn enter(&self, headers: &HeaderMap) -> Result<Visitor, Stranger> {
         if let Some(local) = &self.local {
-            return match headers.get(header::HOST).map(|host| host.to_str()) {
-                Some(Ok(host)) if is_loopback(host) => Ok(local.clone()),
-                _ => Err(Stranger::ForeignHost),
-            };
+            let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+            let from =
+                text(header::ORIGIN).map(|origin| origin.split_once("://").unwrap_or_default().1);
+            let names = [text(header::HOST).unwrap_or_default(), from.unwrap_or("localhost")];
+            let ours = names.into_iter().all(is_loopback);
+            return if ours { Ok(local.clone()) } else { Err(Stranger::ForeignHost) };
         }
         let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let bearer = sent.and_then(|value| value.split_once(' '));
-        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-        let key = bearer.map_or("", |(_, key)| key.trim());
+        let key = sent.and_then(key_in).unwrap_or_default();
         // Nothing is no key, whatever digests there are.
         if key.is_empty() {
             return Err(Stranger::NoKey);
         }
-        let digest: [u8; 32] = Sha256::digest(key).into();
+        let digest: [u8; 32] = Sha256::digest(&key).into();
         // Every key is compared, each in constant time.
         let mut found = None;
         for (known, visitor) in &self.keys {
@@ -109,7 +112,8 @@ impl Door {
             Stranger::ForeignHost => Problem::new(
                 StatusCode::FORBIDDEN,
                 "foreign_host",
-                "without API keys the Host must be localhost, 127.0.0.1 or [::1]",
+                "without API keys the Host, and the Origin if there is one, must be localhost, 127.0.0.1 or \
+                 [::1]",
             ),
         }
     }
@@ -128,6 +132,21 @@ impl FromRequestParts<Server> for Visitor {
             Err(stranger) => Err(server.door.turn_away(stranger, peer).await),
         }
     }
+}
+
+/// The key in an `Authorization` header. Who has but a name and a password to give has the key for his
+/// password, under any name.
+fn key_in(header: &str) -> Option<String> {
+    let (scheme, sent) = header.split_once(' ')?;
+    let sent = sent.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(sent.into());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = String::from_utf8(BASE64.decode(sent).ok()?).ok()?;
+    Some(pair.split_once(':').map_or(&*pair, |(_, password)| password).into())
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -163,7 +182,12 @@ mod tests {
         for right in ["Bearer secret", "bearer secret", "Bearer  secret "] {
             assert_eq!(&*enter(right).ok().unwrap().owner, "ann", "{right}");
         }
-        for wrong in ["Bearer Secret", "Bearer secretx"] {
+        // ann:secret, :secret and secret
+        for right in ["Basic YW5uOnNlY3JldA==", "basic OnNlY3JldA==", "Basic c2VjcmV0"] {
+            assert_eq!(&*enter(right).ok().unwrap().owner, "ann", "{right}");
+        }
+        // secret:ann
+        for wrong in ["Bearer Secret", "Bearer secretx", "Basic c2VjcmV0OmFubg=="] {
             assert_eq!(enter(wrong).err(), Some(Stranger::WrongKey), "{wrong}");
         }
         assert!(enter("Bearer secret").ok().unwrap().operate().is_err());
@@ -175,8 +199,18 @@ mod tests {
         // As a configuration from before this was refused.
         door.keys[0].0 = Sha256::digest("").into();
         assert_eq!(door.enter(&HeaderMap::new()).err(), Some(Stranger::NoKey));
-        for nothing in ["Bearer", "Bearer ", "Bearer   ", "bearer \t", "secret", "Basic secret", ""]
-        {
+        for nothing in [
+            "Bearer",
+            "Bearer ",
+            "Bearer   ",
+            "bearer \t",
+            "secret",
+            "Basic sécret",
+            "Basic OnNlY3J",
+            "Basic YW5uOg==",
+            "Basic",
+            "",
+        ] {
             let entered = door.enter(&headers(header::AUTHORIZATION, nothing));
             assert_eq!(entered.err(), Some(Stranger::NoKey), "{nothing:?}");
         }
@@ -195,6 +229,19 @@ mod tests {
         ] {
             let entered = door.enter(&headers(header::HOST, host));
             assert_eq!(entered.is_ok(), served, "{host}");
+        }
+        // A page elsewhere can have a browser send simple requests here.
+        for (origin, served) in [
+            ("http://localhost:3000", true),
+            ("https://127.0.0.1", true),
+            ("https://evil.example", false),
+            ("http://localhost.evil.example", false),
+            ("null", false),
+            ("", false),
+        ] {
+            let mut headers = headers(header::HOST, "localhost");
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+            assert_eq!(door.enter(&headers).is_ok(), served, "{origin:?}");
         }
     }
 }

@@ -17,6 +17,7 @@ use super::Server;
 use super::auth::Visitor;
 use super::budget::Room;
 use super::problem::Problem;
+use super::value::Seed;
 use crate::config::{Config, Side};
 use crate::journal::{Accepted, IdempotencyKey, Spec};
 use crate::timeline::Timeline;
@@ -30,7 +31,7 @@ pub(crate) struct NewRequest {
     pub(crate) negative_prompt: String,
     pub(crate) width: Option<u32>,
     pub(crate) height: Option<u32>,
-    pub(crate) seed: Option<u32>,
+    pub(crate) seed: Option<Seed>,
     pub(crate) due_in_seconds: Option<f64>,
     pub(crate) due: Option<String>,
     pub(crate) penalty: Option<TardinessPenalty>,
@@ -178,7 +179,7 @@ pub(crate) fn compose(
         let message = format!("{min} is above max_steps: allowed is 1 to {max}");
         return Err(Problem::field("min_steps", message));
     }
-    let model = model(new.model.as_deref(), config)?;
+    let model = known_model(new.model.as_deref(), config)?;
     let known = model.and_then(|name| config.model(name)).unwrap_or_default();
     let size = config.size(width * height);
     let slack = slack(&new, config, timeline)?;
@@ -208,7 +209,10 @@ pub(crate) fn compose(
             negative_prompt: new.negative_prompt,
             width,
             height,
-            seed: new.seed.map_or_else(|| u64::from(random()), u64::from),
+            seed: match new.seed {
+                Some(Seed::This(seed)) => seed,
+                None | Some(Seed::Any) => random().into(),
+            },
             model: model.map(str::to_string),
         },
         key,
@@ -217,7 +221,10 @@ pub(crate) fn compose(
 
 /// The model that a picture is drawn with: the one that is named, or what is configured for those that
 /// name none or one that is not there.
-fn model<'a>(named: Option<&'a str>, config: &'a Config) -> Result<Option<&'a str>, Problem> {
+pub(crate) fn known_model<'a>(
+    named: Option<&'a str>,
+    config: &'a Config,
+) -> Result<Option<&'a str>, Problem> {
     match named.filter(|name| *name != super::CLUSTER) {
         None => Ok(config.default_model()),
         Some(name) if config.model(name).is_some() => Ok(Some(name)),
@@ -359,14 +366,15 @@ mod tests {
         check("{}", 422, Some("."), &["missing field `prompt`"]);
         check("[\"x\"]", 422, Some("."), &["not an object"]);
         check("[\"x\"", 400, None, &["EOF"]);
-        check(&with(r#""seed":"7""#), 422, Some("seed"), &["\"7\"", "0 to 4294967295"]);
+        check(&with(r#""seed":"7""#), 422, Some("seed"), &["\"7\"", "-1 for any seed"]);
         check(&with(r#""due_in_seconds":"7""#), 422, Some("due_in_seconds"), &["a number"]);
         check(r#"{"prompt":1}"#, 422, Some("prompt"), &["expected a string"]);
         check(&with(r#""colour":1"#), 422, Some("colour"), &["unknown field", "due_in_seconds"]);
         check(&with(r#""width":100"#), 422, Some("width"), &["100", "multiple of 8"]);
         check(&with(r#""height":264"#), 422, Some("height"), &["264", "8 to 256"]);
         check(&with(r#""width":-8"#), 422, Some("width"), &["-8"]);
-        check(&with(r#""seed":4294967296"#), 422, Some("seed"), &["4294967296"]);
+        check(&with(r#""seed":-2"#), 422, Some("seed"), &["-2", "0 to 9223372036854775807"]);
+        check(&with(r#""width":4294967296"#), 422, Some("width"), &["4294967296"]);
         check(
             &with(r#""penalty":"cubic""#),
             422,

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use scheduling::TardinessPenalty;
+use scheduling::message::excerpt;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::body::plain;
 use super::problem::Problem;
 use crate::journal::IdempotencyKey;
 
@@ -25,6 +29,34 @@ pub(crate) fn idempotency_key(
         return Err(wrong());
     }
     Ok(Some(IdempotencyKey { key: key.into(), fingerprint: Sha256::digest(body).into() }))
+}
+
+/// When a picture is due and what it costs to be late, where a protocol has no fields for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Urgency {
+    pub(crate) due_in_seconds: Option<f64>,
+    pub(crate) penalty: Option<TardinessPenalty>,
+}
+
+/// The headers `X-Atelier-Due-In-Seconds` and `X-Atelier-Penalty`.
+///
+/// # Errors
+/// Also where the body says more: what is wrong is never passed over.
+pub(crate) fn urgency(headers: &HeaderMap) -> Result<Urgency, Problem> {
+    let header = |name: &'static str| {
+        headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_string())
+    };
+    let due_in_seconds = header("x-atelier-due-in-seconds").map(|text| {
+        serde_json::from_str(&text).map_err(|_| {
+            let detail = format!("{:?} is not a number", excerpt(&text));
+            Problem::field("x-atelier-due-in-seconds", detail)
+        })
+    });
+    let penalty = header("x-atelier-penalty").map(|text| {
+        serde_json::from_value(Value::String(text))
+            .map_err(|e| Problem::field("x-atelier-penalty", plain(&e.to_string())))
+    });
+    Ok(Urgency { due_in_seconds: due_in_seconds.transpose()?, penalty: penalty.transpose()? })
 }
 
 /// `Prefer: wait=n` (RFC 7240), in seconds, at most ten minutes.

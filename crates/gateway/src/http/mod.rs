@@ -3,10 +3,13 @@
 mod account;
 mod answer;
 mod auth;
+mod automatic1111;
+mod awaited;
 mod body;
 mod brake;
 mod budget;
 mod descriptors;
+mod face;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod headers;
@@ -23,6 +26,7 @@ mod sse;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod value;
 mod view;
 
 use std::ops::Deref;
@@ -38,6 +42,8 @@ use axum::routing::{get, patch, post};
 
 use self::account::Account;
 use self::auth::Door;
+use self::automatic1111::Callers;
+use self::face::Face;
 use self::places::{Errand, Place};
 use self::problem::Problem;
 use crate::handle::Handle;
@@ -54,6 +60,7 @@ pub(crate) const CLUSTER: &str = "atelier";
 pub(crate) struct Server {
     pub(crate) handle: Handle,
     pub(crate) door: Arc<Door>,
+    pub(crate) callers: Callers,
 }
 
 /// Time of an answer that was spent waiting for a picture.
@@ -63,7 +70,7 @@ pub(crate) struct Waited(pub(crate) Duration);
 /// All routes.
 pub(crate) fn router(handle: Handle) -> Router {
     let door = Arc::new(Door::new(&handle.config));
-    let server = Server { handle, door };
+    let server = Server { handle, door, callers: Callers::default() };
     Router::new()
         .route("/", get(servers::dashboard))
         .route("/dashboard.css", get(servers::style))
@@ -83,6 +90,18 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route("/v1/images/generations", post(openai::generate))
         .route("/v1/models", get(openai::models))
         .route("/v1/models/{*model}", get(openai::one_model))
+        .route("/sdapi/v1/txt2img", post(automatic1111::txt2img))
+        .route("/sdapi/v1/progress", get(automatic1111::progress))
+        .route("/sdapi/v1/interrupt", post(automatic1111::interrupt))
+        .route("/sdapi/v1/options", get(automatic1111::options).post(automatic1111::set_options))
+        .route("/sdapi/v1/sd-models", get(automatic1111::models))
+        .route("/sdapi/v1/samplers", get(automatic1111::samplers))
+        .route("/sdapi/v1/schedulers", get(automatic1111::schedulers))
+        .route("/sdapi/v1/upscalers", get(automatic1111::upscalers))
+        .route("/sdapi/v1/latent-upscale-modes", get(automatic1111::latent_upscale_modes))
+        .route("/sdapi/v1/sd-vae", get(automatic1111::vaes))
+        .route("/sdapi/v1/loras", get(automatic1111::loras))
+        .route("/sdapi/v1/cmd-flags", get(automatic1111::flags))
         .fallback(unknown_route)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(server.clone(), around))
@@ -91,18 +110,13 @@ pub(crate) fn router(handle: Handle) -> Router {
 
 async fn unknown_route(uri: Uri) -> Response {
     let detail = "there is no such path: see /openapi.json";
-    refuse(&uri, Problem::new(StatusCode::NOT_FOUND, "not_found", detail))
+    Face::of(uri.path()).refusal(Problem::new(StatusCode::NOT_FOUND, "not_found", detail))
 }
 
 async fn unknown_method(uri: Uri) -> Response {
     let detail = "this path has no such method: see /openapi.json";
-    refuse(&uri, Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail))
-}
-
-/// A refusal in the form that clients of this path expect.
-fn refuse(uri: &Uri, problem: Problem) -> Response {
-    let native = !["/v1/images/", "/v1/models"].iter().any(|part| uri.path().starts_with(part));
-    if native { problem.into_response() } else { openai::Error::from(problem).into_response() }
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
+    Face::of(uri.path()).refusal(problem)
 }
 
 /// Measures, counts and traces every answer.
@@ -120,11 +134,12 @@ async fn around(State(server): State<Server>, mut request: Request, next: Next) 
     };
     request.extensions_mut().insert(entered);
     let method = request.method().clone();
+    let face = Face::of(request.uri().path());
     let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = trace::Trace::following(parent);
     let mut response = match served {
         Ok(()) => next.run(request).await.into_response(),
-        Err(problem) => refuse(request.uri(), problem),
+        Err(problem) => face.refusal(problem),
     };
     let waited = response.extensions().get::<Waited>().map_or(Duration::ZERO, |waited| waited.0);
     let overhead = start.elapsed().saturating_sub(waited);
@@ -145,8 +160,8 @@ async fn around(State(server): State<Server>, mut request: Request, next: Next) 
         headers.insert("traceparent", value);
     }
     if response_status == StatusCode::UNAUTHORIZED {
-        let scheme = HeaderValue::from_static("Bearer realm=\"atelier\"");
-        headers.insert(header::WWW_AUTHENTICATE, scheme);
+        let challenge = HeaderValue::from_static(face.challenge());
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     protect(headers);
     response

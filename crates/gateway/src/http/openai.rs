@@ -1,29 +1,26 @@
 //! The drop-in face: what clients of OpenAI's Images API expect.
 
 mod stream;
-mod submit;
 
 use std::time::Instant;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use dispatch::RequestId;
-use futures_util::StreamExt as _;
 use scheduling::TardinessPenalty;
 use scheduling::message::excerpt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::submit::submit;
-use super::answer::Reading;
+use super::answer;
 use super::auth::Visitor;
-use super::body::{JsonBody, NewRequest, compose, no_such_model, parse, plain};
-use super::headers::idempotency_key;
+use super::awaited::submit;
+use super::body::{JsonBody, NewRequest, compose, no_such_model, parse};
+use super::headers::{idempotency_key, urgency};
 use super::problem::Problem;
+use super::value::{Seed, Whole};
 use super::{CLUSTER, Server, Waited};
 use crate::config::Config;
 
@@ -74,7 +71,7 @@ fn envelope(problem: &Problem) -> Value {
 #[serde(deny_unknown_fields)]
 pub(super) struct Generation {
     prompt: String,
-    n: Option<u32>,
+    n: Option<Whole>,
     size: Option<String>,
     response_format: Option<ResponseFormat>,
     #[serde(rename = "output_format")]
@@ -82,7 +79,7 @@ pub(super) struct Generation {
     stream: Option<bool>,
     // Of other servers of this kind.
     negative_prompt: Option<String>,
-    seed: Option<u32>,
+    seed: Option<Seed>,
     num_inference_steps: Option<scheduling::Steps>,
     // Our own.
     due_in_seconds: Option<f64>,
@@ -133,7 +130,7 @@ pub(crate) async fn generate(
     let JsonBody { visitor, bytes, room } = body?;
     let handle = &server.handle;
     let generation: Generation = parse(&bytes)?;
-    let count = generation.n.unwrap_or(1);
+    let count = generation.n.map_or(1, |Whole(count)| count);
     if !(1..=10).contains(&count) {
         return Err(Problem::field("n", format!("{count} pictures: allowed is 1 to 10")).into());
     }
@@ -146,7 +143,7 @@ pub(crate) async fn generate(
     let new = to_native(&generation, &headers, &handle.config)?;
     drop(bytes);
     let order = |index| {
-        let seed = new.seed.map(|seed| seed.wrapping_add(index));
+        let seed = new.seed.map(|seed| seed.next(index));
         let one = NewRequest { seed, ..new.clone() };
         compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)
     };
@@ -171,25 +168,12 @@ pub(crate) async fn generate(
         for id in requests.ids.clone() {
             pictures.push(requests.picture(id).await?);
         }
-        in_base64(created, pictures)
+        let before = format!("{{\"created\":{created},\"data\":[").into();
+        answer::listing(before, ["{\"b64_json\":\"", "\"}"], pictures, "]}".into())
     };
     requests.ids.clear();
     response.extensions_mut().insert(Waited(start.elapsed()));
     Ok(response)
-}
-
-/// The pictures in base64, each read as the client takes it.
-fn in_base64(created: i64, pictures: Vec<Reading>) -> Response {
-    let literal = |text: String| futures_util::stream::iter([Ok(Bytes::from(text))]);
-    let pictures = futures_util::stream::iter(pictures.into_iter().enumerate());
-    let pictures = pictures.flat_map(move |(index, picture)| {
-        let comma = if index == 0 { "" } else { "," };
-        let before = literal(format!("{comma}{{\"b64_json\":\""));
-        before.chain(picture.base64()).chain(literal("\"}".into()))
-    });
-    let before = literal(format!("{{\"created\":{created},\"data\":["));
-    let body = Body::from_stream(before.chain(pictures).chain(literal("]}".into())));
-    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// Width and height are one field here.
@@ -220,23 +204,9 @@ pub(super) fn to_native(
             (Some(width), Some(height))
         }
     };
-    let header = |name: &'static str| {
-        headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_string())
-    };
-    // Checked even where the body says more: what is wrong is never passed over.
-    let due = header("x-atelier-due-in-seconds").map(|text| {
-        serde_json::from_str(&text).map_err(|_| {
-            let detail = format!("{:?} is not a number", excerpt(&text));
-            Problem::field("x-atelier-due-in-seconds", detail)
-        })
-    });
-    let due = due.transpose()?;
-    let penalty = header("x-atelier-penalty").map(|text| {
-        serde_json::from_value(Value::String(text))
-            .map_err(|e| Problem::field("x-atelier-penalty", plain(&e.to_string())))
-    });
-    let penalty = penalty.transpose()?;
-    let (due, penalty) = (generation.due_in_seconds.or(due), generation.penalty.or(penalty));
+    let urgency = urgency(headers)?;
+    let due = generation.due_in_seconds.or(urgency.due_in_seconds);
+    let penalty = generation.penalty.or(urgency.penalty);
     Ok(NewRequest {
         prompt: generation.prompt.clone(),
         negative_prompt: generation.negative_prompt.clone().unwrap_or_default(),

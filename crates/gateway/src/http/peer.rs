@@ -1,6 +1,10 @@
 //! Where a client comes from, as far as limits go.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 
 /// An IPv4 address, or the network of 2⁶⁴ IPv6 addresses that one customer has to himself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +21,15 @@ impl From<IpAddr> for Peer {
             IpAddr::V4(v4) => Self(v4.into()),
             IpAddr::V6(v6) => Self(Ipv6Addr::from(u128::from(v6) >> 64 << 64).into()),
         }
+    }
+}
+
+/// Whoever is at the other end of the connection.
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or(Self::UNKNOWN))
     }
 }
 

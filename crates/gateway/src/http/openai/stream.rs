@@ -7,8 +7,8 @@ use futures_util::{Stream, StreamExt as _, stream};
 use serde_json::json;
 
 use super::envelope;
-use super::submit::Requests;
 use crate::http::answer::Part;
+use crate::http::awaited::Requests;
 use crate::http::problem::Problem;
 use crate::http::sse;
 

@@ -1,6 +1,7 @@
 //! The API against a whole gateway in one process, with backends that do as they are told.
 
 mod abuse;
+mod automatic1111;
 mod chaos;
 mod connections;
 mod document;
@@ -129,7 +130,12 @@ fn start_cold(folder: tempfile::TempDir, extra: &str, change: impl FnOnce(&mut W
         servers.concat(),
         extra
     );
-    let mut config = Config::parse("test.toml", &text).unwrap();
+    start_as(folder, &text, change)
+}
+
+/// The same with a whole configuration, in which the second server is called "b".
+fn start_as(folder: tempfile::TempDir, text: &str, change: impl FnOnce(&mut World)) -> Test {
+    let mut config = Config::parse("test.toml", text).unwrap();
     config.journal = folder.path().join("journal.db");
     let scripts = vec![Scripted::default(), Scripted::default()];
     let backends = scripts.clone();

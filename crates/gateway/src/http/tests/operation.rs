@@ -46,7 +46,7 @@ async fn policies_are_changed_without_a_restart() {
 async fn metrics_tell_what_happened() {
     let t = start("").await;
     t.finish(&red()).await;
-    t.post("/v1/requests", &json!({ "prompt": "x", "seed": -1 })).await;
+    t.post("/v1/requests", &json!({ "prompt": "x", "seed": -2 })).await;
     let answer = t.get("/metrics").await;
     assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let text = String::from_utf8(answer.body.to_vec()).unwrap();

@@ -1,4 +1,4 @@
-//! From orders to requests: all of them or none.
+//! Pictures that a client waits for in one answer: from orders to requests, all of them or none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use dispatch::{Outcome, RequestId};
 use scheduling::Seconds;
 
+use super::account;
+use super::answer::Reading;
+use super::auth::Visitor;
+use super::problem::Problem;
+use super::view;
 use crate::handle::Handle;
-use crate::http::account;
-use crate::http::answer::Reading;
-use crate::http::auth::Visitor;
-use crate::http::problem::Problem;
-use crate::http::view;
 use crate::journal::{Accepted, IdempotencyKey, Kept};
 use crate::status::{Phase, Refusal, Status};
 
