@@ -1,6 +1,6 @@
 //! The configuration: one TOML file, read whole or refused with file, line, key and what to write.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use scheduling::{Objective, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty};
@@ -32,6 +32,12 @@ pub struct Config {
     /// File of the journal.
     #[serde(default = "default_journal")]
     pub journal: PathBuf,
+    /// Where clients reach the gateway, such as `https://draw.example/atelier`, for links to pictures.
+    #[serde(default)]
+    pub public_url: Option<Spanned<String>>,
+    /// Addresses of proxies whose `X-Forwarded-` headers say where clients reach the gateway.
+    #[serde(default)]
+    pub trusted_proxies: Vec<IpAddr>,
     /// Authorities that servers behind `https://` are trusted by, beside the system's: a PEM file.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
@@ -227,6 +233,22 @@ impl Default for HealthConfig {
 pub struct FacesConfig {
     /// Of `/sdapi/v1`.
     pub automatic1111: Automatic1111Config,
+    /// Of `/v1/images` and `/v1/chat`.
+    pub openai: OpenAiConfig,
+}
+
+/// Settings of OpenAI's protocol.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OpenAiConfig {
+    /// Seconds for which a link to a picture holds, as long as the picture is kept.
+    pub link_seconds: Span,
+}
+
+impl Default for OpenAiConfig {
+    fn default() -> Self {
+        Self { link_seconds: Span(3600.0) }
+    }
 }
 
 /// Settings of AUTOMATIC1111's protocol.

@@ -16,6 +16,7 @@ use crate::config::{self, Config, ConfigError, ServerConfig};
 use crate::engine::{Attached, Engine, Event, Message, Trials};
 use crate::handle::Handle;
 use crate::health::{HealthCounter, Rhythm};
+use crate::http::Secret;
 use crate::journal::{
     Accepted, Archive, Checkpointer, CompletedRun, Confirmed, Damage, Journal, JournalError,
     Reader, Reads, Report, Sqlite, Unconfirmed, Unfinished, Writer,
@@ -116,6 +117,7 @@ impl Gateway {
         let connect = |server| (world.backends)(server, &config);
         let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
         let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
+        let secret = Secret::of(&config.journal).map_err(|e| JournalError(e.to_string()))?;
         let unconfirmed = Unconfirmed::default();
         let archive = Confirmed::new(Reader::open(&config.journal)?, unconfirmed.clone());
         let archive: Arc<dyn Archive> = Arc::new(archive);
@@ -172,8 +174,17 @@ impl Gateway {
         let engine = parts.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
         let reads = Arc::new(reads);
         let objectives = config.objectives().into();
-        let handle =
-            Handle { messages, reads, policies, timeline, metrics, config, objective, objectives };
+        let handle = Handle {
+            messages,
+            reads,
+            policies,
+            timeline,
+            metrics,
+            config,
+            objective,
+            objectives,
+            secret,
+        };
         Ok(Self { handle, parts, engine, writer: written, keeper, closing })
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 use crate::engine::Message;
+use crate::http::Secret;
 use crate::journal::{
     Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
 };
@@ -37,6 +38,8 @@ pub(crate) struct Handle {
     pub(crate) objective: Arc<Objective>,
     /// By model, where models have their own.
     pub(crate) objectives: Arc<[Objective]>,
+    /// What links to pictures are signed with.
+    pub(crate) secret: Secret,
 }
 
 /// Why there is no answer.
@@ -237,6 +240,11 @@ impl Handle {
     /// The date of a time.
     pub(crate) fn date(&self, time: scheduling::Time) -> Timestamp {
         self.timeline.date(time)
+    }
+
+    /// Now, in seconds since 1970.
+    pub(crate) fn unix_seconds(&self) -> f64 {
+        self.date(self.timeline.now()).as_millisecond() as f64 / 1e3
     }
 
     async fn ask<T>(

@@ -55,6 +55,7 @@ impl Config {
         unique("key", self.keys.iter().map(|k| &k.name))?;
         self.check_listener()?;
         self.check_journal()?;
+        self.check_public_url()?;
         self.check_servers()?;
         self.check_models()?;
         self.check_keys()?;
@@ -112,6 +113,25 @@ impl Config {
             return Err(Misfit::new("listen", problem));
         }
         Ok(())
+    }
+
+    /// Links begin with it.
+    fn check_public_url(&self) -> Result<(), Misfit> {
+        let Some(url) = &self.public_url else { return Ok(()) };
+        let text = url.get_ref();
+        let allowed =
+            "allowed is such as \"https://draw.example\" or \"https://draw.example/atelier\"";
+        let parsed = reqwest::Url::parse(text).ok();
+        let fits = parsed.as_ref().is_some_and(|url| {
+            let plain =
+                url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+            matches!(url.scheme(), "http" | "https") && url.has_host() && plain
+        });
+        if fits {
+            return Ok(());
+        }
+        let text = scheduling::message::excerpt(text);
+        Err(Misfit::new("public_url", format!("`public_url`: {text:?}: {allowed}")))
     }
 
     /// The journal is a file, and its path is nothing else.

@@ -64,6 +64,11 @@ fn wrong_files_are_refused_with_line_key_and_remedy() {
     check(&with("[limits]\nwaiting = 0\n"), 6, &["limits.waiting", "1 to"]);
     check(&with("[defaults]\npenalty = \"cubic\"\n"), 6, &["cubic", "square_root"]);
     check(&with("[[key]]\nname = \"n\"\nsha256 = \"12\"\n"), 7, &["sha256", "64"]);
+    let url = |url: &str| format!("public_url = \"{url}\"\n{SERVER}");
+    check(&url("draw.example"), 1, &["`public_url`", "draw.example", "https://draw.example"]);
+    check(&url("ftp://draw.example"), 1, &["ftp://draw.example", "allowed"]);
+    check(&url("https://draw.example?x=1"), 1, &["allowed"]);
+    check(&format!("trusted_proxies = [\"proxy\"]\n{SERVER}"), 1, &["trusted_proxies", "IP"]);
     let faces = "[faces.automatic1111]\nsteps = \"most\"\n";
     check(&with(faces), 6, &["steps", "most", "`at_most` or `exactly`"]);
     check(&with("[objective]\ntardiness_weight = -2.0\n"), 6, &["tardiness_weight", "-2"]);

@@ -6,14 +6,17 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Serialize;
 
 use super::auth::Visitor;
 use super::budget::Room;
+use super::encoding::{Encoding, Format};
 use crate::config::Config;
 use crate::handle::{Handle, Unavailable};
-use crate::journal::StoredPicture;
+use crate::journal::{Spec, StoredPicture};
+use crate::threads::aside;
 
 /// Bytes of a request in JSON beside its prompts.
 pub(crate) const BESIDE_PROMPTS: usize = 4096;
@@ -42,11 +45,18 @@ pub(super) struct Reading {
     visitor: Visitor,
     picture: StoredPicture,
     from: u64,
+    encoding: Encoding,
+    pixels: usize,
 }
 
 impl Reading {
     pub(super) fn new(handle: Handle, visitor: Visitor, picture: StoredPicture) -> Self {
-        Self { handle, visitor, picture, from: 0 }
+        Self { handle, visitor, picture, from: 0, encoding: Encoding::KEPT, pixels: 0 }
+    }
+
+    /// The same in another form. It is put into it as a whole, when its turn comes.
+    pub(super) fn encoded_as(self, encoding: Encoding, spec: &Spec) -> Self {
+        Self { encoding, pixels: spec.width as usize * spec.height as usize, ..self }
     }
 
     /// The next part in some form; none behind the last.
@@ -59,55 +69,90 @@ impl Reading {
         }
         // The part, and the form of it that is not longer than twice.
         let room = self.visitor.budget.wait(3 * PART).await;
+        let part = self.read().await?;
+        Ok(Some(room.carry(form(part))))
+    }
+
+    /// The next bytes as they are kept.
+    async fn read(&mut self) -> Result<Bytes, Unavailable> {
         let _turn = self.visitor.turn().await;
         let part = self.handle.picture_part(self.picture, self.from, PART).await?;
         self.from += part.len() as u64;
         if part.is_empty() {
             return Err(Unavailable::Journal("a picture is shorter than it was".into()));
         }
-        Ok(Some(room.carry(form(part))))
+        Ok(part)
+    }
+
+    /// All of it in its form.
+    async fn encoded(mut self) -> Result<Bytes, Unavailable> {
+        // What is kept, its pixels, and what is made of them, which takes fewer bytes than those.
+        let room = self.visitor.budget.wait(self.picture.length as usize + 6 * self.pixels).await;
+        let mut png = Vec::with_capacity(self.picture.length as usize);
+        while self.from < self.picture.length {
+            png.extend_from_slice(&self.read().await?);
+        }
+        let encoding = self.encoding;
+        let encoded = aside(move || encoding.of(png)).await.unwrap_or_else(Err);
+        encoded.map(|bytes| room.carry(bytes)).map_err(Unavailable::Gateway)
     }
 
     /// All of it in some form, part by part. A picture whose time ends meanwhile is cut off.
     fn parts(
         self,
         form: impl Fn(Bytes) -> Vec<u8> + Copy + Send + 'static,
-    ) -> impl Stream<Item = Part> + Send + 'static {
-        stream::try_unfold(self, move |mut reading| async move {
-            let part = reading.next(form).await?;
-            Ok(part.map(|part| (part, reading)))
-        })
+    ) -> BoxStream<'static, Part> {
+        if self.encoding.format == Format::Png {
+            let read = stream::try_unfold(self, move |mut reading| async move {
+                let part = reading.next(form).await?;
+                Ok(part.map(|part| (part, reading)))
+            });
+            return read.boxed();
+        }
+        let encoded = stream::once(self.encoded()).map_ok(move |bytes| {
+            let parts = (0..bytes.len()).step_by(PART);
+            let part = move |from| {
+                let part = bytes.slice(from..bytes.len().min(from + PART));
+                Ok(Bytes::from(form(part)))
+            };
+            stream::iter(parts.map(part))
+        });
+        encoded.try_flatten().boxed()
     }
 
     /// All of it in base64.
-    pub(super) fn base64(self) -> impl Stream<Item = Part> + Send + 'static {
+    pub(super) fn base64(self) -> BoxStream<'static, Part> {
         self.parts(|part| BASE64.encode(part).into_bytes())
     }
 
     /// The picture as an answer.
     pub(super) fn answer(self) -> Response {
-        let length = HeaderValue::from(self.picture.length);
-        let body = Body::from_stream(self.parts(Vec::from));
-        ([(header::CONTENT_LENGTH, length)], body).into_response()
+        let length = (self.encoding.format == Format::Png).then_some(self.picture.length);
+        let mut response = Body::from_stream(self.parts(Vec::from)).into_response();
+        if let Some(length) = length {
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        response
     }
 }
 
-/// JSON with a list of pictures in base64, each read as the client takes it: what stands before the list,
-/// around every picture, and behind the list.
-pub(super) fn listing(
-    before: Bytes,
-    around: [&'static str; 2],
-    pictures: Vec<Reading>,
-    behind: Bytes,
-) -> Response {
+/// A picture in a list, in base64 between two texts.
+pub(super) struct Entry {
+    pub(super) before: String,
+    pub(super) picture: Reading,
+    pub(super) behind: String,
+}
+
+/// JSON with a list of pictures, each read as the client takes it, between two texts.
+pub(super) fn listing(before: Bytes, entries: Vec<Entry>, behind: Bytes) -> Response {
     let literal = |text: Bytes| stream::iter([Ok(text)]);
-    let pictures = stream::iter(pictures.into_iter().enumerate());
-    let pictures = pictures.flat_map(move |(index, picture)| {
-        let comma = literal(Bytes::from_static(if index == 0 { b"" } else { b"," }));
-        let [open, close] = around.map(|text| literal(Bytes::from_static(text.as_bytes())));
-        comma.chain(open).chain(picture.base64()).chain(close)
+    let entries = stream::iter(entries.into_iter().enumerate());
+    let entries = entries.flat_map(move |(index, Entry { before, picture, behind })| {
+        let comma = if index == 0 { "" } else { "," };
+        let before = literal(format!("{comma}{before}").into());
+        before.chain(picture.base64()).chain(literal(behind.into()))
     });
-    let body = Body::from_stream(literal(before).chain(pictures).chain(literal(behind)));
+    let body = Body::from_stream(literal(before).chain(entries).chain(literal(behind)));
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Door {
     keys: Vec<([u8; 32], Visitor)>,
     /// Everybody, where there are no keys.
     local: Option<Visitor>,
+    /// Everybody who has a link.
+    guest: Visitor,
     brake: Brake,
 }
 
@@ -64,7 +66,13 @@ impl Door {
             })
             .collect();
         let local = keys.is_empty().then(|| account("local", Role::Operator, None));
-        Self { keys, local, brake: Brake::default() }
+        let guest = account("", Role::Requester, None);
+        Self { keys, local, guest, brake: Brake::default() }
+    }
+
+    /// Whoever has a link to a picture and needs no key for it.
+    pub(crate) fn guest(&self) -> Visitor {
+        self.guest.clone()
     }
 
     /// Lets in whoever has a key, sent as `Authorization: Bearer KEY` or as the password of HTTP's basic

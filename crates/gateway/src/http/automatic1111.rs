@@ -18,10 +18,10 @@ use scheduling::{Steps, TardinessPenalty};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer;
+use super::answer::{self, Entry};
 use super::auth::Visitor;
-use super::awaited::submit;
-use super::body::{JsonBody, NewRequest, compose, parse};
+use super::awaited::{MOST_PICTURES, orders, submit};
+use super::body::{JsonBody, NewRequest, parse};
 use super::headers::{self, Urgency, idempotency_key};
 use super::peer::Peer;
 use super::problem::Problem;
@@ -88,9 +88,6 @@ pub(super) struct Wanted {
 struct Overrides {
     sd_model_checkpoint: Option<String>,
 }
-
-/// Most pictures of one call.
-const MOST_PICTURES: u32 = 10;
 
 impl Wanted {
     /// How many pictures.
@@ -195,33 +192,23 @@ pub(crate) async fn txt2img(
     let checkpoint = server.callers.checkpoint(&visitor.owner);
     let new = wanted.to_native(urgency, checkpoint, &handle.config)?;
     drop(bytes);
-    let order = |index| {
-        let seed = new.seed.map(|seed| seed.next(index));
-        let one = NewRequest { seed, ..new.clone() };
-        compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)
-    };
-    let orders = (0..count).map(order).collect::<Result<_, _>>().map_err(of_steps)?;
+    let orders = orders(&new, count, &visitor, handle).map_err(of_steps)?;
     let open = visitor.open_stream()?;
     let mut requests = submit(handle, visitor.clone(), orders, key, open).await?;
     drop(room);
     let call = server.callers.call(&visitor.owner, peer, &requests.ids);
     let start = Instant::now();
-    let mut finished = Vec::new();
-    for id in requests.ids.clone() {
-        finished.push(requests.finished(id).await?);
-    }
+    let finished = requests.all_finished().await?;
     drop(call);
-    let mut pictures = Vec::new();
-    if wanted.send_images != Some(false) {
-        for id in requests.ids.clone() {
-            pictures.push(requests.picture(id).await?);
-        }
+    let mut pictures = requests.all_pictures().await?;
+    if wanted.send_images == Some(false) {
+        pictures.clear();
     }
-    requests.ids.clear();
+    let quoted = |picture| Entry { before: "\"".into(), picture, behind: "\"".into() };
+    let entries = pictures.into_iter().map(quoted).collect();
     let behind = info::behind(&wanted, &finished, handle).into_bytes();
     let behind = visitor.budget.wait(behind.len()).await.carry(behind);
-    let mut response =
-        answer::listing(Bytes::from_static(b"{\"images\":["), ["\"", "\""], pictures, behind);
+    let mut response = answer::listing(Bytes::from_static(b"{\"images\":["), entries, behind);
     response.extensions_mut().insert(Waited(start.elapsed()));
     Ok(response)
 }

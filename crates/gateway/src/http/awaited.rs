@@ -10,6 +10,7 @@ use scheduling::Seconds;
 use super::account;
 use super::answer::Reading;
 use super::auth::Visitor;
+use super::body::{NewRequest, compose};
 use super::problem::Problem;
 use super::view;
 use crate::handle::Handle;
@@ -69,7 +70,47 @@ pub(super) async fn submit(
     Ok(requests)
 }
 
+/// Most pictures of one call.
+pub(super) const MOST_PICTURES: u32 = 10;
+
+/// So many orders that differ by their seeds.
+///
+/// # Errors
+/// [`Problem`] of the first that is wrong.
+pub(super) fn orders(
+    new: &NewRequest,
+    count: u32,
+    visitor: &Visitor,
+    handle: &Handle,
+) -> Result<Vec<Accepted>, Problem> {
+    let order = |index| {
+        let seed = new.seed.map(|seed| seed.next(index));
+        let one = NewRequest { seed, ..new.clone() };
+        compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)
+    };
+    (0..count).map(order).collect()
+}
+
 impl Requests {
+    /// Waits for the end of all of them and says how each stands if all are completed.
+    pub(super) async fn all_finished(&self) -> Result<Vec<Status>, Problem> {
+        let mut finished = Vec::new();
+        for &id in &self.ids {
+            finished.push(self.finished(id).await?);
+        }
+        Ok(finished)
+    }
+
+    /// Their pictures, once they are completed. From then on they are told.
+    pub(super) async fn all_pictures(&mut self) -> Result<Vec<Reading>, Problem> {
+        let mut pictures = Vec::new();
+        for &id in &self.ids {
+            pictures.push(self.picture(id).await?);
+        }
+        self.ids.clear();
+        Ok(pictures)
+    }
+
     /// Counts and submits all of these. If one is refused the others are cancelled and none counts.
     async fn make(&mut self, orders: Vec<Accepted>) -> Result<Vec<RequestId>, Problem> {
         let count = orders.len() as u32;

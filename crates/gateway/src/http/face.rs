@@ -10,7 +10,7 @@ use super::{automatic1111, openai};
 pub(crate) enum Face {
     /// Our own.
     Native,
-    /// OpenAI's Images API.
+    /// OpenAI's API, as far as it is about pictures.
     OpenAi,
     /// That of AUTOMATIC1111's web UI.
     Automatic1111,
@@ -20,7 +20,7 @@ impl Face {
     /// The protocol that clients of a path speak.
     pub(crate) fn of(path: &str) -> Self {
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
-        if begins(&["/v1/images/", "/v1/models"]) {
+        if begins(&["/v1/images/", "/v1/models", "/v1/chat/"]) {
             Self::OpenAi
         } else if begins(&["/sdapi/"]) {
             Self::Automatic1111

@@ -9,10 +9,12 @@ mod body;
 mod brake;
 mod budget;
 mod descriptors;
+mod encoding;
 mod face;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod headers;
+mod links;
 mod list;
 mod openai;
 mod peer;
@@ -44,12 +46,14 @@ use self::account::Account;
 use self::auth::Door;
 use self::automatic1111::Callers;
 use self::face::Face;
+use self::links::Links;
 use self::places::{Errand, Place};
 use self::problem::Problem;
 use crate::handle::Handle;
 use crate::metrics;
 
 pub(crate) use descriptors::fit_descriptors;
+pub(crate) use links::Secret;
 pub(crate) use serve::serve;
 
 /// The name under which the whole cluster is offered as one model.
@@ -61,6 +65,7 @@ pub(crate) struct Server {
     pub(crate) handle: Handle,
     pub(crate) door: Arc<Door>,
     pub(crate) callers: Callers,
+    pub(crate) links: Arc<Links>,
 }
 
 /// Time of an answer that was spent waiting for a picture.
@@ -70,7 +75,8 @@ pub(crate) struct Waited(pub(crate) Duration);
 /// All routes.
 pub(crate) fn router(handle: Handle) -> Router {
     let door = Arc::new(Door::new(&handle.config));
-    let server = Server { handle, door, callers: Callers::default() };
+    let links = Arc::new(Links::new(handle.secret.clone(), &handle.config));
+    let server = Server { handle, door, callers: Callers::default(), links };
     Router::new()
         .route("/", get(servers::dashboard))
         .route("/dashboard.css", get(servers::style))
@@ -87,7 +93,11 @@ pub(crate) fn router(handle: Handle) -> Router {
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{name}", patch(servers::administer))
         .route("/v1/policy", get(servers::policy).put(servers::set_policy))
+        .route("/pictures/{name}", get(links::picture))
         .route("/v1/images/generations", post(openai::generate))
+        .route("/v1/images/edits", post(openai::unsupported))
+        .route("/v1/images/variations", post(openai::unsupported))
+        .route("/v1/chat/completions", post(openai::chat))
         .route("/v1/models", get(openai::models))
         .route("/v1/models/{*model}", get(openai::one_model))
         .route("/sdapi/v1/txt2img", post(automatic1111::txt2img))

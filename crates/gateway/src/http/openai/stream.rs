@@ -9,22 +9,23 @@ use serde_json::json;
 use super::envelope;
 use crate::http::answer::Part;
 use crate::http::awaited::Requests;
+use crate::http::encoding::Encoding;
 use crate::http::problem::Problem;
 use crate::http::sse;
 
 /// The pictures of these requests as server-sent events, each when it is finished. Partial pictures
 /// are never sent, which the protocol allows. Requests that nobody waits for any more are cancelled.
-pub(super) fn answer(requests: Requests) -> Response {
-    sse::answer(events(requests).flatten())
+pub(super) fn answer(requests: Requests, encoding: Encoding) -> Response {
+    sse::answer(events(requests, encoding).flatten())
 }
 
 /// Events, each in parts.
-fn events(requests: Requests) -> impl Stream<Item = BoxStream<'static, Part>> {
-    stream::unfold(requests, |mut requests| async move {
+fn events(requests: Requests, encoding: Encoding) -> impl Stream<Item = BoxStream<'static, Part>> {
+    stream::unfold(requests, move |mut requests| async move {
         if requests.ids.is_empty() {
             return None;
         }
-        let event = match next(&mut requests).await {
+        let event = match next(&mut requests, encoding).await {
             Ok(completed) => completed,
             Err(problem) => {
                 requests.cancel();
@@ -42,10 +43,13 @@ fn literal(bytes: Vec<u8>) -> BoxStream<'static, Part> {
 }
 
 /// What is told of the next picture.
-async fn next(requests: &mut Requests) -> Result<BoxStream<'static, Part>, Problem> {
+async fn next(
+    requests: &mut Requests,
+    encoding: Encoding,
+) -> Result<BoxStream<'static, Part>, Problem> {
     let status = requests.finished(requests.ids[0]).await?;
     let ended = requests.ids.remove(0);
-    let picture = requests.picture(ended).await?;
+    let picture = requests.picture(ended).await?.encoded_as(encoding, &status.accepted.spec);
     let (spec, handle) = (&status.accepted.spec, &requests.handle);
     // Clients read all of these fields; tokens are counted by nobody here.
     let fields = json!({
@@ -54,7 +58,7 @@ async fn next(requests: &mut Requests) -> Result<BoxStream<'static, Part>, Probl
         "size": format!("{}x{}", spec.width, spec.height),
         "quality": "auto",
         "background": "opaque",
-        "output_format": "png",
+        "output_format": encoding.format.name(),
         "usage": {
             "total_tokens": 0,
             "input_tokens": 0,

@@ -174,6 +174,11 @@ async fn what_the_document_rules_out_is_refused() {
         ("/v1/requests", "NewRequest", json!({ "prompt": "x" })),
         ("/v1/quotes", "NewRequest", json!({ "prompt": "x" })),
         ("/v1/images/generations", "Generation", json!({ "prompt": "x" })),
+        (
+            "/v1/chat/completions",
+            "Chat",
+            json!({ "messages": [{ "role": "user", "content": "x" }] }),
+        ),
         ("/sdapi/v1/txt2img", "Txt2Img", json!({ "prompt": "x" })),
         ("/sdapi/v1/options", "OptionsChange", json!({})),
         ("/v1/policy", "NewPolicy", json!({ "policy": "myopic" })),
