@@ -35,6 +35,10 @@ pub struct Config {
     /// Where clients reach the gateway, such as `https://draw.example/atelier`, for links to pictures.
     #[serde(default)]
     pub public_url: Option<Spanned<String>>,
+    /// Origins of pages that browsers may send here and show the answers, such as `https://app.example`; `*`, where
+    /// there are keys, for all.
+    #[serde(default)]
+    pub allowed_origins: Vec<Spanned<String>>,
     /// Addresses of proxies whose `X-Forwarded-` headers say where clients reach the gateway.
     #[serde(default)]
     pub trusted_proxies: Vec<IpAddr>,
@@ -439,6 +443,12 @@ impl Config {
     pub fn objective(&self) -> Objective {
         let ObjectiveConfig { quality, tardiness_weight } = self.objective.clone();
         Objective::new(quality, tardiness_weight).expect("checked when it was read")
+    }
+
+    /// The path of the public URL, without a slash at its end.
+    pub(crate) fn path_prefix(&self) -> String {
+        let url = self.public_url.as_ref().and_then(|url| reqwest::Url::parse(url.get_ref()).ok());
+        url.map_or(String::new(), |url| url.path().trim_end_matches('/').into())
     }
 
     /// Pixels at which step rates hold.

@@ -56,6 +56,7 @@ impl Config {
         self.check_listener()?;
         self.check_journal()?;
         self.check_public_url()?;
+        self.check_origins()?;
         self.check_servers()?;
         self.check_models()?;
         self.check_keys()?;
@@ -132,6 +133,30 @@ impl Config {
         }
         let text = scheduling::message::excerpt(text);
         Err(Misfit::new("public_url", format!("`public_url`: {text:?}: {allowed}")))
+    }
+
+    /// Origins as browsers name them.
+    fn check_origins(&self) -> Result<(), Misfit> {
+        for (position, origin) in self.allowed_origins.iter().enumerate() {
+            let text = origin.get_ref();
+            let problem = if text == "*" {
+                if !self.keys.is_empty() {
+                    continue;
+                }
+                "without [[key]] any page could use the servers: write a [[key]], or the origins"
+            } else {
+                let named = reqwest::Url::parse(text).map(|url| url.origin().ascii_serialization());
+                if named.is_ok_and(|named| named.eq_ignore_ascii_case(text)) {
+                    continue;
+                }
+                "allowed is such as \"https://app.example\" or \"http://app.example:8080\", without a path"
+            };
+            let text = scheduling::message::excerpt(text);
+            let key = format!("allowed_origins.{position}");
+            let problem = format!("`allowed_origins`: {text:?}: {problem}");
+            return Err(Misfit::new(key, problem).or("allowed_origins"));
+        }
+        Ok(())
     }
 
     /// The journal is a file, and its path is nothing else.

@@ -69,6 +69,10 @@ fn wrong_files_are_refused_with_line_key_and_remedy() {
     check(&url("ftp://draw.example"), 1, &["ftp://draw.example", "allowed"]);
     check(&url("https://draw.example?x=1"), 1, &["allowed"]);
     check(&format!("trusted_proxies = [\"proxy\"]\n{SERVER}"), 1, &["trusted_proxies", "IP"]);
+    let origins = |origins: &str| format!("allowed_origins = [{origins}]\n{SERVER}");
+    check(&origins("\"*\""), 1, &["`allowed_origins`", "[[key]]"]);
+    check(&origins("\"app.example\""), 1, &["app.example", "https://app.example"]);
+    check(&origins("\"https://app.example/x\""), 1, &["without a path"]);
     let faces = "[faces.automatic1111]\nsteps = \"most\"\n";
     check(&with(faces), 6, &["steps", "most", "`at_most` or `exactly`"]);
     check(&with("[objective]\ntardiness_weight = -2.0\n"), 6, &["tardiness_weight", "-2"]);

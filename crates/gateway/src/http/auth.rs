@@ -15,6 +15,7 @@ use super::Server;
 use super::account::{Account, Role};
 use super::brake::Brake;
 use super::budget::Purse;
+use super::origins::Origins;
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::config::Config;
@@ -26,6 +27,7 @@ pub(crate) struct Door {
     local: Option<Visitor>,
     /// Everybody who has a link.
     guest: Visitor,
+    origins: Origins,
     brake: Brake,
 }
 
@@ -67,7 +69,7 @@ impl Door {
             .collect();
         let local = keys.is_empty().then(|| account("local", Role::Operator, None));
         let guest = account("", Role::Requester, None);
-        Self { keys, local, guest, brake: Brake::default() }
+        Self { keys, local, guest, origins: Origins::new(config), brake: Brake::default() }
     }
 
     /// Whoever has a link to a picture and needs no key for it.
@@ -76,16 +78,17 @@ impl Door {
     }
 
     /// Lets in whoever has a key, sent as `Authorization: Bearer KEY` or as the password of HTTP's basic
-    /// authentication. Without keys it is everybody
-    /// who speaks to the loopback interface by its name, web pages elsewhere excepted.
+    /// authentication. Without keys it is everybody who speaks to the loopback interface by its name, web
+    /// pages elsewhere excepted.
     pub(crate) fn enter(&self, headers: &HeaderMap) -> Result<Visitor, Stranger> {
         if let Some(local) = &self.local {
             let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-            let from =
-                text(header::ORIGIN).map(|origin| origin.split_once("://").unwrap_or_default().1);
-            let names = [text(header::HOST).unwrap_or_default(), from.unwrap_or("localhost")];
-            let ours = names.into_iter().all(is_loopback);
-            return if ours { Ok(local.clone()) } else { Err(Stranger::ForeignHost) };
+            let ours = is_loopback(text(header::HOST).unwrap_or_default());
+            let from = text(header::ORIGIN).is_none_or(|origin| {
+                let host = origin.split_once("://").unwrap_or_default().1;
+                is_loopback(host) || self.origins.allow(origin)
+            });
+            return if ours && from { Ok(local.clone()) } else { Err(Stranger::ForeignHost) };
         }
         let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let key = sent.and_then(key_in).unwrap_or_default();

@@ -6,7 +6,8 @@ form.key.onchange = () => { sessionStorage.setItem("api-key", form.key.value); r
 async function call(method, path, body) {
   const headers = { "content-type": "application/json" };
   if (form.key.value) headers.authorization = "Bearer " + form.key.value;
-  const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+  // The gateway may stand below a path of its own.
+  const response = await fetch(path.replace(/^\//, ""), { method, headers, body: body && JSON.stringify(body) });
   if (response.ok) return response;
   const problem = await response.json().catch(() => ({ detail: response.statusText }));
   throw new Error(problem.detail);

@@ -17,6 +17,7 @@ mod headers;
 mod links;
 mod list;
 mod openai;
+mod origins;
 mod peer;
 mod places;
 mod problem;
@@ -37,9 +38,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, patch, post};
 
 use self::account::Account;
@@ -47,6 +48,7 @@ use self::auth::Door;
 use self::automatic1111::Callers;
 use self::face::Face;
 use self::links::Links;
+use self::origins::Origins;
 use self::places::{Errand, Place};
 use self::problem::Problem;
 use crate::handle::Handle;
@@ -66,6 +68,9 @@ pub(crate) struct Server {
     pub(crate) door: Arc<Door>,
     pub(crate) callers: Callers,
     pub(crate) links: Arc<Links>,
+    pub(crate) origins: Arc<Origins>,
+    /// The path below which it stands, if it does.
+    pub(crate) prefix: Arc<str>,
 }
 
 /// Time of an answer that was spent waiting for a picture.
@@ -76,7 +81,27 @@ pub(crate) struct Waited(pub(crate) Duration);
 pub(crate) fn router(handle: Handle) -> Router {
     let door = Arc::new(Door::new(&handle.config));
     let links = Arc::new(Links::new(handle.secret.clone(), &handle.config));
-    let server = Server { handle, door, callers: Callers::default(), links };
+    let origins = Arc::new(Origins::new(&handle.config));
+    let prefix: Arc<str> = handle.config.path_prefix().into();
+    let callers = Callers::default();
+    let server = Server { handle, door, callers, links, origins, prefix: prefix.clone() };
+    let all = below(&prefix, routes(server));
+    Router::new().fallback_service(all).layer(middleware::from_fn(origins::options))
+}
+
+/// The same below a prefix as well, for proxies that hand on the whole path.
+fn below(prefix: &str, routes: Router) -> Router {
+    if prefix.is_empty() {
+        return routes;
+    }
+    let page = format!("{prefix}/");
+    // The page's own parts are relative to it.
+    let redirected =
+        Router::new().route(prefix, get(move || async move { Redirect::permanent(&page) }));
+    redirected.nest_service(&format!("{prefix}/"), routes.clone()).fallback_service(routes)
+}
+
+fn routes(server: Server) -> Router {
     Router::new()
         .route("/", get(servers::dashboard))
         .route("/dashboard.css", get(servers::style))
@@ -123,7 +148,10 @@ async fn unknown_route(uri: Uri) -> Response {
     Face::of(uri.path()).refusal(Problem::new(StatusCode::NOT_FOUND, "not_found", detail))
 }
 
-async fn unknown_method(uri: Uri) -> Response {
+async fn unknown_method(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     let detail = "this path has no such method: see /openapi.json";
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail);
     Face::of(uri.path()).refusal(problem)
@@ -132,8 +160,10 @@ async fn unknown_method(uri: Uri) -> Response {
 /// Measures, counts and traces every answer.
 async fn around(State(server): State<Server>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
-    let path = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_string());
-    let route = path.unwrap_or_else(|| "none".into());
+    let route = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
+        Some(path) => path.strip_prefix(&*server.prefix).unwrap_or(path).to_owned(),
+        None => "none".to_owned(),
+    };
     let entered = server.door.enter(request.headers());
     let served = match request.extensions().get::<Arc<Place>>() {
         Some(place) => {
@@ -145,6 +175,7 @@ async fn around(State(server): State<Server>, mut request: Request, next: Next) 
     request.extensions_mut().insert(entered);
     let method = request.method().clone();
     let face = Face::of(request.uri().path());
+    let origin = request.headers().get(header::ORIGIN).cloned();
     let parent = request.headers().get("traceparent").and_then(|value| value.to_str().ok());
     let trace = trace::Trace::following(parent);
     let mut response = match served {
@@ -173,8 +204,21 @@ async fn around(State(server): State<Server>, mut request: Request, next: Next) 
         let challenge = HeaderValue::from_static(face.challenge());
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
+    server.origins.permit(origin.as_ref(), headers);
+    spread(headers, trace.random());
     protect(headers);
     response
+}
+
+/// Sends clients that are told to come back at different times, up to half as late again and a second, so that they
+/// do not all come at once.
+fn spread(headers: &mut HeaderMap, random: u64) {
+    let least =
+        headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(least) = least {
+        let least: u64 = least;
+        headers.insert(header::RETRY_AFTER, (least + random % (least / 2 + 2)).into());
+    }
 }
 
 /// What a request for this route is for.

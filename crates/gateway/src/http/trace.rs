@@ -21,6 +21,11 @@ impl Trace {
         }
     }
 
+    /// Bits that nobody chose.
+    pub(crate) fn random(&self) -> u64 {
+        self.span
+    }
+
     /// The trace in hexadecimal.
     pub(crate) fn trace_id(&self) -> String {
         format!("{:032x}", self.id)

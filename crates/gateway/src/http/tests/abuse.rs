@@ -54,7 +54,8 @@ async fn several_pictures_count_all_or_none() {
     assert_eq!(t.post("/v1/requests", &red()).await.status, 202);
     let later = draw(2).await;
     assert_eq!((later.status, &later.json()["error"]["code"]), (429, &json!("rate_limited")));
-    assert_eq!(later.headers["retry-after"], "30");
+    let after: u64 = later.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((30..=46).contains(&after), "30 s, and up to half as long again: {after}");
     let list = t.get("/v1/requests").await.json();
     assert_eq!(list["requests"].as_array().unwrap().len(), 1, "nothing was made");
     assert_eq!(draw(1).await.status, 200, "nothing was counted");
@@ -186,7 +187,7 @@ async fn answers_say_what_browsers_and_proxies_must_know() {
     }
     // The page has nothing that its policy forbids.
     let page = String::from_utf8(t.get("/").await.body.to_vec()).unwrap();
-    assert!(page.contains("<script src=\"/dashboard.js\"></script>"));
+    assert!(page.contains("<script src=\"dashboard.js\"></script>"));
     for inline in ["style=", "<style", "onclick", "onsubmit", "javascript:"] {
         assert!(!page.contains(inline), "{inline}");
     }

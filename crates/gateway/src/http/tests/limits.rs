@@ -14,7 +14,8 @@ async fn overload_is_refused_with_a_time_to_come_back() {
     let refused = t.post("/v1/requests", &red()).await;
     assert_eq!((refused.status, &refused.json()["reason"]), (429, &json!("queue_full")));
     // 30 steps at 10 per second have just begun.
-    assert_eq!(refused.headers["retry-after"], "3");
+    let after: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((3..=5).contains(&after), "{after}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod fleet;
 mod limits;
 mod openai;
 mod operation;
+mod origins;
 mod parsers;
 mod requests;
 mod restarts;
@@ -112,6 +113,20 @@ async fn start_with(
     change: impl FnOnce(&mut World),
 ) -> Test {
     let test = start_cold(folder, extra, change);
+    test.ready().await;
+    test
+}
+
+/// A gateway with something before the tables of its configuration.
+async fn start_first(first: &str) -> Test {
+    let servers = ["a", "b"].map(|name| {
+        format!(
+            "[[server]]\nname = \"{name}\"\nsteps_per_second = 10.0\nbackend = {{ kind = \"demo\" }}\n"
+        )
+    });
+    let defaults = "[defaults]\nwidth = 16\nheight = 16\n";
+    let text = format!("policy = \"fixed[steps=30]\"\n{first}\n{}{defaults}", servers.concat());
+    let test = start_as(tempfile::tempdir().unwrap(), &text, |_| ());
     test.ready().await;
     test
 }
