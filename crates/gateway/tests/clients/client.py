@@ -1,6 +1,8 @@
-"""The official OpenAI client, unchanged, against `atelier serve`.
+"""Clients of OpenAI's protocol, unchanged, against `atelier serve`: OpenAI's own for Python and for JavaScript, LiteLLM and
+LangChain's picture tool.
 
     python3 -m venv venv && venv/bin/pip install -r requirements.txt
+    npm ci
     venv/bin/python client.py PATH/TO/atelier
 """
 
@@ -8,6 +10,7 @@ import asyncio
 import base64
 import datetime
 import hashlib
+import json
 import os
 import re
 import struct
@@ -17,7 +20,12 @@ import tempfile
 import unittest
 import urllib.request
 
+# What models cost is of no interest here, and is not asked for.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+import litellm
 import openai
+from langchain_community.utilities.dalle_image_generator import DallEAPIWrapper
 
 
 def digest(key):
@@ -90,6 +98,12 @@ def size(png):
     return struct.unpack(">II", png[16:24])
 
 
+def fetch(url):
+    """What a browser gets, which has no key."""
+    with urllib.request.urlopen(url) as answer:
+        return answer.headers["content-type"], answer.read()
+
+
 def date(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
@@ -145,6 +159,8 @@ class Configured(unittest.TestCase):
         self.assertEqual(len(answer.data), 3)
         for picture in answer.data:
             self.assertEqual(size(base64.b64decode(picture.b64_json)), (64, 96))
+        request = self.ann.get(f"/requests/{answer.data[0].request_id}", cast_to=object)
+        self.assertEqual(request["seed"], answer.data[0].seed)
         # Every argument that does not change what can be painted here is taken.
         self.ann.images.generate(
             prompt="a ring", model="dall-e-3", quality="hd", style="vivid", user="u", size="auto",
@@ -166,11 +182,53 @@ class Configured(unittest.TestCase):
         self.assertEqual(self.due_and_penalty(), (30.0, "linear"), "the configuration's")
 
     def test_addresses(self):
-        answer = self.ann.images.generate(prompt="a ring", response_format="url")
-        request = urllib.request.Request(answer.data[0].url)
-        request.add_header("authorization", "Bearer sk-ann")
-        with urllib.request.urlopen(request) as picture:
-            self.assertEqual(size(picture.read()), (64, 64))
+        for arguments in [{"response_format": "url"}, {"model": "dall-e-3"}]:
+            answer = self.ann.images.generate(prompt="a ring", **arguments)
+            kind, picture = fetch(answer.data[0].url)
+            self.assertEqual((kind, size(picture)), ("image/png", (64, 64)))
+
+    def test_formats(self):
+        for name, begins in [("jpeg", b"\xff\xd8\xff"), ("webp", b"RIFF")]:
+            answer = self.ann.images.generate(
+                prompt="a ring", model="gpt-image-1", output_format=name, output_compression=60
+            )
+            self.assertEqual(answer.output_format, name)
+            self.assertTrue(base64.b64decode(answer.data[0].b64_json).startswith(begins))
+
+    def test_a_chat(self):
+        answer = self.ann.chat.completions.create(
+            model="any",
+            messages=[{"role": "user", "content": "a ring"}],
+            extra_body={"width": 64, "height": 96, "num_inference_steps": 9},
+        )
+        [part] = answer.choices[0].message.content
+        picture = part["image_url"]["url"].removeprefix("data:image/png;base64,")
+        self.assertEqual(size(base64.b64decode(picture)), (64, 96))
+        self.assertEqual(self.latest(self.ann)["result"]["steps"], 9)
+
+    def test_litellm(self):
+        where = {"api_base": f"{self.gateway.address}/v1", "api_key": "sk-ann"}
+        for model, read in [
+            ("openai/dall-e-3", lambda picture: fetch(picture.url)[1]),
+            ("openai/gpt-image-1", lambda picture: base64.b64decode(picture.b64_json)),
+        ]:
+            answer = litellm.image_generation(prompt="a ring", model=model, size="64x96", **where)
+            self.assertEqual(size(read(answer.data[0])), (64, 96))
+
+    def test_langchain(self):
+        tool = DallEAPIWrapper(
+            api_key="sk-ann", base_url=f"{self.gateway.address}/v1", model="dall-e-3", size="64x96"
+        )
+        self.assertEqual(size(fetch(tool.run("a ring"))[1]), (64, 96))
+
+    def test_javascript(self):
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "client.mjs")
+        environment = {**os.environ, "BASE_URL": f"{self.gateway.address}/v1", "API_KEY": "sk-ann"}
+        told = json.loads(subprocess.check_output(["node", script], env=environment, timeout=60))
+        self.assertEqual(size(base64.b64decode(told["b64_json"])), (64, 96))
+        self.assertEqual(size(fetch(told["url"])[1]), (64, 64))
+        self.assertEqual(told["streamed"], ["image_generation.completed"])
+        self.assertEqual(told["refused"], {"status": 400, "param": "size"})
 
     def test_streams(self):
         with self.ann.images.generate(
@@ -203,7 +261,8 @@ class Configured(unittest.TestCase):
             ({"size": "big"}, "size", "512x512"),
             ({"size": "65x64"}, "size", "multiple of 8"),
             ({"n": 11}, "n", "1 to 10"),
-            ({"output_format": "webp"}, "output_format", "png"),
+            ({"output_format": "gif"}, "output_format", "webp"),
+            ({"output_compression": 101}, "output_compression", "0 to 100"),
             ({"extra_body": {"penalty": "cubic"}}, "penalty", "square_root"),
             ({"extra_body": {"due_in_seconds": -1}}, "due_in_seconds", "past"),
             ({"extra_body": {"colour": 1}}, "colour", "unknown field"),
@@ -224,7 +283,7 @@ class Configured(unittest.TestCase):
     def test_what_is_not_offered(self):
         with self.assertRaises(openai.NotFoundError) as caught:
             self.ann.images.edit(image=b"png", prompt="a ring")
-        self.assertEqual(caught.exception.code, "not_found")
+        self.assertEqual(caught.exception.code, "not_supported")
 
     def test_rates(self):
         for _ in range(3):
@@ -232,7 +291,7 @@ class Configured(unittest.TestCase):
         with self.assertRaises(openai.RateLimitError) as caught:
             self.bob.images.generate(prompt="a ring")
         self.assertEqual(caught.exception.code, "rate_limited")
-        self.assertLessEqual(int(caught.exception.response.headers["retry-after"]), 20)
+        self.assertLessEqual(int(caught.exception.response.headers["retry-after"]), 31)
 
     def test_without_a_server_the_client_is_told_when_to_come_back(self):
         def enable(enabled):
