@@ -202,3 +202,33 @@ fn a_second_process_on_the_journal_is_refused_in_one_line() {
     third.kill().unwrap();
     third.wait().unwrap();
 }
+
+#[test]
+fn a_configuration_is_checked_without_starting_anything() {
+    let work = tempfile::tempdir().unwrap();
+    let server =
+        "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\nbackend = { kind = \"demo\" }\n";
+    let check = |text: &str| {
+        std::fs::write(work.path().join("atelier.toml"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_atelier"));
+        let output = command.arg("check").current_dir(work.path()).output().unwrap();
+        let told = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), told(output.stdout), told(output.stderr))
+    };
+    let sound = "atelier.toml can be served: agent[universal], 1 server\n";
+    assert_eq!(check(server), (Some(0), sound.into(), String::new()));
+    for (text, told) in [
+        ("", "atelier.toml:1: there is no [[server]]"),
+        (&*format!("policy = \"agent[nowhere]\"\n{server}"), "atelier.toml:1: `policy`: "),
+        (
+            &*server.replace("\"demo\"", "\"openai\", url = \"http://h:1\", key_file = \"k\""),
+            "k: No such",
+        ),
+    ] {
+        let (code, printed, error) = check(text);
+        assert_eq!((code, printed), (Some(2), String::new()), "{error}");
+        assert!(error.contains(told), "{error}");
+    }
+    let left = std::fs::read_dir(work.path()).unwrap().count();
+    assert_eq!(left, 1, "nothing is written");
+}

@@ -137,7 +137,8 @@ impl Bench<'_> {
         let painted =
             run.unwrap_or(Err(BackendError::TimedOut(limit))).map_err(|e| e.to_string())?;
         let took = Seconds::of(start.elapsed().as_secs_f64());
-        picture::check(&painted.png, job.spec.width, job.spec.height).map_err(|e| e.to_string())?;
+        let (width, height) = (job.spec.width, job.spec.height);
+        picture::received(painted.png, width, height).map_err(|e| e.to_string())?;
         if painted.timing == Timing::Delayed {
             return Err("it is busy with something else: its runs waited".into());
         }

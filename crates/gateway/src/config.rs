@@ -20,7 +20,7 @@ mod value;
 pub use connect::connect;
 pub use models::{HostedConfig, ModelConfig};
 pub use read::ConfigError;
-pub use value::{Digest, Side, Span};
+pub use value::{Digest, SecretText, Side, Span};
 
 /// What the operator wants.
 #[derive(Clone, Debug, Deserialize)]
@@ -323,7 +323,9 @@ pub enum BackendConfig {
         /// `http://HOST:PORT` or `https://HOST:PORT`
         url: String,
         /// `USER:PASSWORD`, if it was started with `--api-auth`.
-        login: Option<String>,
+        login: Option<SecretText>,
+        /// File with the same on its first line.
+        login_file: Option<PathBuf>,
         /// Name of a sampler; the server's default otherwise.
         sampler: Option<String>,
         /// Classifier-free guidance.
@@ -347,7 +349,9 @@ pub enum BackendConfig {
         /// `http://HOST:PORT` or `https://HOST:PORT`, without `/v1`.
         url: String,
         /// API key.
-        key: Option<String>,
+        key: Option<SecretText>,
+        /// File with the same on its first line.
+        key_file: Option<PathBuf>,
         /// Name of the model.
         model: Option<String>,
     },

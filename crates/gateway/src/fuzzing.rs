@@ -23,7 +23,9 @@ mod tests {
                 let text = String::from_utf8_lossy(bytes);
                 drop(Config::parse("atelier.toml", &text));
             }),
-            ("picture", |bytes| drop(picture::check(bytes, 16, 16))),
+            ("picture", |bytes| {
+                drop(picture::received(bytes::Bytes::copy_from_slice(bytes), 16, 16))
+            }),
         ];
         for (target, run) in targets {
             let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dispatch::{Limits, Preloading, Scheduler, ServerSpec};
 use futures_util::FutureExt as _;
-use scheduling::{Model, Seconds, Time, Traffic};
+use scheduling::{Model, Policy, Seconds, Time, Traffic};
 use thiserror::Error;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -81,6 +81,36 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
+/// What a configuration names.
+struct Named {
+    policies: Policies,
+    policy: Box<dyn Policy>,
+    shadow: Option<Box<dyn Policy>>,
+    connected: Vec<Arc<dyn Backend>>,
+}
+
+impl Named {
+    fn by(config: &Config, world: &World) -> Result<Self, ConfigError> {
+        let policies = Policies::new(world.policies.clone(), config.seed);
+        let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
+        let policy = build("policy", &config.policy)?;
+        let shadow = config.shadow_policy.as_ref().map(|name| build("shadow_policy", name));
+        let shadow = shadow.transpose()?;
+        let connect = |server| (world.backends)(server, config);
+        let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { policies, policy, shadow, connected })
+    }
+}
+
+/// Whether a gateway could be started with a configuration, as far as can be said without asking a server
+/// and without touching the journal: what it names is read.
+///
+/// # Errors
+/// [`ConfigError`] with file, line and key.
+pub fn check(config: &Config, world: &World) -> Result<(), ConfigError> {
+    Named::by(config, world).map(drop)
+}
+
 /// A running gateway without its HTTP side.
 pub(crate) struct Gateway {
     /// To ask it.
@@ -109,13 +139,7 @@ impl Gateway {
     pub(crate) fn start(config: Config, world: World) -> Result<Self, StartError> {
         let config = Arc::new(config);
         // What the configuration may have wrong comes before anything is written.
-        let policies = Policies::new(world.policies, config.seed);
-        let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
-        let policy = build("policy", &config.policy)?;
-        let shadow = config.shadow_policy.as_ref().map(|name| build("shadow_policy", name));
-        let shadow = shadow.transpose()?;
-        let connect = |server| (world.backends)(server, &config);
-        let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
+        let Named { policies, policy, shadow, connected } = Named::by(&config, &world)?;
         let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
         let secret = Secret::of(&config.journal).map_err(|e| JournalError(e.to_string()))?;
         let unconfirmed = Unconfirmed::default();

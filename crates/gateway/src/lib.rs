@@ -42,7 +42,7 @@ use crate::gateway::Gateway;
 use crate::parts::PartEnded;
 
 pub use config::Config;
-pub use gateway::{BackendFactory, StartError, World};
+pub use gateway::{BackendFactory, StartError, World, check};
 pub use policies::{PolicyFactory, rules};
 
 /// The gateway does not serve, or not any more.

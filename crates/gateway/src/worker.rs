@@ -192,7 +192,7 @@ async fn checked(painted: Painted, job: &Job, found_again: bool) -> Result<Paint
     let (width, height) = (job.spec.width, job.spec.height);
     let timing = if found_again { Timing::Delayed } else { painted.timing };
     let check =
-        move || picture::check(&painted.png, width, height).map(|()| Painted { timing, ..painted });
+        move || picture::received(painted.png, width, height).map(|png| Painted { png, timing });
     let checked = aside(check).await;
     checked.unwrap_or_else(|said| Err(BackendError::Panicked(said.into())))
 }

@@ -1,5 +1,6 @@
 pub(crate) mod bound;
 pub(crate) mod calibrate;
+pub(crate) mod check;
 pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod fit;

@@ -86,7 +86,7 @@ pub(crate) fn read(file: &std::path::Path) -> Result<Config, Failure> {
 }
 
 /// Every policy by name; checkpoints are read anew each time, and must fit the servers.
-fn policies(config: &Config) -> PolicyFactory {
+pub(crate) fn policies(config: &Config) -> PolicyFactory {
     let servers = config.servers.iter().map(|server| {
         Server::new(server.name.get_ref().clone(), server.steps_per_second, server.overhead_seconds)
     });

@@ -1,10 +1,13 @@
-//! Pictures from outside: whole PNGs of the wanted size and of a bounded length, or refused.
+//! Pictures from outside: whole PNGs, or what becomes one, of the wanted size and of a bounded length, or refused.
 
 use std::io::Cursor;
 
 use super::BackendError;
 
 mod chunks;
+mod received;
+
+pub use received::received;
 
 /// Most that metadata may take, in bytes: everything that is not needed to draw the picture.
 ///

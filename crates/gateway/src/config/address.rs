@@ -25,9 +25,11 @@ impl BackendConfig {
     fn instead_of_credentials(&self) -> Option<&'static str> {
         match self {
             Self::Automatic1111 { .. } => Some("write login = \"USER:PASSWORD\" beside it"),
-            Self::Openai { key: Some(_), .. } => Some("`key` takes their place: leave them out"),
+            Self::Openai { key: Some(_), .. } | Self::Openai { key_file: Some(_), .. } => {
+                Some("`key` takes their place: leave them out")
+            }
             Self::Comfyui { .. } => Some("its progress is told without them: leave them out"),
-            Self::Demo { .. } | Self::Sdcpp { .. } | Self::Openai { key: None, .. } => None,
+            Self::Demo { .. } | Self::Sdcpp { .. } | Self::Openai { .. } => None,
         }
     }
 }

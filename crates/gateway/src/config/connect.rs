@@ -8,7 +8,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::{BackendConfig, Config, ConfigError, HostedConfig, ServerConfig, WorkflowInputs};
+use super::{
+    BackendConfig, Config, ConfigError, HostedConfig, SecretText, ServerConfig, WorkflowInputs,
+};
 use crate::backends::automatic1111::Automatic1111;
 use crate::backends::comfyui::{ComfyUi, Input, Workflow};
 use crate::backends::demo::{Canvas, Demo};
@@ -40,8 +42,9 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
             let room = (server.resident(), server.loaded.clone());
             Arc::new(Demo::new(pixels, canvas, hosted.collect(), room))
         }
-        BackendConfig::Automatic1111 { url, login, sampler, cfg_scale, checkpoint } => {
-            let login = login.as_ref().map(|login| format!("Basic {}", BASE64.encode(login)));
+        BackendConfig::Automatic1111 { url, login, login_file, sampler, cfg_scale, checkpoint } => {
+            let login = secret(config, position, "login", login.as_ref(), login_file.as_deref())?;
+            let login = login.map(|login| format!("Basic {}", BASE64.encode(login)));
             Arc::new(Automatic1111 {
                 client: client(url, login)?,
                 sampler: sampler.clone(),
@@ -55,11 +58,14 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
             sampler: sampler.clone(),
             cfg_scale: *cfg_scale,
         }),
-        BackendConfig::Openai { url, key, model } => Arc::new(OpenAi {
-            client: client(url, key.as_ref().map(|key| format!("Bearer {key}")))?,
-            model: model.clone(),
-            checkpoints: checkpoints(server),
-        }),
+        BackendConfig::Openai { url, key, key_file, model } => {
+            let key = secret(config, position, "key", key.as_ref(), key_file.as_deref())?;
+            Arc::new(OpenAi {
+                client: client(url, key.map(|key| format!("Bearer {key}")))?,
+                model: model.clone(),
+                checkpoints: checkpoints(server),
+            })
+        }
         BackendConfig::Comfyui { url, workflow, inputs } => {
             let refuse = |key: &str, path: &Path, problem: String| {
                 let problem = format!("{}: {problem}", path.display());
@@ -82,6 +88,40 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
             Arc::new(ComfyUi { client: client(url, None)?, workflow: one, workflows })
         }
     })
+}
+
+/// A secret of a server's backend, from the configuration or from the first line of a file.
+fn secret(
+    config: &Config,
+    position: usize,
+    name: &str,
+    given: Option<&SecretText>,
+    file: Option<&Path>,
+) -> Result<Option<String>, ConfigError> {
+    let refuse = |name: &str, problem: String| {
+        config.refuse(&format!("server.{position}.backend.{name}"), problem)
+    };
+    let (name_of_file, of_file) = (format!("{name}_file"), file.map(Path::display));
+    let (found, text) = match (given, file) {
+        (Some(_), Some(_)) => {
+            let problem = format!("it stands beside `{name}`: allowed is one of them");
+            return Err(refuse(&name_of_file, problem));
+        }
+        (None, None) => return Ok(None),
+        (Some(given), None) => (name, given.reveal().map_err(|problem| refuse(name, problem))?),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| refuse(&name_of_file, format!("{}: {error}", file.display())))?;
+            (name_of_file.as_str(), text.lines().next().unwrap_or_default().to_owned())
+        }
+    };
+    // It goes into a header.
+    if text.is_empty() || !text.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        let place = of_file.map_or(String::new(), |file| format!("the first line of {file}: "));
+        let allowed = "allowed are one or more visible ASCII characters";
+        return Err(refuse(found, format!("{place}{allowed}")));
+    }
+    Ok(Some(text))
 }
 
 /// What a server calls its models.

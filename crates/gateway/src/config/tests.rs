@@ -370,3 +370,42 @@ fn models_that_do_not_go_together_are_refused() {
     assert!(message.contains("missing for model \"sd15\""), "{message}");
     comfyui(shared, &format!("{inputs}, checkpoint = \"4.ckpt_name\"")).unwrap();
 }
+
+/// What connecting says to a backend with these lines.
+fn connected(lines: &str) -> Result<(), String> {
+    let text = format!(
+        "[[server]]\nname = \"a\"\nsteps_per_second = 1.0\n[server.backend]\nurl = \"http://h:1\"\n{lines}\n"
+    );
+    let config = Config::parse("x.toml", &text).map_err(|error| error.to_string())?;
+    super::connect(&config.servers[0], &config).map(drop).map_err(|error| error.to_string())
+}
+
+#[test]
+fn secrets_come_from_files_and_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let path = file.display();
+    let openai = |more: &str| connected(&format!("kind = \"openai\"\n{more}"));
+    let refused = |more: &str, line: usize, parts: &[&str]| {
+        let error = openai(more).unwrap_err();
+        assert!(error.starts_with(&format!("x.toml:{line}: ")), "{error}");
+        for part in parts {
+            assert!(error.contains(part), "{error} does not contain {part}");
+        }
+        assert!(!error.contains("hunter2"), "{error}");
+    };
+    std::fs::write(&file, "hunter2\nand a remark\n").unwrap();
+    openai(&format!("key_file = \"{path}\"")).unwrap();
+    // Set for every test.
+    openai("key = \"sk-${CARGO_MANIFEST_DIR}\"").unwrap();
+    connected(&format!("kind = \"automatic1111\"\nlogin_file = \"{path}\"")).unwrap();
+    refused("key = \"${ATELIER_NO_SUCH}\"", 7, &["ATELIER_NO_SUCH", "environment"]);
+    let both = format!("key = \"hunter2\"\nkey_file = \"{path}\"");
+    refused(&both, 8, &["beside `key`", "one of them"]);
+    refused("key_file = \"no/such/file\"", 7, &["no/such/file"]);
+    std::fs::write(&file, "\nhunter2").unwrap();
+    refused(&format!("key_file = \"{path}\""), 7, &["first line of", "visible ASCII"]);
+    std::fs::write(&file, "hunter2\u{1}").unwrap();
+    refused(&format!("key_file = \"{path}\""), 7, &["visible ASCII"]);
+    refused("key = \"\"", 7, &["`server.0.backend.key`", "visible ASCII"]);
+}

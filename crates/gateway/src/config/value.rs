@@ -1,8 +1,9 @@
 //! Values that check themselves when they are read, so that errors name their line.
 
+use std::fmt;
 use std::time::Duration;
 
-use scheduling::message::number;
+use scheduling::message::{excerpt, number};
 use serde::{Deserialize, Deserializer, de};
 use sha2::{Digest as _, Sha256};
 
@@ -60,6 +61,52 @@ impl<'de> Deserialize<'de> for Side {
     }
 }
 
+/// A secret, as it stands or as the environment has it: `${NAME}`, and `$${` for `${` itself. It is never shown.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl SecretText {
+    /// The secret itself.
+    ///
+    /// # Errors
+    /// A message, if the environment does not have what it names.
+    pub(super) fn reveal(&self) -> Result<String, String> {
+        filled_in(&self.0, |name| std::env::var(name).ok())
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(…)")
+    }
+}
+
+/// A text with every `${NAME}` replaced by what goes by that name.
+fn filled_in(text: &str, named: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some(start) = rest.find("${") {
+        let (before, opened) = (&rest[..start], &rest[start + 2..]);
+        if let Some(before) = before.strip_suffix('$') {
+            filled += before;
+            filled += "${";
+            rest = opened;
+            continue;
+        }
+        let Some((name, behind)) = opened.split_once('}') else {
+            return Err("a `${` without its `}`: allowed is ${NAME}, and $${ for ${ itself".into());
+        };
+        let value = named(name).ok_or_else(|| {
+            let name = excerpt(name);
+            format!("the environment has no variable {name:?}: set it, or use a file")
+        })?;
+        filled += before;
+        filled += &value;
+        rest = behind;
+    }
+    Ok(filled + rest)
+}
+
 /// A SHA-256 digest of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest(pub [u8; 32]);
@@ -98,5 +145,29 @@ impl<'de> Deserialize<'de> for Digest {
             )));
         }
         Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_filled_in_from_the_environment() {
+        let named = |name: &str| (name == "KEY").then(|| "sk-${1}".to_owned());
+        for (text, filled) in [
+            ("plain", "plain"),
+            ("${KEY}", "sk-${1}"),
+            ("op:${KEY}!", "op:sk-${1}!"),
+            ("${KEY}${KEY}", "sk-${1}sk-${1}"),
+            ("$${KEY}", "${KEY}"),
+            ("$5 and $", "$5 and $"),
+            ("", ""),
+        ] {
+            assert_eq!(filled_in(text, named).unwrap(), filled, "{text}");
+        }
+        assert!(filled_in("${OTHER}", named).unwrap_err().contains("\"OTHER\""));
+        assert!(filled_in("sk-${KEY", named).unwrap_err().contains("${NAME}"));
+        assert_eq!(format!("{:?}", SecretText("hunter2".into())), "SecretText(…)");
     }
 }
