@@ -24,7 +24,7 @@ mod tests {
                 drop(Config::parse("atelier.toml", &text));
             }),
             ("picture", |bytes| {
-                drop(picture::received(bytes::Bytes::copy_from_slice(bytes), 16, 16))
+                drop(picture::received(bytes::Bytes::copy_from_slice(bytes), 16, 16));
             }),
         ];
         for (target, run) in targets {
