@@ -141,7 +141,7 @@ impl Gateway {
         // What the configuration may have wrong comes before anything is written.
         let Named { policies, policy, shadow, connected } = Named::by(&config, &world)?;
         let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
-        let secret = Secret::of(&config.journal).map_err(|e| JournalError(e.to_string()))?;
+        let secret = Secret::of(sqlite.path()).map_err(|e| JournalError(e.to_string()))?;
         let unconfirmed = Unconfirmed::default();
         let archive = Confirmed::new(Reader::open(&config.journal)?, unconfirmed.clone());
         let archive: Arc<dyn Archive> = Arc::new(archive);

@@ -27,7 +27,8 @@ pub(crate) struct Door {
     local: Option<Visitor>,
     /// Everybody who has a link.
     guest: Visitor,
-    origins: Origins,
+    /// Whose pages may ask.
+    pub(crate) origins: Origins,
     brake: Brake,
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use scheduling::{Steps, TardinessPenalty};
@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::answer::{self, Entry};
 use super::auth::Visitor;
-use super::awaited::{MOST_PICTURES, orders, submit};
+use super::awaited::{MOST_PICTURES, ask};
 use super::body::{JsonBody, NewRequest, parse};
 use super::headers::{self, Urgency, idempotency_key};
 use super::peer::Peer;
@@ -51,12 +51,8 @@ impl IntoResponse for Error {
         let field = problem.field.as_ref().map_or(String::new(), |field| format!("{field}: "));
         let said = field + &problem.detail;
         let body = json!({ "error": problem.reason, "detail": said, "body": "", "errors": said });
-        let mut response = (problem.status, Json(body)).into_response();
-        if let Some(seconds) = problem.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        response.extensions_mut().insert(problem);
-        response
+        let response = (problem.status, Json(body)).into_response();
+        problem.told_by(response)
     }
 }
 
@@ -192,9 +188,7 @@ pub(crate) async fn txt2img(
     let checkpoint = server.callers.checkpoint(&visitor.owner);
     let new = wanted.to_native(urgency, checkpoint, &handle.config)?;
     drop(bytes);
-    let orders = orders(&new, count, &visitor, handle).map_err(of_steps)?;
-    let open = visitor.open_stream()?;
-    let mut requests = submit(handle, visitor.clone(), orders, key, open).await?;
+    let mut requests = ask(&new, count, &visitor, handle, key).await.map_err(of_steps)?;
     drop(room);
     let call = server.callers.call(&visitor.owner, peer, &requests.ids);
     let start = Instant::now();
@@ -275,5 +269,5 @@ pub(crate) async fn progress(
         "current_image": null,
         "textinfo": null,
     });
-    Ok((StatusCode::OK, Json(body)).into_response())
+    Ok(Json(body).into_response())
 }

@@ -36,9 +36,33 @@ enum OnLeaving {
     Keep,
 }
 
-/// Makes a request of every order, or none of any. With a key, what it has made before is taken in
-/// place of new ones, apart from what was cancelled.
-pub(super) async fn submit(
+/// Most pictures of one call.
+pub(super) const MOST_PICTURES: u32 = 10;
+
+/// Asks for so many pictures that differ by their seeds: all of them or none. With a key, what it has made
+/// before is taken in place of new ones, apart from what was cancelled.
+///
+/// # Errors
+/// [`Problem`]; nothing is left behind then.
+pub(super) async fn ask(
+    new: &NewRequest,
+    count: u32,
+    visitor: &Visitor,
+    handle: &Handle,
+    key: Option<IdempotencyKey>,
+) -> Result<Requests, Problem> {
+    let order = |index| {
+        let seed = new.seed.map(|seed| seed.next(index));
+        let one = NewRequest { seed, ..new.clone() };
+        compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)
+    };
+    let orders = (0..count).map(order).collect::<Result<_, _>>()?;
+    let open = visitor.open_stream()?;
+    submit(handle, visitor.clone(), orders, key, open).await
+}
+
+/// Makes a request of every order, or none of any.
+async fn submit(
     handle: &Handle,
     visitor: Visitor,
     orders: Vec<Accepted>,
@@ -68,27 +92,6 @@ pub(super) async fn submit(
     }
     (requests.ids, requests.on_leaving) = (ids, OnLeaving::Keep);
     Ok(requests)
-}
-
-/// Most pictures of one call.
-pub(super) const MOST_PICTURES: u32 = 10;
-
-/// So many orders that differ by their seeds.
-///
-/// # Errors
-/// [`Problem`] of the first that is wrong.
-pub(super) fn orders(
-    new: &NewRequest,
-    count: u32,
-    visitor: &Visitor,
-    handle: &Handle,
-) -> Result<Vec<Accepted>, Problem> {
-    let order = |index| {
-        let seed = new.seed.map(|seed| seed.next(index));
-        let one = NewRequest { seed, ..new.clone() };
-        compose(one, visitor.owner.clone(), &handle.config, &handle.timeline, None)
-    };
-    (0..count).map(order).collect()
 }
 
 impl Requests {

@@ -235,6 +235,12 @@ pub(crate) fn known_model<'a>(
     }
 }
 
+/// The models that a client may name: where there are none, the whole cluster is one.
+pub(crate) fn offered_models(config: &Config) -> Vec<&str> {
+    let names: Vec<_> = config.models.iter().map(|model| model.name.get_ref().as_str()).collect();
+    if names.is_empty() { vec![super::CLUSTER] } else { names }
+}
+
 /// What is said of a model that is not there.
 pub(crate) fn no_such_model(name: &str, config: &Config) -> Problem {
     let detail = format!("there is no model {:?}: {}", excerpt(name), config.known());

@@ -22,7 +22,7 @@ use super::encoding::{Encoding, Format};
 use super::peer::Peer;
 use super::problem::Problem;
 use crate::config::Config;
-use crate::journal::Kept;
+use crate::journal::{Kept, file};
 
 /// What links are signed with.
 #[derive(Clone)]
@@ -34,9 +34,7 @@ impl Secret {
     /// # Errors
     /// If the file cannot be read or made, or is something else.
     pub(crate) fn of(journal: &Path) -> io::Result<Self> {
-        let mut name = journal.file_name().unwrap_or_default().to_os_string();
-        name.push(".links");
-        let file = journal.with_file_name(name);
+        let file = file::beside(journal, ".links");
         let said = |error: &io::Error| format!("{}: {error}", file.display());
         match fs::read(&file) {
             Ok(bytes) => <[u8; 32]>::try_from(bytes).map(Self).map_err(|bytes| {
@@ -52,19 +50,15 @@ impl Secret {
         }
     }
 
-    pub(crate) fn random() -> Self {
+    fn random() -> Self {
         let random = [(); 3].map(|()| uuid::Uuid::new_v4().into_bytes());
         Self(Sha256::digest(random.concat()).into())
     }
 
     /// Whole or not at all.
     fn write(&self, file: &Path) -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let new = file.with_extension("links.new");
-        let mut opened = options.open(&new)?;
+        let new = file::beside(file, ".new");
+        let mut opened = file::private().truncate(true).open(&new)?;
         io::Write::write_all(&mut opened, &self.0)?;
         opened.sync_all()?;
         fs::rename(new, file)

@@ -48,7 +48,6 @@ use self::auth::Door;
 use self::automatic1111::Callers;
 use self::face::Face;
 use self::links::Links;
-use self::origins::Origins;
 use self::places::{Errand, Place};
 use self::problem::Problem;
 use crate::handle::Handle;
@@ -68,7 +67,6 @@ pub(crate) struct Server {
     pub(crate) door: Arc<Door>,
     pub(crate) callers: Callers,
     pub(crate) links: Arc<Links>,
-    pub(crate) origins: Arc<Origins>,
     /// The path below which it stands, if it does.
     pub(crate) prefix: Arc<str>,
 }
@@ -81,10 +79,9 @@ pub(crate) struct Waited(pub(crate) Duration);
 pub(crate) fn router(handle: Handle) -> Router {
     let door = Arc::new(Door::new(&handle.config));
     let links = Arc::new(Links::new(handle.secret.clone(), &handle.config));
-    let origins = Arc::new(Origins::new(&handle.config));
     let prefix: Arc<str> = handle.config.path_prefix().into();
     let callers = Callers::default();
-    let server = Server { handle, door, callers, links, origins, prefix: prefix.clone() };
+    let server = Server { handle, door, callers, links, prefix: prefix.clone() };
     let all = below(&prefix, routes(server));
     Router::new().fallback_service(all).layer(middleware::from_fn(origins::options))
 }
@@ -204,7 +201,7 @@ async fn around(State(server): State<Server>, mut request: Request, next: Next) 
         let challenge = HeaderValue::from_static(face.challenge());
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    server.origins.permit(origin.as_ref(), headers);
+    server.door.origins.permit(origin.as_ref(), headers);
     spread(headers, trace.random());
     protect(headers);
     response

@@ -6,11 +6,13 @@ mod models;
 mod stream;
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::awaited::MOST_PICTURES;
 use super::problem::Problem;
+use super::value::Whole;
 use crate::config::Config;
 
 pub(crate) use self::chat::chat;
@@ -37,12 +39,8 @@ impl IntoResponse for Error {
             status => status,
         };
         let body = envelope(&problem);
-        let mut response = (status, Json(body)).into_response();
-        if let Some(seconds) = problem.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        response.extensions_mut().insert(problem);
-        response
+        let response = (status, Json(body)).into_response();
+        problem.told_by(response)
     }
 }
 
@@ -59,6 +57,16 @@ fn envelope(problem: &Problem) -> Value {
         "param": problem.field,
         "code": problem.reason,
     }})
+}
+
+/// How many pictures `n` asks for.
+fn count(n: Option<Whole>) -> Result<u32, Problem> {
+    let count = n.map_or(1, |Whole(count)| count);
+    if !(1..=MOST_PICTURES).contains(&count) {
+        let detail = format!("{count} pictures: allowed is 1 to {MOST_PICTURES}");
+        return Err(Problem::field("n", detail));
+    }
+    Ok(count)
 }
 
 /// The model that is asked for. Where there is only one, whatever name is sent stands for it.

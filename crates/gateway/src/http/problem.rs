@@ -63,6 +63,17 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// A response that tells it, in whatever form: with the time to come back, and counted.
+    pub(crate) fn told_by(self, mut response: Response) -> Response {
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let document = Document {
@@ -74,14 +85,9 @@ impl IntoResponse for Problem {
             field: self.field.as_deref(),
         };
         let mut response = (self.status, Json(document)).into_response();
-        let headers = response.headers_mut();
         let problem = HeaderValue::from_static("application/problem+json");
-        headers.insert(header::CONTENT_TYPE, problem);
-        if let Some(seconds) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response.extensions_mut().insert(self);
-        response
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        self.told_by(response)
     }
 }
 

@@ -5,7 +5,7 @@
 //! into few durable commits, and `Guard` sees to it that what is written can be found again.
 
 mod confirmed;
-mod file;
+pub(crate) mod file;
 mod guard;
 mod open;
 mod reader;

@@ -1,6 +1,6 @@
 //! The journal in SQLite, written: one writer in WAL mode with full synchronisation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dispatch::{Outcome, RequestId};
@@ -32,6 +32,11 @@ impl Sqlite {
     /// Watches the files that are written to.
     pub(crate) fn guard(&self) -> Arc<Guard> {
         self.guard.clone()
+    }
+
+    /// Its one absolute path, whatever links lead to it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// When time began, in Unix seconds.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Error;
 use crate::config::Config;
 use crate::http::auth::Visitor;
-use crate::http::body::{JsonBody, known_model, parse};
+use crate::http::body::{JsonBody, known_model, offered_models, parse};
 use crate::http::problem::Problem;
 use crate::http::{CLUSTER, Server};
 
@@ -77,17 +77,13 @@ pub(crate) async fn models(
     visitor: Result<Visitor, Problem>,
 ) -> Answer {
     visitor?;
-    let models = &server.handle.config.models;
     let named = |name: &str| {
         json!({
             "title": name, "model_name": name, "hash": null, "sha256": null, "filename": name,
             "config": null,
         })
     };
-    let mut all: Vec<_> = models.iter().map(|model| named(model.name.get_ref())).collect();
-    if all.is_empty() {
-        all.push(named(CLUSTER));
-    }
+    let all: Vec<_> = offered_models(&server.handle.config).into_iter().map(named).collect();
     Ok(Json(all).into_response())
 }
 

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::generations::sides;
-use super::{Error, model};
+use super::{Error, count, model};
 use crate::config::Config;
 use crate::http::answer::{self, Entry};
-use crate::http::awaited::{MOST_PICTURES, orders, submit};
+use crate::http::awaited::ask;
 use crate::http::body::{JsonBody, NewRequest, parse};
 use crate::http::headers::{idempotency_key, urgency};
 use crate::http::problem::Problem;
@@ -91,16 +91,6 @@ impl Chat {
         }
     }
 
-    fn count(&self) -> Result<u32, Problem> {
-        let count = self.n.or(self.drawing().num_outputs_per_prompt);
-        let count = count.map_or(1, |Whole(count)| count);
-        if !(1..=MOST_PICTURES).contains(&count) {
-            let detail = format!("{count} pictures: allowed is 1 to {MOST_PICTURES}");
-            return Err(Problem::field("n", detail));
-        }
-        Ok(count)
-    }
-
     /// What is about the picture, wherever it stands.
     fn drawing(&self) -> Drawing {
         let (here, there) = (self.drawing.clone(), self.extra_body.clone().unwrap_or_default());
@@ -150,13 +140,11 @@ pub(crate) async fn chat(
     let JsonBody { visitor, bytes, room } = body?;
     let handle = &server.handle;
     let chat: Chat = parse(&bytes)?;
-    let count = chat.count()?;
+    let count = count(chat.n.or(chat.drawing().num_outputs_per_prompt))?;
     let key = idempotency_key(&headers, &bytes)?;
     let new = chat.to_native(&headers, &handle.config)?;
     drop(bytes);
-    let orders = orders(&new, count, &visitor, handle)?;
-    let open = visitor.open_stream()?;
-    let mut requests = submit(handle, visitor, orders, key, open).await?;
+    let mut requests = ask(&new, count, &visitor, handle, key).await?;
     drop(room);
     let start = Instant::now();
     let finished = requests.all_finished().await?;

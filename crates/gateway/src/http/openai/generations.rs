@@ -11,10 +11,10 @@ use scheduling::{Steps, TardinessPenalty};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Error, model, stream};
+use super::{Error, count, model, stream};
 use crate::config::Config;
 use crate::http::answer::{self, Entry};
-use crate::http::awaited::{MOST_PICTURES, orders, submit};
+use crate::http::awaited::ask;
 use crate::http::body::{JsonBody, NewRequest, parse};
 use crate::http::encoding::{Encoding, Format};
 use crate::http::headers::{idempotency_key, urgency};
@@ -79,15 +79,6 @@ enum ResponseFormat {
 }
 
 impl Generation {
-    fn count(&self) -> Result<u32, Problem> {
-        let count = self.n.map_or(1, |Whole(count)| count);
-        if !(1..=MOST_PICTURES).contains(&count) {
-            let detail = format!("{count} pictures: allowed is 1 to {MOST_PICTURES}");
-            return Err(Problem::field("n", detail));
-        }
-        Ok(count)
-    }
-
     fn streamed(&self) -> Result<bool, Problem> {
         let streamed = self.stream == Some(true);
         if streamed && self.response_format == Some(ResponseFormat::Url) {
@@ -140,14 +131,12 @@ pub(crate) async fn generate(
     let JsonBody { visitor, bytes, room } = body?;
     let handle = &server.handle;
     let generation: Generation = parse(&bytes)?;
-    let (count, streamed) = (generation.count()?, generation.streamed()?);
+    let (count, streamed) = (count(generation.n)?, generation.streamed()?);
     let encoding = generation.encoding()?;
     let key = idempotency_key(&headers, &bytes)?;
     let new = to_native(&generation, &headers, &handle.config)?;
     drop(bytes);
-    let orders = orders(&new, count, &visitor, handle).map_err(of_size)?;
-    let open = visitor.open_stream()?;
-    let mut requests = submit(handle, visitor, orders, key, open).await.map_err(of_size)?;
+    let mut requests = ask(&new, count, &visitor, handle, key).await.map_err(of_size)?;
     drop(room);
     if streamed {
         return Ok(stream::answer(requests, encoding));

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Error;
 use crate::config::Config;
 use crate::http::auth::Visitor;
-use crate::http::body::no_such_model;
+use crate::http::body::{no_such_model, offered_models};
 use crate::http::problem::Problem;
 use crate::http::{CLUSTER, Server};
 
@@ -28,14 +28,9 @@ impl<'a> Model<'a> {
         Self { id, object: "model", created: 0, owned_by: CLUSTER }
     }
 
-    /// Those that a client may name: where there are none, the whole cluster is one.
+    /// Those that a client may name.
     fn all(config: &'a Config) -> Vec<Self> {
-        let mut models: Vec<_> =
-            config.models.iter().map(|model| Self::new(model.name.get_ref())).collect();
-        if models.is_empty() {
-            models.push(Self::new(CLUSTER));
-        }
-        models
+        offered_models(config).into_iter().map(Self::new).collect()
     }
 }
 
