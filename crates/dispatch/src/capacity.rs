@@ -30,7 +30,9 @@ impl<P: Policy> Scheduler<P> {
     pub fn administer(&mut self, now: Time, server: usize, state: Administration) {
         let before = std::mem::replace(&mut self.servers[server].administration, state);
         match state {
-            Administration::Draining => self.replace_waiting(now, &[server], Cause::Drained),
+            Administration::Draining | Administration::Removed => {
+                self.replace_waiting(now, &[server], Cause::Drained);
+            }
             Administration::Enabled if before != state => {
                 self.forgive(server);
                 self.capacity_grew(now);

@@ -153,20 +153,20 @@ impl<P: Policy> Scheduler<P> {
 
     /// Decides again, in order of acceptance, everything that waits at these servers or nowhere.
     pub(super) fn replace_waiting(&mut self, now: Time, servers: &[usize], cause: Cause) {
-        let mut again: Vec<_> = std::mem::take(&mut self.unplaced).into_iter().collect();
-        for &server in servers {
-            let waiting = self.servers[server].take_waiting();
-            again.extend(waiting.iter().map(|w| (self.live[&w.id].ticket, w.id)));
-        }
-        again.sort_unstable();
+        servers.iter().for_each(|&server| self.unplace(server));
         // None of them is in a queue until it is its turn.
-        for (ticket, id) in &again {
-            self.unplaced.insert(*ticket, *id);
-            self.live.get_mut(id).expect("what waits is live").place = Place::Unplaced;
-        }
-        for (ticket, id) in again {
+        for (ticket, id) in self.unplaced.clone() {
             self.unplaced.remove(&ticket);
             self.place(now, id, cause);
+        }
+    }
+
+    /// Takes everything out of a server's queue.
+    pub(super) fn unplace(&mut self, server: usize) {
+        for waiting in self.servers[server].take_waiting() {
+            let live = self.live.get_mut(&waiting.id).expect("what waits is live");
+            live.place = Place::Unplaced;
+            self.unplaced.insert(live.ticket, waiting.id);
         }
     }
 

@@ -103,6 +103,8 @@ pub enum Cause {
     ServerFree,
     /// Its run was lost in a restart.
     Restart,
+    /// The configuration is another one.
+    Reconfigured,
 }
 
 /// A decision that was carried out.

@@ -12,6 +12,7 @@ mod decide;
 mod event;
 mod live;
 mod preload;
+mod reconfigure;
 mod rest;
 mod runs;
 mod server;
@@ -29,6 +30,7 @@ pub use event::{
     Rejection, RequestId, Run, RunId,
 };
 pub use preload::Preloading;
+pub use reconfigure::{Fate, Reconfiguration};
 pub use rest::Rest;
 pub use scheduling::StepBounds;
 pub use server::{Administration, Health, Occupancy, ServerSpec, ServerState, Speed};

@@ -50,6 +50,8 @@ pub enum Administration {
     Enabled,
     /// Takes no further requests; what runs finishes.
     Draining,
+    /// The same, and it leaves when it has finished.
+    Removed,
 }
 
 /// What the server is doing.
@@ -152,6 +154,31 @@ impl ServerState {
         }
     }
 
+    /// Gives it another specification while nothing waits there. It goes on with what it is doing, and what
+    /// it has loaded is under new names what it was under old ones.
+    pub(super) fn respecify(&mut self, spec: ServerSpec, renamed: &dyn Fn(Model) -> Option<Model>) {
+        let ServerSpec { server, max_pixels } = spec;
+        let hosted =
+            |model: &Model| server.hosting.as_ref().is_some_and(|h| h.hosted(*model).is_some());
+        let loaded =
+            self.loaded.iter().filter_map(|model| renamed(*model)).filter(hosted).collect();
+        self.loaded =
+            if self.server.hosting.is_some() { Loaded::new(loaded) } else { server.loaded() };
+        if let Occupancy::Loading { model, .. } = &mut self.occupancy {
+            *model = renamed(*model).unwrap_or(Model::UNKNOWN);
+        }
+        (self.server, self.max_pixels) = (server, max_pixels);
+        self.predict_all();
+        if self.administration == Administration::Removed {
+            self.administration = Administration::Enabled;
+        }
+    }
+
+    /// It was to leave, and has finished.
+    pub fn has_left(&self) -> bool {
+        self.administration == Administration::Removed && self.is_vacant()
+    }
+
     /// Healthy and enabled.
     pub fn available(&self) -> bool {
         self.health == Health::Healthy && self.administration == Administration::Enabled
@@ -186,6 +213,11 @@ impl ServerState {
     /// The time that decisions take it for a model to be loaded.
     pub fn load_of(&self, model: Model) -> Seconds {
         self.hosted(model).map_or(Seconds::ZERO, |own| own.load)
+    }
+
+    /// Whether it draws with a model; where it names none, with any.
+    pub fn hosts(&self, model: Model) -> bool {
+        self.server.hosting.is_none() || self.hosted(model).is_some()
     }
 
     fn hosted(&self, model: Model) -> Option<&HostedModel> {

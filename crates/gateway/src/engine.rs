@@ -8,6 +8,7 @@ mod effects;
 mod gauges;
 mod opening;
 mod preloads;
+mod reconfigure;
 mod requests;
 mod restart;
 mod runs;
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::attach::{Foreman, Stay};
 use crate::config::Config;
 use crate::health::HealthCounter;
 use crate::journal::{Accepted, Record, Report, Writer};
@@ -30,9 +32,10 @@ use crate::metrics::{self, Metrics};
 use crate::speed::Learned;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;
-use crate::worker::{Assignment, Notice};
+use crate::worker::{Assignment, Connection, Notice};
 
 use self::opening::Opening;
+pub(crate) use self::reconfigure::{Changes, New};
 use self::requests::{Acceptance, Reply, Tracked};
 pub(crate) use self::trials::Trials;
 
@@ -48,19 +51,26 @@ pub(crate) enum Message {
     Administer { server: String, state: Administration, reply: oneshot::Sender<bool> },
     Policy { name: Arc<str>, policy: Box<dyn Policy>, reply: oneshot::Sender<()> },
     Policies { reply: oneshot::Sender<(Arc<str>, Option<Arc<str>>)> },
+    Reconfigure { new: Box<New>, reply: oneshot::Sender<Changes> },
     Gauges { reply: oneshot::Sender<()> },
     Close { reply: oneshot::Sender<()> },
 }
 
 /// What workers, probers and the journal tell.
 pub(crate) enum Event {
-    Notice(Notice),
+    Notice(Stay, Notice),
     Report(Report),
 }
 
 /// A server and what the engine keeps for it.
 pub(crate) struct Attached {
     pub(crate) name: Arc<str>,
+    /// None once it has left: its place is free.
+    pub(crate) stay: Option<Stay>,
+    /// Ends its prober, and lets its worker end.
+    pub(crate) leave: CancellationToken,
+    /// Has its next run, and its prober, reach it otherwise.
+    pub(crate) connect: watch::Sender<Connection>,
     pub(crate) worker: mpsc::UnboundedSender<Assignment>,
     pub(crate) health: HealthCounter,
     /// Has the server asked at once whether it answers.
@@ -102,6 +112,7 @@ pub(crate) struct Engine {
     unfamiliar: u64,
     shadow_policy: Option<Arc<str>>,
     servers: Vec<Attached>,
+    foreman: Foreman,
     live: HashMap<RequestId, Tracked>,
     keys: HashMap<(Arc<str>, String), RequestId>,
     aborts: HashMap<RunId, CancellationToken>,
@@ -129,7 +140,7 @@ impl Engine {
         config: &Arc<Config>,
         scheduler: Scheduler,
         (timeline, origin): (Timeline, f64),
-        servers: Vec<Attached>,
+        (servers, foreman): (Vec<Attached>, Foreman),
         writer: Writer,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -142,6 +153,7 @@ impl Engine {
             unfamiliar: 0,
             shadow_policy: config.shadow_policy.as_ref().map(|name| name.to_string().into()),
             servers,
+            foreman,
             live: HashMap::new(),
             keys: HashMap::new(),
             aborts: HashMap::new(),
@@ -207,6 +219,7 @@ impl Engine {
         self.scheduler.tick(now);
         self.tick_opening(now);
         self.try_idle_servers(now);
+        self.see_off();
         self.ticks += 1;
         if self.ticks.is_multiple_of(Self::FORGET) {
             let clock = self.timeline.clock();
@@ -242,7 +255,12 @@ impl Engine {
                 let _ = reply.send(self.ready());
             }
             Message::Administer { server, state, reply } => {
-                let index = self.servers.iter().position(|s| *s.name == *server);
+                let index =
+                    self.servers.iter().position(|s| *s.name == *server && s.stay.is_some());
+                let leaves = |&index: &usize| {
+                    self.scheduler.servers()[index].administration == Administration::Removed
+                };
+                let index = index.filter(|index| !leaves(index));
                 if let Some(index) = index {
                     self.scheduler.administer(now, index, state);
                 }
@@ -256,6 +274,9 @@ impl Engine {
             }
             Message::Policies { reply } => {
                 let _ = reply.send((self.policy.clone(), self.shadow_policy.clone()));
+            }
+            Message::Reconfigure { new, reply } => {
+                let _ = reply.send(self.reconfigure(now, *new));
             }
             Message::Gauges { reply } => {
                 self.gauges(now);
@@ -274,7 +295,20 @@ impl Engine {
     fn event(&mut self, event: Event) {
         let now = self.timeline.now();
         match event {
-            Event::Notice(Notice::Progress { run, share }) => {
+            Event::Notice(stay, notice) => {
+                let server = self.servers.iter().position(|server| server.stay == Some(stay));
+                // Of one that has left nothing is of interest any more.
+                if let Some(server) = server {
+                    self.notice(now, server, notice);
+                }
+            }
+            Event::Report(report) => self.report(now, report),
+        }
+    }
+
+    fn notice(&mut self, now: Time, server: usize, notice: Notice) {
+        match notice {
+            Notice::Progress { run, share } => {
                 self.scheduler.progressed(now, run, share);
                 self.change(run.request, |status| {
                     if let Phase::Running { progress, .. } = &mut status.phase {
@@ -282,26 +316,19 @@ impl Engine {
                     }
                 });
             }
-            Event::Notice(Notice::Ticket { run, ticket }) => {
+            Notice::Ticket { run, ticket } => {
                 self.writer.append(Record::Ticket { run, ticket });
             }
-            Event::Notice(Notice::Finished { server, run, result }) => {
-                self.finished(now, server, run, result);
-            }
-            Event::Notice(Notice::Tried { server, job, result }) => {
-                self.tried(now, server, &job, &result);
-            }
-            Event::Notice(Notice::Probed { server, result }) => {
-                self.health(now, server, result.as_ref().err());
-            }
-            Event::Notice(Notice::Loaded { server, models, took }) => {
+            Notice::Finished { run, result } => self.finished(now, server, run, result),
+            Notice::Tried { job, result } => self.tried(now, server, &job, &result),
+            Notice::Probed { result } => self.health(now, server, result.as_ref().err()),
+            Notice::Loaded { models, took } => {
                 // What was asked before a run says nothing about what is there after it.
                 if now - self.servers[server].busy > Seconds::of(took.as_secs_f64()) {
                     let known = models.iter().filter_map(|name| self.config.model(name));
                     self.scheduler.server_loaded(server, &known.collect::<Vec<_>>());
                 }
             }
-            Event::Report(report) => self.report(now, report),
         }
     }
 

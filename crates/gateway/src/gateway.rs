@@ -5,30 +5,30 @@ use std::time::Duration;
 
 use dispatch::{Limits, Preloading, Scheduler, ServerSpec};
 use futures_util::FutureExt as _;
-use scheduling::{Model, Policy, Seconds, Time, Traffic};
+use scheduling::{Policy, Seconds};
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::attach::Foreman;
 use crate::backends::Backend;
 use crate::config::{self, Config, ConfigError, ServerConfig};
-use crate::engine::{Attached, Engine, Event, Message, Trials};
+use crate::engine::{Engine, Event, Message};
 use crate::handle::Handle;
-use crate::health::{HealthCounter, Rhythm};
-use crate::http::Secret;
+use crate::http::{Secret, Site};
 use crate::journal::{
-    Accepted, Archive, Checkpointer, CompletedRun, Confirmed, Damage, Journal, JournalError,
-    Reader, Reads, Report, Sqlite, Unconfirmed, Unfinished, Writer,
+    Archive, Checkpointer, Confirmed, Damage, Journal, JournalError, Reader, Reads, Report, Sqlite,
+    Unconfirmed, Writer,
 };
 use crate::log::Dropped;
 use crate::metrics::Metrics;
 use crate::parts::{PartEnded, Parts};
+use crate::past::Past;
 use crate::policies::{Policies, PolicyFactory};
-use crate::speed::{Learned, SpeedEstimator};
+use crate::reload::{Reloader, Reloads, Source};
 use crate::threads::Threads;
 use crate::timeline::{Timeline, WallClock};
-use crate::worker;
 
 /// Connects to what stands behind a server.
 pub type BackendFactory =
@@ -48,6 +48,8 @@ pub struct World {
     pub serving: Box<dyn FnOnce() + Send>,
     /// Lines of the log that were dropped, for the metrics.
     pub dropped: Dropped,
+    /// Where the configuration comes from, if it may be read again.
+    pub source: Option<Source>,
 }
 
 impl World {
@@ -60,6 +62,7 @@ impl World {
             journal: Box::new(|sqlite| Box::new(sqlite)),
             serving: Box::new(|| ()),
             dropped: Dropped::default(),
+            source: None,
         }
     }
 }
@@ -82,21 +85,25 @@ pub enum StartError {
 }
 
 /// What a configuration names.
-struct Named {
-    policies: Policies,
-    policy: Box<dyn Policy>,
-    shadow: Option<Box<dyn Policy>>,
-    connected: Vec<Arc<dyn Backend>>,
+pub(crate) struct Named {
+    pub(crate) policies: Policies,
+    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) shadow: Option<Box<dyn Policy>>,
+    pub(crate) connected: Vec<Arc<dyn Backend>>,
 }
 
 impl Named {
-    fn by(config: &Config, world: &World) -> Result<Self, ConfigError> {
-        let policies = Policies::new(world.policies.clone(), config.seed);
+    pub(crate) fn by(
+        config: &Config,
+        policies: &PolicyFactory,
+        backends: &BackendFactory,
+    ) -> Result<Self, ConfigError> {
+        let policies = Policies::new(policies.clone(), config.seed);
         let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
         let policy = build("policy", &config.policy)?;
         let shadow = config.shadow_policy.as_ref().map(|name| build("shadow_policy", name));
         let shadow = shadow.transpose()?;
-        let connect = |server| (world.backends)(server, config);
+        let connect = |server| backends(server, config);
         let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { policies, policy, shadow, connected })
     }
@@ -108,13 +115,15 @@ impl Named {
 /// # Errors
 /// [`ConfigError`] with file, line and key.
 pub fn check(config: &Config, world: &World) -> Result<(), ConfigError> {
-    Named::by(config, world).map(drop)
+    Named::by(config, &world.policies, &world.backends).map(drop)
 }
 
 /// A running gateway without its HTTP side.
 pub(crate) struct Gateway {
-    /// To ask it.
+    /// To ask it, as it was started.
     pub handle: Handle,
+    /// What it serves, by the configuration of the moment.
+    pub site: watch::Receiver<Site>,
     parts: Parts,
     engine: JoinHandle<()>,
     writer: JoinHandle<()>,
@@ -139,7 +148,8 @@ impl Gateway {
     pub(crate) fn start(config: Config, world: World) -> Result<Self, StartError> {
         let config = Arc::new(config);
         // What the configuration may have wrong comes before anything is written.
-        let Named { policies, policy, shadow, connected } = Named::by(&config, &world)?;
+        let named = Named::by(&config, &world.policies, &world.backends)?;
+        let Named { policies, policy, shadow, connected } = named;
         let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
         let secret = Secret::of(sqlite.path()).map_err(|e| JournalError(e.to_string()))?;
         let unconfirmed = Unconfirmed::default();
@@ -149,12 +159,12 @@ impl Gateway {
         let origin = sqlite.origin();
         let timeline = Timeline::resume(archive.last()?, archive.clocks()?, world.wall);
         let past = Past::read(&*archive, &config)?;
-        let servers = config.servers.iter().map(|server| spec(&config, server)).collect();
-        let objective = Arc::new(config.objective());
-        let mut scheduler = Scheduler::new(servers, (*objective).clone(), policy, limits(&config));
+        let unfinished = archive.unfinished()?;
+        let servers = config.servers.iter().map(|server| config.spec(server)).collect();
+        let mut scheduler = Scheduler::new(servers, config.objective(), policy, config.bounds());
         scheduler.set_shadow(shadow);
         scheduler.set_objectives(config.objectives());
-        scheduler.set_preloading(if config.preload { Preloading::Idle } else { Preloading::Off });
+        scheduler.set_preloading(config.preloading());
         let (events, event_inbox) = mpsc::unbounded_channel();
         let report = {
             let events = events.clone();
@@ -168,21 +178,23 @@ impl Gateway {
         let (guard, journal) = (sqlite.guard(), (world.journal)(sqlite));
         let (writer, write) = Writer::start(journal, guard, unconfirmed, report.clone())
             .map_err(StartError::Thread)?;
-        let mut parts = Parts::new();
-        let written = parts.spawn("the journal's writer", write);
+        let parts = Parts::new();
+        let spawner = parts.spawner();
+        let written = spawner.spawn("the journal's writer", write);
         let closing = CancellationToken::new();
         let keep = keep_journal(checkpointer, closing.clone(), report);
-        let keeper = parts.spawn("the journal's keeper", keep);
+        let keeper = spawner.spawn("the journal's keeper", keep);
         (world.serving)();
-        let attached = (connected.into_iter().enumerate())
-            .map(|(index, backend)| attach(&config, index, backend, &events, &mut parts))
+        let mut foreman = Foreman::new(events, spawner.clone());
+        let attached = (config.servers.iter().zip(connected))
+            .map(|(server, backend)| foreman.attach(&config, server, backend))
             .collect();
         let metrics = Arc::new(Metrics::of(world.dropped));
         let mut engine = Engine::new(
             &config,
             scheduler,
             (timeline.clone(), origin),
-            attached,
+            (attached, foreman),
             writer,
             metrics.clone(),
         );
@@ -190,26 +202,35 @@ impl Gateway {
             engine.relearn(server, model, &runs);
         }
         engine.recall(&past.arrivals);
-        if !past.unfinished.is_empty() {
-            tracing::info!(requests = past.unfinished.len(), "going on with what had not ended");
+        if !unfinished.is_empty() {
+            tracing::info!(requests = unfinished.len(), "going on with what had not ended");
         }
-        engine.restore(past.unfinished);
+        engine.restore(unfinished);
         let (messages, message_inbox) = mpsc::channel(Self::INBOX);
-        let engine = parts.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
-        let reads = Arc::new(reads);
-        let objectives = config.objectives().into();
+        let engine = spawner.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
+        let reload = Reloads::channel();
         let handle = Handle {
             messages,
-            reads,
+            reads: Arc::new(reads),
             policies,
             timeline,
             metrics,
+            objective: Arc::new(config.objective()),
+            objectives: config.objectives().into(),
             config,
-            objective,
-            objectives,
             secret,
+            reloads: reload.0,
         };
-        Ok(Self { handle, parts, engine, writer: written, keeper, closing })
+        let reloader = Reloader::new(handle.clone(), world.backends, world.source);
+        let site = reloader.site();
+        spawner.spawn("the reader of the configuration", reloader.run(reload.1).map(Ok));
+        Ok(Self { handle, site, parts, engine, writer: written, keeper, closing })
+    }
+
+    /// The routes of the moment.
+    #[cfg(test)]
+    pub(crate) fn router(&self) -> axum::Router {
+        self.site.borrow().router.clone()
     }
 
     /// Resolves when a part has ended that the gateway cannot do without.
@@ -225,7 +246,7 @@ impl Gateway {
     /// Takes nothing more in, lets what runs finish within `grace`, and writes everything down.
     /// What has not ended by then is in the journal and goes on at the next start.
     pub(crate) async fn stop(self, grace: Duration) {
-        let Self { handle, parts, engine, writer, keeper, closing } = self;
+        let Self { handle, parts, engine, writer, keeper, closing, .. } = self;
         let (reply, _closed) = oneshot::channel();
         let abort = engine.abort_handle();
         let close = async {
@@ -281,84 +302,24 @@ async fn keep_journal(
     Ok(())
 }
 
-/// Starts the worker and the prober of a server.
-fn attach(
-    config: &Config,
-    index: usize,
-    backend: Arc<dyn Backend>,
-    events: &mpsc::UnboundedSender<Event>,
-    parts: &mut Parts,
-) -> Attached {
-    let (server, health) = (&config.servers[index], &config.health);
-    let name = server.name.get_ref();
-    let (worker, inbox) = mpsc::unbounded_channel();
-    let notify = {
-        let events = events.clone();
-        move |notice| {
-            // An engine that is gone needs no news.
-            let _ = events.send(Event::Notice(notice));
+impl Config {
+    /// What bounds the scheduler.
+    pub(crate) fn bounds(&self) -> Limits {
+        let horizon = self.limits.horizon_seconds.seconds();
+        Limits {
+            waiting: self.limits.waiting as usize,
+            attempts: self.limits.attempts,
+            horizon: (self.keys.len() > 1).then(|| Seconds::of(horizon)),
         }
-    };
-    let work = worker::work(index, backend.clone(), inbox, notify.clone()).map(Ok);
-    parts.spawn(format!("the worker of server {name}"), work);
-    let (interval, limit) = (health.interval_seconds.duration(), health.timeout_seconds.duration());
-    let (rhythm, doubt) = (Rhythm::new(interval), Arc::new(Notify::new()));
-    let probe = worker::keep_probing(index, backend, rhythm, limit, doubt.clone(), notify).map(Ok);
-    parts.spawn(format!("the prober of server {name}"), probe);
-    Attached {
-        name: name.as_str().into(),
-        worker,
-        health: HealthCounter::new(health.failures, health.successes),
-        doubt,
-        learned: server.learn_speed.then(|| Learned::new(&config.server(server))),
-        trials: Trials::new(config),
-        busy: Time::ZERO,
-        trouble: None,
-        failure: None,
-        preload: None,
     }
-}
 
-/// What the journal knows from before the start.
-struct Past {
-    /// The latest runs of each server with each of its models.
-    runs: Vec<(usize, Model, Vec<CompletedRun>)>,
-    /// The latest requests accepted.
-    arrivals: Vec<Accepted>,
-    /// What had not ended.
-    unfinished: Vec<Unfinished>,
-}
-
-impl Past {
-    /// Requests that say what traffic to expect: ten times what the means remember.
-    const ARRIVALS: u32 = 10 * Traffic::WINDOW as u32;
-
-    fn read(archive: &dyn Archive, config: &Config) -> Result<Self, JournalError> {
-        let mut runs = Vec::new();
-        for (index, server) in config.servers.iter().enumerate() {
-            for model in Learned::new(&config.server(server)).models() {
-                let (name, most) = (server.name.get_ref(), SpeedEstimator::WINDOW);
-                let latest = archive.completed_runs(name, config.model_name(model), most)?;
-                runs.push((index, model, latest));
-            }
-        }
-        Ok(Self {
-            runs,
-            arrivals: archive.arrivals(Self::ARRIVALS)?,
-            unfinished: archive.unfinished()?,
-        })
+    /// A server as the scheduler has it at first.
+    pub(crate) fn spec(&self, server: &ServerConfig) -> ServerSpec {
+        ServerSpec { server: self.server(server), max_pixels: server.max_pixels }
     }
-}
 
-fn limits(config: &Config) -> Limits {
-    let horizon = config.limits.horizon_seconds.seconds();
-    Limits {
-        waiting: config.limits.waiting as usize,
-        attempts: config.limits.attempts,
-        horizon: (config.keys.len() > 1).then(|| Seconds::of(horizon)),
+    /// Whether models are loaded before they are asked for.
+    pub(crate) fn preloading(&self) -> Preloading {
+        if self.preload { Preloading::Idle } else { Preloading::Off }
     }
-}
-
-fn spec(config: &Config, server: &ServerConfig) -> ServerSpec {
-    ServerSpec { server: config.server(server), max_pixels: server.max_pixels }
 }

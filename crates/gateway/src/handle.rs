@@ -17,7 +17,9 @@ use crate::journal::{
     Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
 };
 use crate::metrics::Metrics;
+use crate::past::Past;
 use crate::policies::Policies;
+use crate::reload::Reloads;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::threads::aside;
 use crate::timeline::Timeline;
@@ -32,7 +34,7 @@ pub(crate) struct Handle {
     pub timeline: Timeline,
     /// What it counts.
     pub metrics: Arc<Metrics>,
-    /// What it was started with.
+    /// What holds at the moment.
     pub config: Arc<Config>,
     /// What decisions are judged by.
     pub(crate) objective: Arc<Objective>,
@@ -40,6 +42,8 @@ pub(crate) struct Handle {
     pub(crate) objectives: Arc<[Objective]>,
     /// What links to pictures are signed with.
     pub(crate) secret: Secret,
+    /// To have the configuration read again.
+    pub(crate) reloads: Reloads,
 }
 
 /// Why there is no answer.
@@ -237,6 +241,14 @@ impl Handle {
         self.read(Lane::Lookups, move |archive| archive.by_key(&owner, &key)).await
     }
 
+    /// What the journal knows from before.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub(crate) async fn past(&self, config: Arc<Config>) -> Result<Past, Unavailable> {
+        self.read(Lane::Lists, move |archive| Past::read(archive, &config)).await
+    }
+
     /// The date of a time.
     pub(crate) fn date(&self, time: scheduling::Time) -> Timestamp {
         self.timeline.date(time)
@@ -247,7 +259,7 @@ impl Handle {
         self.date(self.timeline.now()).as_millisecond() as f64 / 1e3
     }
 
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         message: impl FnOnce(oneshot::Sender<T>) -> Message,
     ) -> Result<T, Unavailable> {

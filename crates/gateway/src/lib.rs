@@ -5,6 +5,7 @@
 //! [`dispatch::Scheduler`], one worker per server that drives its [`backends::Backend`], and the
 //! writer of the [`journal`].
 
+mod attach;
 pub mod backends;
 pub mod calibrate;
 pub mod config;
@@ -23,7 +24,9 @@ mod metrics;
 #[cfg(test)]
 mod parity;
 mod parts;
+mod past;
 mod policies;
+mod reload;
 mod speed;
 mod status;
 mod threads;
@@ -44,6 +47,7 @@ use crate::parts::PartEnded;
 pub use config::Config;
 pub use gateway::{BackendFactory, StartError, World, check};
 pub use policies::{PolicyFactory, rules};
+pub use reload::{ReadConfig, Source};
 
 /// The gateway does not serve, or not any more.
 #[derive(Debug, Error)]
@@ -69,13 +73,12 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let config = http::fit_descriptors(config).map_err(StartError::from)?;
-    let limits = config.limits.clone();
     let address = listener.local_addr().map_err(StartError::from)?;
     let mut gateway = Gateway::start(config, world)?;
-    let router = http::router(gateway.handle.clone());
-    let config = gateway.handle.config.clone();
+    let site = gateway.site.clone();
     tracing::info!(%address, "serving");
-    let serve = AssertUnwindSafe(http::serve(listener, router, &config, shutdown)).catch_unwind();
+    let serve = http::serve(listener, site.clone(), shutdown);
+    let serve = AssertUnwindSafe(serve).catch_unwind();
     let ended = tokio::select! {
         connections = serve => connections.map_err(|panic| PartEnded {
             part: "the HTTP server".into(),
@@ -90,6 +93,7 @@ pub async fn run(
             return Err(ended.into());
         }
     };
+    let limits = site.borrow().config().limits.clone();
     let grace = limits.shutdown_seconds.duration();
     // Runs finish while clients wait for them; whoever waits for more is told how it stands.
     let patience = grace + limits.client_seconds.duration();

@@ -197,6 +197,16 @@ impl Metrics {
         series.or_insert_with(|| Histogram::new(metric.bounds.iter().copied())).observe(value);
     }
 
+    /// Shows no state any more of what has left and carries this label. What was counted of it stays.
+    pub(crate) fn forget(&self, (name, value): (&str, &str)) {
+        let carries = |labels: &Labels| labels.iter().any(|(n, v)| n == name && v == value);
+        for (metric, family) in &mut self.values.lock().plain {
+            if matches!(metric.kind, MetricType::Gauge) {
+                family.retain(|labels, _| !carries(labels));
+            }
+        }
+    }
+
     /// Everything, as `/metrics` answers it.
     pub(crate) fn render(&self) -> String {
         self.set(LOG_DROPPED, &[], self.dropped.count() as f64);

@@ -5,12 +5,14 @@
 //! told to ends them all.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use crate::threads::said;
 
@@ -26,9 +28,50 @@ pub struct PartEnded {
 
 /// The parts of one gateway.
 pub(crate) struct Parts {
-    tell: mpsc::UnboundedSender<PartEnded>,
+    spawner: Spawner,
     ended: mpsc::UnboundedReceiver<PartEnded>,
-    tasks: Vec<AbortHandle>,
+}
+
+/// Starts parts.
+#[derive(Clone)]
+pub(crate) struct Spawner {
+    tell: mpsc::UnboundedSender<PartEnded>,
+    tasks: Arc<Mutex<Vec<AbortHandle>>>,
+}
+
+impl Spawner {
+    /// Starts a part that runs until it is told to stop, or fails and says why.
+    pub(crate) fn spawn(
+        &self,
+        part: impl Into<String>,
+        work: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) -> JoinHandle<()> {
+        self.spawn_until(part, work, CancellationToken::new())
+    }
+
+    /// Starts a part that may end without telling why once it is cancelled, which it must see for itself.
+    pub(crate) fn spawn_until(
+        &self,
+        part: impl Into<String>,
+        work: impl Future<Output = Result<(), String>> + Send + 'static,
+        cancelled: CancellationToken,
+    ) -> JoinHandle<()> {
+        let (part, tell) = (part.into(), self.tell.clone());
+        let task = tokio::spawn(async move {
+            let why = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(result) => result.err(),
+                Err(panic) => Some(said(&*panic)),
+            };
+            if why.is_some() || !cancelled.is_cancelled() {
+                // Where it was told to stop, nobody listens any more.
+                let _ = tell.send(PartEnded { part, why });
+            }
+        });
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task.abort_handle());
+        task
+    }
 }
 
 impl Parts {
@@ -37,26 +80,12 @@ impl Parts {
 
     pub(crate) fn new() -> Self {
         let (tell, ended) = mpsc::unbounded_channel();
-        Self { tell, ended, tasks: Vec::new() }
+        Self { spawner: Spawner { tell, tasks: Arc::default() }, ended }
     }
 
-    /// Starts a part that runs until it is told to stop, or fails and says why.
-    pub(crate) fn spawn(
-        &mut self,
-        part: impl Into<String>,
-        work: impl Future<Output = Result<(), String>> + Send + 'static,
-    ) -> JoinHandle<()> {
-        let (part, tell) = (part.into(), self.tell.clone());
-        let task = tokio::spawn(async move {
-            let why = match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(result) => result.err(),
-                Err(panic) => Some(said(&*panic)),
-            };
-            // Where it was told to stop, nobody listens any more.
-            let _ = tell.send(PartEnded { part, why });
-        });
-        self.tasks.push(task.abort_handle());
-        task
+    /// To start parts with.
+    pub(crate) fn spawner(&self) -> &Spawner {
+        &self.spawner
     }
 
     /// Resolves when a part has ended. One that broke tears others with it, so the reason counts
@@ -80,7 +109,8 @@ impl Parts {
 
     /// Stops them all where they are.
     pub(crate) fn abort(&self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        let tasks = self.spawner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -92,12 +122,12 @@ mod tests {
     async fn the_first_that_broke_is_named() {
         let (cause, effect) = tokio::sync::oneshot::channel::<()>();
         let mut parts = Parts::new();
-        parts.spawn("the worker", async {
+        parts.spawner().spawn("the worker", async {
             let _ = effect.await;
             Ok(())
         });
-        parts.spawn("the prober", std::future::pending());
-        parts.spawn("the engine", async move {
+        parts.spawner().spawn("the prober", std::future::pending());
+        parts.spawner().spawn("the engine", async move {
             drop(cause);
             tokio::time::sleep(Duration::from_millis(5)).await;
             panic!("at step {}", 3)
@@ -105,10 +135,25 @@ mod tests {
         let ended = parts.ended().await.to_string();
         assert_eq!(ended, "the engine has ended: panicked: at step 3");
         let mut parts = Parts::new();
-        parts.spawn("the writer", async { Err("the disk is gone".into()) });
+        parts.spawner().spawn("the writer", async { Err("the disk is gone".into()) });
         assert_eq!(parts.ended().await.to_string(), "the writer has ended: the disk is gone");
-        parts.spawn("the worker", async { Ok(()) });
+        parts.spawner().spawn("the worker", async { Ok(()) });
         let ended = parts.ended().await.to_string();
         assert_eq!(ended, "the worker has ended: it had nothing more to do");
+    }
+
+    #[tokio::test]
+    async fn a_part_that_was_told_to_leave_takes_none_with_it() {
+        let mut parts = Parts::new();
+        let (leave, never) = (CancellationToken::new(), std::future::pending());
+        let until = leave.clone();
+        let worker = async move { Ok(until.run_until_cancelled(never).await.unwrap_or(())) };
+        let left = parts.spawner().spawn_until("the worker", worker, leave.clone());
+        leave.cancel();
+        left.await.unwrap();
+        parts.spawner().spawn("the writer", async { Err("the disk is gone".into()) });
+        assert_eq!(parts.ended().await.part, "the writer");
+        parts.spawner().spawn_until("the prober", async { panic!("a bug") }, leave);
+        assert_eq!(parts.ended().await.part, "the prober");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dispatch::RunId;
 use futures_util::FutureExt as _;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -34,15 +34,26 @@ pub(crate) enum Task {
     Try,
 }
 
+/// How a server is reached, and how often it is asked whether it answers. Another one may take its place: what
+/// runs ends as it began.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) backend: Arc<dyn Backend>,
+    /// Between two probes.
+    pub(crate) interval: Duration,
+    /// Longest that a probe may take.
+    pub(crate) limit: Duration,
+}
+
 /// What a worker or a prober tells.
 #[derive(Debug)]
 pub(crate) enum Notice {
     Progress { run: RunId, share: f64 },
     Ticket { run: RunId, ticket: String },
-    Finished { server: usize, run: RunId, result: Result<Painted, BackendError> },
-    Tried { server: usize, job: Job, result: Result<Trial, BackendError> },
-    Probed { server: usize, result: Result<(), BackendError> },
-    Loaded { server: usize, models: Vec<String>, took: Duration },
+    Finished { run: RunId, result: Result<Painted, BackendError> },
+    Tried { job: Job, result: Result<Trial, BackendError> },
+    Probed { result: Result<(), BackendError> },
+    Loaded { models: Vec<String>, took: Duration },
 }
 
 /// What a trial showed.
@@ -61,8 +72,7 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Works off the inbox until it closes. Dropping the task drops the call to the backend.
 pub(crate) async fn work<N>(
-    server: usize,
-    backend: Arc<dyn Backend>,
+    connection: watch::Receiver<Connection>,
     mut inbox: mpsc::UnboundedReceiver<Assignment>,
     notify: N,
 ) where
@@ -71,6 +81,7 @@ pub(crate) async fn work<N>(
     let mut before = Before::Settled;
     while let Some(assignment) = inbox.recv().await {
         let Assignment { job, task, limit, abort } = assignment;
+        let backend = connection.borrow().backend.clone();
         let trial = matches!(task, Task::Try);
         let start = Instant::now();
         let looked_up = matches!(task, Task::LookUp { .. });
@@ -90,9 +101,9 @@ pub(crate) async fn work<N>(
         notify(if trial {
             let took = start.elapsed();
             let result = result.map(|painted| Trial { took, timing: painted.timing });
-            Notice::Tried { server, job, result }
+            Notice::Tried { job, result }
         } else {
-            Notice::Finished { server, run: job.run, result }
+            Notice::Finished { run: job.run, result }
         });
     }
 }
@@ -241,28 +252,31 @@ async fn loaded(backend: &dyn Backend, limit: Duration) -> Option<Vec<String>> {
     asked.ok()?.ok()?.ok()?
 }
 
-/// Asks again and again, and at once when somebody doubts that the server answers.
+/// Asks again and again, and at once when somebody doubts that the server answers or it is reached otherwise.
 pub(crate) async fn keep_probing(
-    server: usize,
-    backend: Arc<dyn Backend>,
-    mut rhythm: Rhythm,
-    limit: Duration,
+    mut connection: watch::Receiver<Connection>,
     doubt: Arc<Notify>,
     notify: impl Fn(Notice) + Send,
 ) {
+    let mut rhythm = Rhythm::new(connection.borrow().interval);
     loop {
+        let Connection { backend, limit, .. } = connection.borrow_and_update().clone();
         let result = probe(&*backend, limit).await;
         let (pause, answers) = (rhythm.pause_after(result.is_ok()), result.is_ok());
-        notify(Notice::Probed { server, result });
+        notify(Notice::Probed { result });
         let asked = Instant::now();
         // That it does not tell, or not in time, says nothing against it.
         if answers && let Some(models) = loaded(&*backend, limit).await {
-            notify(Notice::Loaded { server, models, took: asked.elapsed() });
+            notify(Notice::Loaded { models, took: asked.elapsed() });
         }
         tokio::select! {
             biased;
             () = tokio::time::sleep(pause) => {}
             () = doubt.notified() => rhythm.start_anew(),
+            changed = connection.changed() => match changed {
+                Ok(()) => rhythm = Rhythm::new(connection.borrow().interval),
+                Err(_) => return,
+            }
         }
     }
 }

@@ -11,6 +11,9 @@ use crate::units::{Seconds, StepRate};
 pub struct Model(pub u16);
 
 impl Model {
+    /// One that is not there any more: no server hosts it.
+    pub const UNKNOWN: Self = Self(u16::MAX);
+
     /// Position among the names.
     pub const fn index(self) -> usize {
         self.0 as usize

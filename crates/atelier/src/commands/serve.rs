@@ -7,10 +7,11 @@ use agent::Recipe;
 use anyhow::Context;
 use gateway::PolicyFactory;
 use gateway::log::Log;
-use gateway::{Config, RunError, StartError, World};
+use gateway::{Config, RunError, Source, StartError, World};
 use scheduling::{Cluster, Server};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 use crate::failure::Failure;
 
@@ -46,11 +47,12 @@ async fn serve(mut config: Config, arguments: &Arguments, log: &Log) -> Result<(
     let listen = arguments.listen;
     let address = listen.unwrap_or(*config.listen.get_ref());
     if !address.ip().is_loopback() && config.keys.is_empty() {
-        let problem = "is not a loopback address, and without a [[key]] in the configuration \
-                       anybody could use the servers: allowed is 127.0.0.1 or [::1]";
-        return Err(Failure::refused(address, problem));
+        return Err(Failure::refused(address, EXPOSED));
     }
     let mut world = World::real(policies(&config));
+    if !arguments.demo {
+        world.source = Some(source(arguments.config.clone(), address)?);
+    }
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
@@ -66,6 +68,35 @@ async fn serve(mut config: Config, arguments: &Arguments, log: &Log) -> Result<(
         RunError::Start(StartError::Config(_)) => Failure::Refused(error.into()),
         RunError::Start(_) | RunError::Ended(_) => Failure::Failed(error.into()),
     })
+}
+
+/// Why nobody listens there.
+const EXPOSED: &str = "is not a loopback address, and without a [[key]] in the configuration anybody could use \
+                       the servers: allowed is 127.0.0.1 or [::1]";
+
+/// The file, read again at every SIGHUP; the gateway goes on listening at `address`.
+fn source(file: PathBuf, address: SocketAddr) -> Result<Source, Failure> {
+    let read = move || {
+        let config = Config::read(&file)?;
+        if !address.ip().is_loopback() && config.keys.is_empty() {
+            return Err(config.refuse("key", format!("{address} {EXPOSED}")));
+        }
+        let policies = policies(&config);
+        Ok((config, policies))
+    };
+    let again = Arc::new(Notify::new());
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangups = signal(SignalKind::hangup()).context("cannot listen to signals")?;
+        let again = again.clone();
+        tokio::spawn(async move {
+            while hangups.recv().await.is_some() {
+                again.notify_one();
+            }
+        });
+    }
+    Ok(Source { read: Arc::new(read), again })
 }
 
 /// Where a demonstration keeps its journal: with the user's other state, and a file for each port,

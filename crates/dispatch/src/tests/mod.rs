@@ -1,6 +1,7 @@
 mod fleet;
 mod preload;
 mod properties;
+mod reconfigure;
 mod sharing;
 mod trouble;
 

@@ -24,6 +24,7 @@ enum Event {
     Drain { server: usize },
     Enable { server: usize },
     Speed { server: usize, rate: f64 },
+    Reconfigure { fates: u8 },
     Hold,
     Open,
     Tick,
@@ -53,6 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => server.clone().prop_map(|server| Drain { server }),
         1 => server.clone().prop_map(|server| Enable { server }),
         1 => (server, 0.1..30.0).prop_map(|(server, rate)| Speed { server, rate }),
+        1 => any::<u8>().prop_map(|fates| Reconfigure { fates }),
         1 => Just(Hold),
         1 => Just(Open),
         2 => Just(Tick),
@@ -144,6 +146,33 @@ impl Scheduler {
     }
 }
 
+/// Servers stay, leave and come as the bits say.
+pub(super) fn reconfigure(s: &mut Scheduler, now: Time, fates: u8, policy: Box<dyn Policy>) {
+    let requests: HashMap<_, _> =
+        s.live.iter().map(|(id, live)| (*id, live.order.request)).collect();
+    let fate = |(server, state): (usize, &ServerState)| {
+        let spec = spec("another", 3.0 + f64::from(fates % 16));
+        match (fates >> (2 * server)) % 4 {
+            3 => Fate::Leaves,
+            _ if state.has_left() => Fate::Comes(spec),
+            _ => Fate::Stays(spec),
+        }
+    };
+    let servers = s.servers().iter().enumerate().map(fate).collect();
+    let new = Reconfiguration {
+        servers,
+        objective: Objective::default(),
+        objectives: Vec::new(),
+        policy,
+        shadow: None,
+        limits: LIMITS,
+        request: &|id| requests[&id],
+        model: &Some,
+        arrivals: &[],
+    };
+    s.reconfigure(now, new);
+}
+
 fn policy(which: u8) -> Box<dyn Policy> {
     match which {
         0 => Box::new(Greedy { ties: Ties::Lowest }),
@@ -209,6 +238,11 @@ proptest! {
                 Event::Enable { server } => s.administer(t, server, Administration::Enabled),
                 Event::Speed { server, rate } => {
                     s.server_speed(t, server, scheduling::Model(0), speed(rate));
+                }
+                Event::Reconfigure { fates } => {
+                    reconfigure(&mut s, t, fates, policy(which));
+                    watch.refused.clear();
+                    watch.pauses.clear();
                 }
                 Event::Hold => s.set_gate(t, Gate::Holding),
                 Event::Open => s.set_gate(t, Gate::Open),

@@ -7,7 +7,7 @@ use scheduling::{Objective, ObjectiveError};
 use toml::Spanned;
 use toml_edit::{Document, Item};
 
-use super::Config;
+use super::{Config, ConfigError};
 
 /// Something that does not go together.
 pub(super) struct Misfit {
@@ -100,6 +100,25 @@ impl Config {
                 let problem = format!("`{key}` is {bytes}: allowed is from {least}");
                 return Err(Misfit::new(key, problem));
             }
+        }
+        Ok(())
+    }
+
+    /// Whether another configuration can take this one's place without a restart.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the line of the other one that cannot hold.
+    pub(crate) fn check_successor(&self, other: &Self) -> Result<(), ConfigError> {
+        let (listen, journal) = (self.listen.get_ref(), self.journal.display());
+        if other.listen.get_ref() != listen {
+            let problem =
+                format!("allowed without a restart is {:?}, as it is", listen.to_string());
+            return Err(other.refuse("listen", problem));
+        }
+        if other.journal != self.journal {
+            let problem =
+                format!("allowed without a restart is {:?}, as it is", journal.to_string());
+            return Err(other.refuse("journal", problem));
         }
         Ok(())
     }

@@ -94,9 +94,13 @@ impl Config {
     /// server hosts: its requests wait until it is back or they expire.
     pub(crate) fn request(&self, accepted: &Accepted) -> Request {
         let Accepted { order, spec, .. } = accepted;
-        let named = |name: &str| self.model(name).unwrap_or(Model(u16::MAX));
-        let model = spec.model.as_deref().map_or(Model(0), named);
+        let model = self.model_or_unknown(spec.model.as_deref());
         Request { size: self.size(order.pixels), model, ..order.request }
+    }
+
+    /// The model of a name that may be gone, and the only one there is where none is named.
+    pub(crate) fn model_or_unknown(&self, name: Option<&str>) -> Model {
+        name.map_or(Model(0), |name| self.model(name).unwrap_or(Model::UNKNOWN))
     }
 
     /// What a request that names none is drawn with; none where there are no models.
@@ -399,8 +403,8 @@ fn unique(models: &[ModelConfig]) -> Result<(), Misfit> {
             format!("`name`: {name:?} stands for the whole cluster: allowed is another one")
         } else if models[..position].iter().any(|other| other.name.get_ref() == name) {
             format!("`name`: {name:?} is taken by an earlier model")
-        } else if position > usize::from(u16::MAX) {
-            format!("{} models: allowed are 65536", models.len())
+        } else if position >= Model::UNKNOWN.index() {
+            format!("{} models: allowed are 65535", models.len())
         } else {
             continue;
         };

@@ -10,7 +10,7 @@ use crate::status::{HostedView, Refusal, ServerView};
 impl Engine {
     pub(super) fn views(&self, now: Time) -> Vec<ServerView> {
         let servers = self.scheduler.servers().iter().zip(&self.servers).enumerate();
-        servers
+        let mut views: Vec<_> = (servers.filter(|(_, (_, attached))| attached.stay.is_some()))
             .map(|(index, (state, attached))| ServerView {
                 name: attached.name.clone(),
                 health: state.health,
@@ -31,7 +31,12 @@ impl Engine {
                 backlog: self.scheduler.backlog(now, index),
                 trouble: attached.trouble.as_ref().or(attached.failure.as_ref()).cloned(),
             })
-            .collect()
+            .collect();
+        // In the order of the configuration; what leaves comes last.
+        let position =
+            |name: &str| self.config.servers.iter().position(|s| s.name.get_ref() == name);
+        views.sort_by_cached_key(|view| position(&view.name).unwrap_or(usize::MAX));
+        views
     }
 
     fn models(&self, state: &ServerState) -> Vec<HostedView> {

@@ -115,6 +115,10 @@ impl Engine {
             return;
         }
         let state = &self.scheduler.servers()[server];
+        // A model that the server has no more was drawn with once more.
+        if !state.hosts(model) {
+            return;
+        }
         let (speed, load) = (state.speed_with(model), state.load_of(model));
         match learned.of(model).observe(self.config.size(run.pixels).into(), &run) {
             Some(Lesson::Speed(learned)) if differs(learned, speed) => {

@@ -57,6 +57,11 @@ impl Trials {
         }
     }
 
+    /// Other settings hold from the next one on.
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        (self.allowed, self.defaults) = (config.health.trials, config.defaults.clone());
+    }
+
     /// A run starts there, or the gateway stops: a trial under way is given up.
     pub(super) fn stop(&mut self) {
         if let Phase::Running(abort) = std::mem::replace(&mut self.phase, Phase::Off) {
@@ -187,7 +192,7 @@ impl Engine {
 
 /// The model that a picture is painted with which nobody asked for.
 pub(super) fn model_of(config: &Config, job: &Job) -> Model {
-    job.spec.model.as_ref().and_then(|name| config.model(name)).unwrap_or_default()
+    config.model_or_unknown(job.spec.model.as_deref())
 }
 
 /// The model that a trial is made with: the one that was used last, if any is loaded.

@@ -63,6 +63,19 @@ impl Account {
         }
     }
 
+    /// Whether it is the same somebody.
+    pub(crate) fn is_of(&self, other: &Self) -> bool {
+        self.owner == other.owner
+    }
+
+    /// Whether the same is allowed.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.role == other.role
+            && self.rate.is_like(&other.rate)
+            && self.budget.is_like(&other.budget)
+            && self.most_streams == other.most_streams
+    }
+
     /// Only for those who run the place.
     pub(crate) fn operate(&self) -> Result<(), Problem> {
         if self.role == Role::Operator {

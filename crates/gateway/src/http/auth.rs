@@ -27,9 +27,11 @@ pub(crate) struct Door {
     local: Option<Visitor>,
     /// Everybody who has a link.
     guest: Visitor,
+    /// Bytes that all of them may have under way.
+    all: Purse,
     /// Whose pages may ask.
     pub(crate) origins: Origins,
-    brake: Brake,
+    brake: Arc<Brake>,
 }
 
 /// Somebody who was let in.
@@ -56,10 +58,23 @@ pub(crate) enum Stranger {
 }
 
 impl Door {
-    pub(crate) fn new(config: &Config) -> Self {
-        let all = Purse::new(config.limits.bytes_under_way);
+    /// For a configuration. Whoever was known at the door before goes on with what he has under way, as far as
+    /// the same is allowed to him.
+    pub(crate) fn new(config: &Config, before: Option<&Self>) -> Self {
+        let whole = Purse::new(config.limits.bytes_under_way);
+        let all = before.map(|door| &door.all).filter(|all| all.is_like(&whole)).cloned();
+        let all = all.unwrap_or(whole);
         let account = |owner: &str, role: Role, per_minute: Option<u32>| {
-            Visitor(Account::new(owner.into(), role, per_minute, config, all.clone()).into())
+            let new = Account::new(owner.into(), role, per_minute, config, all.clone());
+            let known = before.and_then(|door| door.visitors().find(|v| v.0.is_of(&new)));
+            match known {
+                Some(known) if known.0.is_like(&new) => known.clone(),
+                Some(known) => {
+                    new.rate.follow(&known.rate);
+                    Visitor(new.into())
+                }
+                None => Visitor(new.into()),
+            }
         };
         let keys: Vec<_> = (config.keys.iter())
             .map(|key| {
@@ -70,7 +85,14 @@ impl Door {
             .collect();
         let local = keys.is_empty().then(|| account("local", Role::Operator, None));
         let guest = account("", Role::Requester, None);
-        Self { keys, local, guest, origins: Origins::new(config), brake: Brake::default() }
+        let brake = before.map_or_else(Arc::default, |door| door.brake.clone());
+        Self { keys, local, guest, all, origins: Origins::new(config), brake }
+    }
+
+    /// Everybody who may come in.
+    fn visitors(&self) -> impl Iterator<Item = &Visitor> {
+        let keys = self.keys.iter().map(|(_, visitor)| visitor);
+        keys.chain(&self.local).chain([&self.guest])
     }
 
     /// Whoever has a link to a picture and needs no key for it.
@@ -180,7 +202,7 @@ mod tests {
             "[[server]]\nname = \"a\"\nsteps_per_second = 1.0\nbackend = {{ kind = \"demo\" }}\n\
              [[key]]\nname = \"ann\"\nsha256 = \"{hex}\"\n{key}"
         );
-        Door::new(&Config::parse("x.toml", &text).unwrap())
+        Door::new(&Config::parse("x.toml", &text).unwrap(), None)
     }
 
     fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
@@ -230,7 +252,7 @@ mod tests {
 
     #[test]
     fn without_keys_only_the_loopback_names_are_served() {
-        let door = Door::new(&Config::demo());
+        let door = Door::new(&Config::demo(), None);
         for (host, served) in [
             ("localhost", true),
             ("LocalHost:8420", true),

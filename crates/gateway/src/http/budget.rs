@@ -31,6 +31,11 @@ impl Purse {
         Self { free: Arc::new(Semaphore::new(whole as usize)), whole }
     }
 
+    /// Whether it is as large.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.whole == other.whole
+    }
+
     /// What so many bytes take of it: what is larger than all of it has it for itself.
     fn part(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, self.whole)
@@ -49,6 +54,11 @@ impl Purse {
 impl Budget {
     pub(crate) fn new(own: Purse, all: Purse) -> Self {
         Self { own, all }
+    }
+
+    /// Whether it is as large, and shared with the same.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.own.is_like(&other.own) && Arc::ptr_eq(&self.all.free, &other.all.free)
     }
 
     /// Room for so many bytes at the beginning of an answer.

@@ -41,15 +41,16 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{get, patch, post, put};
 
 use self::account::Account;
 use self::auth::Door;
 use self::automatic1111::Callers;
 use self::face::Face;
 use self::links::Links;
-use self::places::{Errand, Place};
+use self::places::{Errand, Most, Place};
 use self::problem::Problem;
+use crate::config::Config;
 use crate::handle::Handle;
 use crate::metrics;
 
@@ -75,15 +76,48 @@ pub(crate) struct Server {
 #[derive(Clone, Copy)]
 pub(crate) struct Waited(pub(crate) Duration);
 
-/// All routes.
-pub(crate) fn router(handle: Handle) -> Router {
-    let door = Arc::new(Door::new(&handle.config));
-    let links = Arc::new(Links::new(handle.secret.clone(), &handle.config));
-    let prefix: Arc<str> = handle.config.path_prefix().into();
-    let callers = Callers::default();
-    let server = Server { handle, door, callers, links, prefix: prefix.clone() };
-    let all = below(&prefix, routes(server));
-    Router::new().fallback_service(all).layer(middleware::from_fn(origins::options))
+/// What is served by one configuration.
+#[derive(Clone)]
+pub(crate) struct Site {
+    server: Server,
+    /// All routes.
+    pub(crate) router: Router,
+}
+
+impl Site {
+    /// With nobody known yet.
+    pub(crate) fn new(handle: Handle) -> Self {
+        let door = Door::new(&handle.config, None);
+        Self::of(handle, door, Callers::default())
+    }
+
+    /// By another configuration; what is known of those who ask stays.
+    pub(crate) fn succeeded_by(&self, handle: Handle) -> Self {
+        let door = Door::new(&handle.config, Some(&self.server.door));
+        Self::of(handle, door, self.server.callers.clone())
+    }
+
+    /// How many connections there may be.
+    fn most(&self) -> Most {
+        let config = self.config();
+        Most::of(&config.limits, config.keys.len())
+    }
+
+    /// What it is served by.
+    pub(crate) fn config(&self) -> &Config {
+        &self.server.handle.config
+    }
+
+    fn of(handle: Handle, door: Door, callers: Callers) -> Self {
+        let links = Arc::new(Links::new(handle.secret.clone(), &handle.config));
+        let prefix: Arc<str> = handle.config.path_prefix().into();
+        let door = Arc::new(door);
+        let server = Server { handle, door, callers, links, prefix: prefix.clone() };
+        let all = below(&prefix, routes(server.clone()));
+        let router =
+            Router::new().fallback_service(all).layer(middleware::from_fn(origins::options));
+        Self { server, router }
+    }
 }
 
 /// The same below a prefix as well, for proxies that hand on the whole path.
@@ -114,6 +148,7 @@ fn routes(server: Server) -> Router {
         .route("/v1/quotes", post(requests::quote))
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{name}", patch(servers::administer))
+        .route("/v1/configuration/reload", put(servers::reload))
         .route("/v1/policy", get(servers::policy).put(servers::set_policy))
         .route("/pictures/{name}", get(links::picture))
         .route("/v1/images/generations", post(openai::generate))

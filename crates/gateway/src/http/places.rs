@@ -28,12 +28,12 @@ pub(crate) use self::ledger::Kind;
 pub(crate) struct Places {
     ledger: Mutex<Ledger>,
     freed: Notify,
-    most: Most,
+    most: Mutex<Most>,
 }
 
 /// How many there may be.
 #[derive(Clone, Copy, Debug)]
-struct Most {
+pub(crate) struct Most {
     ordinary: usize,
     reserve: usize,
     /// Busy ones of a key.
@@ -67,16 +67,33 @@ const MADE: u8 = 1;
 /// It is whole, and parts of it may wait for the client.
 const WHOLE: u8 = 2;
 
-impl Places {
-    pub(crate) fn new(limits: &LimitsConfig, keys: usize) -> Arc<Self> {
+impl Most {
+    /// By these limits, for so many keys.
+    pub(crate) fn of(limits: &LimitsConfig, keys: usize) -> Self {
         let ordinary = limits.connections as usize;
-        let most = Most {
+        Self {
             ordinary,
-            reserve: Self::reserve(limits.connections) as usize,
+            reserve: Places::reserve(limits.connections) as usize,
             of_key: limits.connections_of_a_key(keys),
             of_peer: (ordinary / 2).max(1),
-        };
+        }
+    }
+}
+
+impl Places {
+    pub(crate) fn new(most: Most) -> Arc<Self> {
+        let most = Mutex::new(most);
         Arc::new(Self { ledger: Mutex::default(), freed: Notify::new(), most })
+    }
+
+    /// So many from now on; those that are there stay.
+    pub(crate) fn change(&self, most: Most) {
+        *self.most.lock().unwrap_or_else(PoisonError::into_inner) = most;
+        self.freed.notify_waiters();
+    }
+
+    fn most(&self) -> Most {
+        *self.most.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Places beyond the limit that are kept for health checks and operators.
@@ -97,7 +114,7 @@ impl Places {
 
     fn try_admit(self: &Arc<Self>, peer: Peer) -> Option<Place> {
         let mut ledger = self.ledger();
-        let most = self.most;
+        let most = self.most();
         let unshown = ledger.counts.of_peer.get(&peer).copied().unwrap_or(0);
         let ordinary = if unshown >= most.of_peer {
             let holder = Holder::Peer(peer);
@@ -142,7 +159,7 @@ impl Place {
     /// # Errors
     /// 429 if the key has too many connections in use; 503 if what is left is kept for others.
     pub(crate) fn serve(&self, visitor: Option<&Account>, errand: Errand) -> Result<(), Problem> {
-        let most = self.places.most;
+        let most = self.places.most();
         let mut ledger = self.places.ledger();
         if let Some(visitor) = visitor {
             let holder = Holder::Key(visitor.owner.clone(), visitor.role);

@@ -20,6 +20,17 @@ impl Rate {
         Self { per_minute, whole_at: Mutex::new(f64::NEG_INFINITY) }
     }
 
+    /// Whether it is as much.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.per_minute == other.per_minute
+    }
+
+    /// What was used of another one counts here.
+    pub(crate) fn follow(&self, before: &Self) {
+        let whole_at = *before.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.whole_at.lock().unwrap_or_else(PoisonError::into_inner) = whole_at;
+    }
+
     /// Counts so many requests, all of them or none.
     ///
     /// # Errors

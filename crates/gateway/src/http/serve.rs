@@ -19,11 +19,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 use tower::ServiceExt as _;
 
+use super::Site;
 use super::places::{Kind, Place, Places};
-use crate::config::Config;
 
 /// Connections that were open when no more were accepted.
 pub(crate) struct Connections(GracefulShutdown);
@@ -37,15 +38,13 @@ impl Connections {
     }
 }
 
-/// Serves until `shutdown` resolves; then accepts nothing more.
+/// Serves the site of the moment until `shutdown` resolves; then accepts nothing more.
 pub(crate) async fn serve(
     listener: TcpListener,
-    router: Router,
-    config: &Config,
+    mut site: watch::Receiver<Site>,
     shutdown: impl Future<Output = ()>,
 ) -> Connections {
-    let patience = config.limits.client_seconds.duration();
-    let places = Places::new(&config.limits, config.keys.len());
+    let places = Places::new(site.borrow_and_update().most());
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -61,6 +60,10 @@ pub(crate) async fn serve(
             },
             () = &mut shutdown => break,
         };
+        if site.has_changed().unwrap_or(false) {
+            places.change(site.borrow_and_update().most());
+        }
+        let patience = site.borrow().config().limits.client_seconds.duration();
         // While even the reserve is busy, connections wait in the kernel's bounded queue.
         let place = tokio::select! {
             place = places.admit(address.ip().into()) => Arc::new(place),
@@ -74,8 +77,11 @@ pub(crate) async fn serve(
         let io = TokioIo::new(Impatient::new(stream, patience, place.clone()));
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(BUFFER);
-        let (router, held) = (router.clone(), place.clone());
-        let service = service_fn(move |request| answer(router.clone(), held.clone(), request));
+        let (site, held) = (site.clone(), place.clone());
+        let service = service_fn(move |request| {
+            let router = site.borrow().router.clone();
+            answer(router, held.clone(), request)
+        });
         let connection = graceful.watch(builder.serve_connection(io, service));
         tokio::spawn(async move {
             tokio::select! {

@@ -14,6 +14,7 @@ use super::auth::Visitor;
 use super::body::{JsonBody, parse};
 use super::problem::Problem;
 use super::view::ServerJson;
+use crate::reload::ReloadError;
 
 type Answer = Result<Response, Problem>;
 
@@ -91,6 +92,21 @@ pub(crate) async fn set_policy(State(server): State<Server>, Operating(body): Op
     let changed = server.handle.set_policy(policy).await;
     changed.map_err(|error| Problem::field("policy", error.to_string()))?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `PUT /v1/configuration/reload`: the configuration is read again, all of it or nothing.
+pub(crate) async fn reload(State(server): State<Server>, visitor: Visitor) -> Answer {
+    visitor.operate()?;
+    let changes = server.handle.reloads.reload().await.map_err(|error| match error {
+        ReloadError::NoSource => Problem::new(StatusCode::CONFLICT, "no_file", error.to_string()),
+        ReloadError::Config(error) => Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_configuration",
+            format!("{error}; the configuration before still holds"),
+        ),
+        ReloadError::Unavailable(error) => error.into(),
+    })?;
+    Ok(Json(changes).into_response())
 }
 
 /// `GET /healthz`: the process answers.

@@ -218,6 +218,7 @@ fn why(entry: &DecisionEntry, quality: f64, tardiness: Seconds) -> String {
         Cause::ServerResting => "again, as jobs keep failing on its server",
         Cause::ServerFree => "again, as another server became free early",
         Cause::Restart => "again, as its run was lost in a restart",
+        Cause::Reconfigured => "again, as the configuration is another one",
     };
     let wait = (entry.start - entry.at).positive_part().seconds();
     let late = match tardiness.seconds() {

@@ -96,11 +96,18 @@ fn worker(
     let notify = move |notice| {
         let _ = tell.send(notice);
     };
-    tokio::spawn(work(0, backend.clone(), inbox, notify));
+    tokio::spawn(work(connection(backend.clone()), inbox, notify));
     (assign, told, backend)
 }
 
 const LIMIT: Duration = Duration::from_mins(1);
+
+/// To a backend that is probed every five seconds.
+fn connection(backend: Arc<dyn Backend>) -> watch::Receiver<Connection> {
+    let connection = Connection { backend, interval: Duration::from_secs(5), limit: LIMIT };
+    // It stays as long as the test.
+    Box::leak(Box::new(watch::channel(connection))).1.clone()
+}
 
 fn assignment(attempt: u32, task: Task, abort: &CancellationToken) -> Assignment {
     Assignment { job: job(attempt), task, limit: LIMIT, abort: abort.clone() }
@@ -206,8 +213,7 @@ async fn panics_in_an_adapter_cost_a_run_or_a_probe() {
     let notify = move |notice| {
         let _ = tell.send(notice);
     };
-    let rhythm = Rhythm::new(Duration::from_secs(1));
-    tokio::spawn(keep_probing(0, backend, rhythm, LIMIT, Arc::default(), notify));
+    tokio::spawn(keep_probing(connection(backend), Arc::default(), notify));
     for _ in 0..3 {
         let Some(Notice::Probed { result, .. }) = told.recv().await else { panic!("it lives on") };
         assert_eq!(result, Err(BackendError::Panicked("a bug".into())));
@@ -215,23 +221,30 @@ async fn panics_in_an_adapter_cost_a_run_or_a_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_doubts_a_server_has_it_asked_at_once() {
+async fn a_server_that_is_doubted_or_reached_otherwise_is_asked_at_once() {
     let backend =
         Stubborn { call: Call::Ends(0), cancel: Cancel::Hangs, cancels: AtomicU32::new(0) };
     let (tell, mut told) = mpsc::unbounded_channel();
     let notify = move |notice| {
         let _ = tell.send((Instant::now(), notice));
     };
-    let (rhythm, doubt) = (Rhythm::new(Duration::from_secs(100)), Arc::new(Notify::new()));
-    tokio::spawn(keep_probing(0, Arc::new(backend), rhythm, LIMIT, doubt.clone(), notify));
-    // 0.1 + 0.2 + … + 51.2 s of growing pauses, and then 100.
-    tokio::time::sleep(Duration::from_secs(150)).await;
-    while told.try_recv().is_ok() {}
-    let start = Instant::now();
-    doubt.notify_one();
-    for milliseconds in [0, 100, 300, 700] {
-        let (at, _) = told.recv().await.unwrap();
-        assert_eq!((at - start).as_millis(), milliseconds);
+    let doubt = Arc::new(Notify::new());
+    let backend: Arc<dyn Backend> = Arc::new(backend);
+    let connection = Connection { backend, interval: Duration::from_secs(100), limit: LIMIT };
+    let (connect, connection) = watch::channel(connection);
+    tokio::spawn(keep_probing(connection, doubt.clone(), notify));
+    let doubted = || doubt.notify_one();
+    let reached_otherwise = || connect.send_modify(|_| ());
+    for anew in [&doubted as &dyn Fn(), &reached_otherwise] {
+        // 0.1 + 0.2 + … + 51.2 s of growing pauses, and then 100.
+        tokio::time::sleep(Duration::from_secs(150)).await;
+        while told.try_recv().is_ok() {}
+        let start = Instant::now();
+        anew();
+        for milliseconds in [0, 100, 300, 700] {
+            let (at, _) = told.recv().await.unwrap();
+            assert_eq!((at - start).as_millis(), milliseconds);
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use super::disk::{self, Condition as DiskCondition, Disk};
 use super::machine::{Condition, Machine, pause};
 use super::nature::{self, Nature};
 use crate::gateway::{Gateway, World};
-use crate::http::router;
 use crate::policies::rules;
 use crate::threads::simulated;
 use crate::timeline::WallClock;
@@ -47,7 +46,7 @@ pub(super) fn live(nature: &Nature, folder: &Path, seconds: f64, ending: Ending)
                 return;
             }
         };
-        let router = router(gateway.handle.clone());
+        let router = gateway.router();
         let kill = nature.state().kill.clone();
         let script = async {
             if ending == Ending::Peace {

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 fn places(connections: u32) -> Arc<Places> {
-    Places::new(&LimitsConfig { connections, ..LimitsConfig::default() }, 3)
+    Places::new(Most::of(&LimitsConfig { connections, ..LimitsConfig::default() }, 3))
 }
 
 fn account(owner: &str, role: Role) -> Account {

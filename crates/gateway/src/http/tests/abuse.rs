@@ -205,7 +205,7 @@ async fn lists_and_pictures_are_made_a_few_bytes_at_a_time() {
     let parts = async |path: &str| {
         let request = Request::builder().uri(path).header("host", "localhost");
         let request = request.body(Body::empty()).unwrap();
-        let response = t.router.clone().oneshot(request).await.unwrap();
+        let response = t.gateway.router().oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
         let parts = response.into_body().into_data_stream();
         parts.map(|part| part.unwrap().len()).collect::<Vec<_>>().await
@@ -260,7 +260,7 @@ async fn a_key_holds_no_more_streams_and_bytes_than_it_may() {
     let open = async |key: &str| {
         let request = Request::builder().uri(format!("{path}/events"));
         let request = request.header("authorization", format!("Bearer {key}"));
-        t.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+        t.gateway.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
     };
     let held = [open("alice").await, open("alice").await];
     assert!(held.iter().all(|response| response.status() == 200));

@@ -108,8 +108,7 @@ async fn start_all() -> (Test, Faults) {
     let full = faults.full.clone();
     world.journal = Box::new(move |journal| Box::new(Disk { journal, full }));
     let gateway = Gateway::start(config, world).unwrap();
-    let router = router(gateway.handle.clone());
-    let test = Test { router, gateway, scripts: Vec::new(), folder, key: None };
+    let test = Test { gateway, scripts: Vec::new(), folder, key: None };
     test.ready().await;
     (test, faults)
 }

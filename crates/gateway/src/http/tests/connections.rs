@@ -11,8 +11,8 @@ use super::*;
 async fn listen(t: &Test) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (router, config) = (t.router.clone(), t.gateway.handle.config.clone());
-    tokio::spawn(async move { serve(listener, router, &config, std::future::pending()).await });
+    let site = t.gateway.site.clone();
+    tokio::spawn(async move { serve(listener, site, std::future::pending()).await });
     address
 }
 

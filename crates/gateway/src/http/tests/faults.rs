@@ -224,11 +224,10 @@ async fn a_run_that_was_under_way_at_a_crash_is_found_again_where_it_runs() {
         );
         let start = || {
             let config = Config::parse("crash.toml", &text).unwrap();
-            let gateway = Gateway::start(config, World::real(Arc::new(rules))).unwrap();
-            (router(gateway.handle.clone()), gateway)
+            Gateway::start(config, World::real(Arc::new(rules))).unwrap()
         };
-        let (router, gateway) = start();
-        let t = Test { router, gateway, scripts: Vec::new(), folder, key: None };
+        let gateway = start();
+        let t = Test { gateway, scripts: Vec::new(), folder, key: None };
         t.ready().await;
         *stand_in.mood.lock().unwrap() = Mood::Hang;
         let accepted = t.post("/v1/requests", &red()).await;
@@ -242,8 +241,8 @@ async fn a_run_that_was_under_way_at_a_crash_is_found_again_where_it_runs() {
         let Test { gateway, folder, .. } = t;
         gateway.stop(Duration::ZERO).await;
         *stand_in.mood.lock().unwrap() = Mood::Faithful;
-        let (router, gateway) = start();
-        let t = Test { router, gateway, scripts: Vec::new(), folder, key: None };
+        let gateway = start();
+        let t = Test { gateway, scripts: Vec::new(), folder, key: None };
         let done = t.send(Method::GET, &path, &[("prefer", "wait=60")], &Value::Null).await.json();
         assert_eq!((&done["state"], &done["result"]["attempts"]), (&json!("completed"), &json!(1)));
         let seen = stand_in.seen.lock().unwrap();

@@ -123,8 +123,7 @@ async fn fleet_with(policy: &str, settings: &str) -> Fleet {
         Ok(Arc::new(Counted { painter: backend, loads, gate }))
     });
     let gateway = Gateway::start(config, world).unwrap();
-    let router = router(gateway.handle.clone());
-    let test = Test { router, gateway, scripts: Vec::new(), folder, key: None };
+    let test = Test { gateway, scripts: Vec::new(), folder, key: None };
     test.ready().await;
     Fleet { test, painters, gate, comfyui, automatic1111 }
 }
@@ -154,7 +153,7 @@ impl Fleet {
             let model = ["sd15", "sd15", "sd15", "sdxl", "sdxl", "flux"][draw.below(6)];
             let body = json!({ "prompt": "a fox", "model": model, "seed": seed,
                                "due_in_seconds": draw.between(0.1, 1.5), "max_steps": 24 });
-            let router = self.test.router.clone();
+            let router = self.test.gateway.router();
             running.spawn(async move {
                 let request = Request::post("/v1/requests")
                     .header("host", "localhost")

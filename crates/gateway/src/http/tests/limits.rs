@@ -45,9 +45,8 @@ async fn clients_that_stall_are_cut_off() {
     let t = start("[limits]\nclient_seconds = 0.2\n").await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let config = t.gateway.handle.config.clone();
-    let router = t.router.clone();
-    tokio::spawn(async move { serve(listener, router, &config, std::future::pending()).await });
+    let site = t.gateway.site.clone();
+    tokio::spawn(async move { serve(listener, site, std::future::pending()).await });
     let head = "POST /v1/requests HTTP/1.1\r\nhost: localhost\r\n";
     let half_body =
         format!("{head}content-type: application/json\r\ncontent-length: 50\r\n\r\n{{\"prompt\": ");
@@ -96,19 +95,19 @@ const LARGE: usize = 48 << 20;
 #[tokio::test]
 async fn clients_that_do_not_take_their_answer_are_cut_off_and_it_is_let_go() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let toml = "[limits]\nclient_seconds = 0.3\nconnections = 1\n[[server]]\nname = \"a\"\n\
-                steps_per_second = 1.0\nbackend = { kind = \"demo\" }\n";
-    let config = Config::parse("test.toml", toml).unwrap();
+    let t = start("[limits]\nclient_seconds = 0.3\nconnections = 1\n").await;
     let answers = Arc::new(Mutex::new(Vec::new()));
     let queue = answers.clone();
     let large = move || async move {
         let held: Held = queue.lock().unwrap().pop().unwrap();
         Body::from(Bytes::from_owner(held))
     };
-    let router = Router::new().route("/", get(large));
+    let mut site = t.gateway.site.borrow().clone();
+    site.router = Router::new().route("/", get(large));
+    let (_site, site) = tokio::sync::watch::channel(site);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { serve(listener, router, &config, std::future::pending()).await });
+    tokio::spawn(async move { serve(listener, site, std::future::pending()).await });
     // One takes nothing, one a byte now and then, and the last one everything. There is room for one
     // at a time, so each comes only after the one before has gone.
     for pace in ["nothing", "a byte", "everything"] {

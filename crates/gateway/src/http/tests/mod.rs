@@ -14,6 +14,7 @@ mod openai;
 mod operation;
 mod origins;
 mod parsers;
+mod reload;
 mod requests;
 mod restarts;
 mod servers;
@@ -96,7 +97,6 @@ requests_per_minute = 2
 "#;
 
 struct Test {
-    router: Router,
     gateway: Gateway,
     scripts: Vec<Scripted>,
     folder: tempfile::TempDir,
@@ -161,8 +161,7 @@ fn start_as(folder: tempfile::TempDir, text: &str, change: impl FnOnce(&mut Worl
     });
     change(&mut world);
     let gateway = Gateway::start(config, world).unwrap();
-    let router = router(gateway.handle.clone());
-    Test { router, gateway, scripts, folder, key: None }
+    Test { gateway, scripts, folder, key: None }
 }
 
 /// A server of some kind at this address, in the configuration.
@@ -222,7 +221,7 @@ impl Test {
             request = request.header(*name, *value);
         }
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let response = self.gateway.router().oneshot(request.body(body).unwrap()).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
         document::promises(&method, path, parts.status.as_u16(), &parts.headers);

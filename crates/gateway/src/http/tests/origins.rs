@@ -51,7 +51,7 @@ async fn the_gateway_stands_below_a_path() {
     let t = start_first("public_url = \"https://draw.example/atelier/\"").await;
     let ask = async |path: &str| {
         let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
-        let answer = t.router.clone().oneshot(request).await.unwrap();
+        let answer = t.gateway.router().oneshot(request).await.unwrap();
         let location = answer.headers().get("location").cloned();
         (answer.status().as_u16(), location.map(|to| to.to_str().unwrap().to_owned()))
     };

@@ -38,7 +38,7 @@ const VALUE: &str = r#"-?[0-9]{1,30}|"[ -~&&[^"\\]]{0,30}"|"[0-9]{1,11}x[0-9]{1,
 fn door() -> Door {
     let server = "[[server]]\nname = \"a\"\nsteps_per_second = 1.0\n\
                   backend = { kind = \"demo\" }\n";
-    Door::new(&Config::parse("x.toml", &format!("{server}{KEYS}")).unwrap())
+    Door::new(&Config::parse("x.toml", &format!("{server}{KEYS}")).unwrap(), None)
 }
 
 proptest! {
@@ -56,7 +56,7 @@ proptest! {
         // What we send on is valid, and is followed by whoever reads it.
         prop_assert_eq!(&Trace::following(Some(&trace)).to_string()[..36], &trace[..36]);
         prop_assert!(door().enter(&one("authorization", &value)).is_err());
-        if Door::new(&Config::demo()).enter(&one("host", &value)).is_ok() {
+        if Door::new(&Config::demo(), None).enter(&one("host", &value)).is_ok() {
             let host = text.unwrap();
             let known = ["localhost", "127.0.0.1", "[::1]"];
             prop_assert!(known.iter().any(|known| host.to_ascii_lowercase().starts_with(known)), "{host}");

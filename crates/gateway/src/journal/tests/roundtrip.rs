@@ -72,6 +72,7 @@ fn any_decision() -> impl Strategy<Value = DecisionEntry> {
         Cause::ServerResting,
         Cause::ServerFree,
         Cause::Restart,
+        Cause::Reconfigured,
     ]);
     let shadow = option::of((name(), any_steps()));
     (time(), cause, name(), any_steps(), time(), time(), name(), shadow).prop_map(
