@@ -82,6 +82,16 @@ impl<P: Policy> Scheduler<P> {
         }
     }
 
+    /// A server has so many jobs of others to do before ours. Each is taken for a typical one. It is believed
+    /// while nothing of ours runs there, which would count as one of them.
+    pub fn server_held(&mut self, now: Time, server: usize, jobs: usize) {
+        let state = &mut self.servers[server];
+        if state.occupancy == Occupancy::Idle {
+            let each = state.speed().service_time(Steps::saturating(30.0));
+            state.held_until = now + each * jobs as f64;
+        }
+    }
+
     /// Growth of the service time from which waiting requests are decided again.
     const NOTABLY: f64 = 1.2;
 }

@@ -202,7 +202,11 @@ impl End {
             attempts,
             tardiness,
             quality: steps.map(|s| objective.quality(s)),
-            reward: steps.map(|s| objective.reward(s, order.request.penalty, tardiness)),
+            reward: steps.map(|s| {
+                let waited = at - order.request.arrival;
+                let reward = objective.reward(s, order.request.penalty, tardiness);
+                reward - objective.waiting_cost(waited)
+            }),
         }
     }
 }

@@ -131,6 +131,8 @@ pub struct ServerState {
     pub rest: Rest,
     /// Until when it loads nothing that nobody has asked for.
     pub(super) no_preload_before: Time,
+    /// Until when jobs of others are expected to take it.
+    pub(super) held_until: Time,
     waiting: VecDeque<Waiting>,
     /// What is loaded while the present run lasts.
     loaded: Loaded,
@@ -150,6 +152,7 @@ impl ServerState {
             occupancy: Occupancy::Idle,
             rest: Rest::default(),
             no_preload_before: Time::ZERO,
+            held_until: Time::ZERO,
             waiting: VecDeque::new(),
         }
     }
@@ -375,12 +378,13 @@ impl ServerState {
             Occupancy::Running { expected, .. }
             | Occupancy::Stopping { expected, .. }
             | Occupancy::Loading { expected, .. } => (overdue_at_last(*expected, now), 0.0),
-            Occupancy::Idle => (now, 0.0),
+            Occupancy::Idle => (if self.held_until > now { self.held_until } else { now }, 0.0),
         }
     }
 
     pub(super) fn occupy(&mut self, now: Time, run: Run) {
-        let expected = now + run.service;
+        let expected = self.vacant_at(now) + run.service;
+        self.held_until = Time::ZERO;
         let overdue = expected + run.service * 0.5 + Seconds::of(1.0);
         self.occupancy = Occupancy::Running { run, expected, overdue };
     }

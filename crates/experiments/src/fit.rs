@@ -109,6 +109,14 @@ impl Measured {
         Ok(Self { points: sums.into_iter().map(mean).collect() })
     }
 
+    /// These points, at different numbers of steps.
+    pub fn of(points: impl IntoIterator<Item = (u32, f64)>) -> Self {
+        let mut points: Vec<_> =
+            points.into_iter().map(|(steps, quality)| (f64::from(steps), quality)).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { points }
+    }
+
     /// How many numbers of steps were measured.
     pub fn len(&self) -> usize {
         self.points.len()

@@ -1,7 +1,10 @@
 //! Measuring servers on demand, and writing what was found into the configuration.
 
+mod quality;
+
 use std::time::Duration;
 
+use bytes::Bytes;
 use dispatch::{RequestId, RunId, Speed};
 use scheduling::message::bounded;
 use scheduling::{Seconds, Steps};
@@ -14,6 +17,8 @@ use crate::config::{Config, ServerConfig};
 use crate::gateway::BackendFactory;
 use crate::journal::Spec;
 use crate::speed::SpeedEstimator;
+
+pub use self::quality::{Quality, measure_quality};
 
 /// What was measured of one server, with one of its models if it has several.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +86,25 @@ pub async fn calibrate(
     Ok(all)
 }
 
+/// Measures one server with the first of its models alone.
+///
+/// # Errors
+/// [`CalibrationError`] at the first run that fails.
+pub async fn calibrate_one(
+    config: &Config,
+    backends: &BackendFactory,
+    server: &ServerConfig,
+) -> Result<Measured, CalibrationError> {
+    let name = server.name.get_ref();
+    let failed = |problem| CalibrationError { server: name.clone(), problem };
+    let backend = backends(server, config).map_err(|e| failed(e.to_string()))?;
+    let mut bench = Bench { config, backend: &*backend, seed: 0 };
+    // That which requests are drawn with that name none, if it is there.
+    let default = config.default_model().and_then(|model| server.models.get_key_value(model));
+    let model = default.or_else(|| server.models.iter().next()).map(|(name, _)| name);
+    bench.measure(server, model).await.map_err(failed)
+}
+
 /// How much longer than it draws a run took.
 fn beyond(took: Seconds, speed: Speed, steps: Steps) -> Seconds {
     (took - speed.service_time(steps)).positive_part()
@@ -129,29 +153,45 @@ impl Bench<'_> {
 
     /// One run, and how long it took.
     async fn run(&mut self, model: Option<&String>, steps: Steps) -> Result<Seconds, String> {
-        let job = job(self.config, model, steps, self.seed);
-        self.seed += 1;
         let start = Instant::now();
-        let limit = self.config.limits.run_seconds.duration() * 5;
-        let run = tokio::time::timeout(limit, self.backend.generate(&job, &Silent)).await;
-        let painted =
-            run.unwrap_or(Err(BackendError::TimedOut(limit))).map_err(|e| e.to_string())?;
+        self.paint(model, "a red circle on blue", steps).await?;
         let took = Seconds::of(start.elapsed().as_secs_f64());
-        let (width, height) = (job.spec.width, job.spec.height);
-        picture::received(painted.png, width, height).map_err(|e| e.to_string())?;
-        if painted.timing == Timing::Delayed {
-            return Err("it is busy with something else: its runs waited".into());
-        }
+        self.seed += 1;
         // A breath between runs, so that none is measured with the tail of the one before.
         tokio::time::sleep(Duration::from_millis(50)).await;
         Ok(took)
     }
+
+    /// A picture as a PNG.
+    async fn paint(
+        &self,
+        model: Option<&String>,
+        prompt: &str,
+        steps: Steps,
+    ) -> Result<Bytes, String> {
+        let job = job(self.config, model, prompt, steps, self.seed);
+        let limit = self.config.limits.run_seconds.duration() * 5;
+        let run = tokio::time::timeout(limit, self.backend.generate(&job, &Silent)).await;
+        let painted =
+            run.unwrap_or(Err(BackendError::TimedOut(limit))).map_err(|e| e.to_string())?;
+        if painted.timing == Timing::Delayed {
+            return Err("it is busy with something else: its runs waited".into());
+        }
+        let (width, height) = (job.spec.width, job.spec.height);
+        picture::received(painted.png, width, height).map_err(|e| e.to_string())
+    }
 }
 
-fn job(config: &Config, model: Option<&String>, steps: Steps, seed: u32) -> Job {
+fn job(
+    config: &Config,
+    model: Option<&String>,
+    prompt: &str,
+    steps: Steps,
+    seed: u32,
+) -> Job {
     let request = RequestId(uuid::Uuid::new_v4());
     let spec = Spec {
-        prompt: "a red circle on blue".into(),
+        prompt: prompt.into(),
         negative_prompt: String::new(),
         width: config.defaults.width.get(),
         height: config.defaults.height.get(),
@@ -202,6 +242,41 @@ pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
             put(table, "load_seconds", load.seconds());
         }
     }
+    Ok(format!("{mark}{document}"))
+}
+
+/// The text of a configuration with a curve for a model, or for all where there are none.
+///
+/// # Errors
+/// A message, if a text is not TOML or the model is not in it as `[[model]]`.
+pub fn write_curve(text: &str, model: Option<&str>, curve: &str) -> Result<String, String> {
+    let mark = if text.starts_with('\u{feff}') { "\u{feff}" } else { "" };
+    let parsed = |text: &str| {
+        text.parse::<DocumentMut>().map_err(|e: toml_edit::TomlError| bounded(&e.to_string()))
+    };
+    let mut document = parsed(&text[mark.len()..])?;
+    let mut curve = parsed(curve)?;
+    let quality = curve.remove("quality").and_then(|item| item.into_value().ok());
+    let quality = quality.ok_or("there is no quality in the curve")?;
+    let table: &mut dyn TableLike = match model {
+        None => {
+            let objective = document.entry("objective").or_insert_with(toml_edit::table);
+            objective.as_table_like_mut().ok_or("`objective` is no table")?
+        }
+        Some(model) => {
+            let models = document.get_mut("model").and_then(Item::as_array_of_tables_mut);
+            let mut tables = models.into_iter().flat_map(ArrayOfTables::iter_mut);
+            let named = |table: &&mut Table| {
+                table.get("name").and_then(Item::as_str).is_some_and(|name| name == model)
+            };
+            tables.find(named).ok_or_else(|| {
+                format!("{model:?} is nowhere to be written: every model must be a [[model]]")
+            })?
+        }
+    };
+    // What stood there may have been a table of its own.
+    table.remove("quality");
+    table.insert("quality", Item::Value(quality.decorated(" ", "")));
     Ok(format!("{mark}{document}"))
 }
 
@@ -287,5 +362,18 @@ mod tests {
         let other = Measured { model: Some("sdxl".into()), ..lone };
         let nowhere = write_into(before, &[other]).unwrap_err();
         assert!(nowhere.contains("\"sdxl\" is nowhere"), "{nowhere}");
+    }
+
+    #[test]
+    fn a_curve_is_written_for_its_model_or_for_all() {
+        let before = include_str!("demo.toml");
+        let after = write_curve(before, Some("ddpm"), "quality = { table = [[4, 1.0], [9, 2.0]] }").unwrap();
+        let config = Config::parse("demo.toml", &after).unwrap();
+        assert_eq!(config.objectives()[1].quality(Steps::new(9).unwrap()), 2.0);
+        assert_eq!(config.objectives()[0].quality(Steps::MIN), 17.6, "as it was");
+        let curve = "quality = { power_law = { best = 9.0, scale = 3.0, exponent = 1.0 } }";
+        let after = write_curve("seed = 3 # mine\n", None, curve).unwrap();
+        assert!(after.starts_with("seed = 3 # mine\n") && after.contains("[objective]\nquality = {"), "{after}");
+        assert!(write_curve(before, Some("sdxl"), curve).unwrap_err().contains("[[model]]"));
     }
 }

@@ -3,7 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use scheduling::{Objective, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty};
+use scheduling::{
+    Objective, ObjectiveError, PolicyName, QualityCurve, Seconds, StepRate, Steps,
+    TardinessPenalty,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -92,13 +95,26 @@ pub struct Config {
 pub struct ObjectiveConfig {
     /// w of eq. (5).
     pub tardiness_weight: f64,
+    /// Points that a second between arrival and finish costs, late or not; 0 in the paper.
+    pub waiting_weight: f64,
     /// Q(s): `sigmoid`, `power_law`, `logistic` or `table`.
     pub quality: QualityCurve,
 }
 
 impl Default for ObjectiveConfig {
     fn default() -> Self {
-        Self { tardiness_weight: Objective::PAPER_TARDINESS_WEIGHT, quality: QualityCurve::PAPER }
+        Self {
+            tardiness_weight: Objective::PAPER_TARDINESS_WEIGHT,
+            waiting_weight: 0.0,
+            quality: QualityCurve::PAPER,
+        }
+    }
+}
+
+impl ObjectiveConfig {
+    /// The objective with a quality of some model.
+    pub(crate) fn with(&self, quality: QualityCurve) -> Result<Objective, ObjectiveError> {
+        Objective::new(quality, self.tardiness_weight)?.with_waiting_weight(self.waiting_weight)
     }
 }
 
@@ -328,9 +344,8 @@ pub enum BackendConfig {
         login_file: Option<PathBuf>,
         /// Name of a sampler; the server's default otherwise.
         sampler: Option<String>,
-        /// Classifier-free guidance.
-        #[serde(default = "default_cfg_scale")]
-        cfg_scale: f64,
+        /// Classifier-free guidance; the server's default otherwise.
+        cfg_scale: Option<f64>,
         /// Name of a checkpoint; whatever is loaded otherwise.
         checkpoint: Option<String>,
     },
@@ -340,9 +355,8 @@ pub enum BackendConfig {
         url: String,
         /// Name of a sampling method; the server's default otherwise.
         sampler: Option<String>,
-        /// Classifier-free guidance.
-        #[serde(default = "default_cfg_scale")]
-        cfg_scale: f64,
+        /// Classifier-free guidance; as it was started with otherwise.
+        cfg_scale: Option<f64>,
     },
     /// A server that speaks OpenAI's Images API and takes `num_inference_steps` and `seed`.
     Openai {
@@ -363,27 +377,53 @@ pub enum BackendConfig {
         workflow: Option<PathBuf>,
         /// Where the workflow takes its inputs.
         inputs: WorkflowInputs,
+        /// What becomes of the pictures there.
+        #[serde(default)]
+        pictures: Pictures,
     },
 }
 
-/// Inputs of a workflow, each as `NODE.INPUT`.
+/// What becomes of the pictures on the server that has drawn them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pictures {
+    /// They stay where the workflow saves them.
+    #[default]
+    Kept,
+    /// They are saved as previews, which ComfyUI deletes when it starts, and leave its history at once.
+    Temporary,
+}
+
+/// Inputs of a workflow, each as `NODE.INPUT` or as a list of such.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkflowInputs {
     /// What the picture should show.
-    pub prompt: String,
-    /// What it should not show.
-    pub negative_prompt: Option<String>,
+    pub prompt: WorkflowInput,
+    /// What it should not show. The workflow's own text holds for requests that bring none.
+    pub negative_prompt: Option<WorkflowInput>,
     /// Of the initial noise.
-    pub seed: String,
+    pub seed: WorkflowInput,
     /// Denoising steps.
-    pub steps: String,
+    pub steps: WorkflowInput,
     /// In pixels.
-    pub width: String,
+    pub width: WorkflowInput,
     /// In pixels.
-    pub height: String,
+    pub height: WorkflowInput,
     /// Name of the checkpoint: what the hosted model is called there.
-    pub checkpoint: Option<String>,
+    pub checkpoint: Option<WorkflowInput>,
+    /// The node whose picture it is, where there are several.
+    pub output: Option<String>,
+}
+
+/// Where a workflow takes one of its inputs: one place, or several that are given the same.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum WorkflowInput {
+    /// `NODE.INPUT`
+    One(String),
+    /// All of them.
+    Several(Vec<String>),
 }
 
 /// An API key.
@@ -422,10 +462,6 @@ fn default_method() -> Method {
     Method::Ddim
 }
 
-fn default_cfg_scale() -> f64 {
-    7.0
-}
-
 fn default_requests_per_minute() -> u32 {
     60
 }
@@ -445,8 +481,7 @@ impl Config {
     /// # Panics
     /// If the configuration was put together by hand and its objective is out of range.
     pub fn objective(&self) -> Objective {
-        let ObjectiveConfig { quality, tardiness_weight } = self.objective.clone();
-        Objective::new(quality, tardiness_weight).expect("checked when it was read")
+        self.objective.with(self.objective.quality.clone()).expect("checked when it was read")
     }
 
     /// The path of the public URL, without a slash at its end.

@@ -322,6 +322,7 @@ impl Engine {
             Notice::Finished { run, result } => self.finished(now, server, run, result),
             Notice::Tried { job, result } => self.tried(now, server, &job, &result),
             Notice::Probed { result } => self.health(now, server, result.as_ref().err()),
+            Notice::Foreign { jobs } => self.scheduler.server_held(now, server, jobs),
             Notice::Loaded { models, took } => {
                 // What was asked before a run says nothing about what is there after it.
                 if now - self.servers[server].busy > Seconds::of(took.as_secs_f64()) {

@@ -18,6 +18,7 @@ mod gateway;
 mod handle;
 mod health;
 mod http;
+pub mod init;
 pub mod journal;
 pub mod log;
 mod metrics;

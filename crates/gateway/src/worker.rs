@@ -54,6 +54,8 @@ pub(crate) enum Notice {
     Tried { job: Job, result: Result<Trial, BackendError> },
     Probed { result: Result<(), BackendError> },
     Loaded { models: Vec<String>, took: Duration },
+    /// Jobs of others are before ours there.
+    Foreign { jobs: usize },
 }
 
 /// What a trial showed.
@@ -67,6 +69,8 @@ pub(crate) struct Trial {
 const CONFIRM: Duration = Duration::from_secs(3);
 /// Pause before a backend whose job goes on is asked again to cancel it.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Longest time for which a job may stand behind others before its own time counts all the same.
+const PATIENCE: Duration = Duration::from_hours(1);
 /// Time that a job has to stop after its time limit.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -135,13 +139,13 @@ impl Run<'_> {
             Task::LookUp { ticket } => ticket.clone(),
         };
         let told = if self.trial { None } else { Some(notify) };
-        let watcher = Reporter { run: self.job.run, ticket: Mutex::new(given.clone()), told };
+        let (ticket, begun) = (Mutex::new(given.clone()), Mutex::new(Instant::now()));
+        let watcher = Reporter { run: self.job.run, ticket, begun, told };
         let found_again = matches!(task, Task::LookUp { .. });
         let mut call = match task {
             Task::Generate | Task::Try => self.backend.generate(self.job, &watcher),
             Task::LookUp { .. } => self.backend.look_up(self.job, given.as_deref(), &watcher),
         };
-        let deadline = Instant::now() + self.limit;
         let (stopped, patience) = tokio::select! {
             // A picture that is there counts, even if the cancellation came at the same moment.
             biased;
@@ -153,9 +157,11 @@ impl Run<'_> {
                 };
                 return (result, Before::Settled);
             }
-            () = self.abort.cancelled() => (BackendError::Cancelled, deadline),
-            () = tokio::time::sleep_until(deadline) => {
-                (BackendError::TimedOut(self.limit), deadline + GRACE)
+            () = self.abort.cancelled() => {
+                (BackendError::Cancelled, watcher.begun() + self.limit)
+            }
+            () = watcher.used_up(self.limit) => {
+                (BackendError::TimedOut(self.limit), Instant::now() + GRACE)
             }
         };
         // What waits for the end of a trial does not wait for long.
@@ -217,11 +223,35 @@ fn panicked(panic: &(dyn Any + Send)) -> BackendError {
 struct Reporter<'a> {
     run: RunId,
     ticket: Mutex<Option<String>>,
+    /// When its own time began, as far as is known.
+    begun: Mutex<Instant>,
     /// None if nobody waits for the picture.
     told: Option<&'a (dyn Fn(Notice) + Send + Sync)>,
 }
 
+impl Reporter<'_> {
+    fn begun(&self) -> Instant {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when a run has taken so long, without the time for which it stood behind others.
+    async fn used_up(&self, limit: Duration) {
+        let last = Instant::now() + PATIENCE + limit;
+        loop {
+            let deadline = last.min(self.begun() + limit);
+            if deadline <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(deadline).await;
+        }
+    }
+}
+
 impl Watcher for Reporter<'_> {
+    fn waits(&self) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     fn progress(&self, share: f64) {
         if let Some(tell) = self.told {
             tell(Notice::Progress { run: self.run, share });
@@ -246,9 +276,12 @@ async fn probe(backend: &dyn Backend, limit: Duration) -> Result<(), BackendErro
     }
 }
 
-/// Asks a backend once what it has loaded, if it tells.
-async fn loaded(backend: &dyn Backend, limit: Duration) -> Option<Vec<String>> {
-    let asked = timeout(limit, AssertUnwindSafe(backend.loaded()).catch_unwind()).await;
+/// What a backend tells beside its health, if it does.
+async fn told<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<Option<T>, BackendError>>,
+) -> Option<T> {
+    let asked = timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await;
     asked.ok()?.ok()?.ok()?
 }
 
@@ -266,8 +299,11 @@ pub(crate) async fn keep_probing(
         notify(Notice::Probed { result });
         let asked = Instant::now();
         // That it does not tell, or not in time, says nothing against it.
-        if answers && let Some(models) = loaded(&*backend, limit).await {
+        if answers && let Some(models) = told(limit, backend.loaded()).await {
             notify(Notice::Loaded { models, took: asked.elapsed() });
+        }
+        if answers && let Some(jobs) = told(limit, backend.foreign()).await {
+            notify(Notice::Foreign { jobs });
         }
         tokio::select! {
             biased;

@@ -22,6 +22,8 @@ use crate::units::{Seconds, Steps};
 pub struct Objective {
     curve: QualityCurve,
     tardiness_weight: f64,
+    /// What a second between arrival and finish costs, late or not; 0 in the paper.
+    waiting_weight: f64,
     /// Q(s) for every number of steps.
     quality: [f64; Steps::COUNT],
     /// The largest Q up to every number of steps.
@@ -78,7 +80,28 @@ impl Objective {
         }
         let full_service = FullService::of(&best_quality);
         let marginal = marginal(&best_quality);
-        Ok(Self { curve, tardiness_weight, quality, best_quality, marginal, full_service })
+        let waiting_weight = 0.0;
+        Ok(Self {
+            curve,
+            tardiness_weight,
+            waiting_weight,
+            quality,
+            best_quality,
+            marginal,
+            full_service,
+        })
+    }
+
+    /// The same where sooner is better: a second between arrival and finish costs so many points, late or
+    /// not. The paper has no such term.
+    ///
+    /// # Errors
+    /// [`ObjectiveError`] if it is not in `0..=1e6`.
+    pub fn with_waiting_weight(self, waiting_weight: f64) -> Result<Self, ObjectiveError> {
+        if !(0.0..=1e6).contains(&waiting_weight) {
+            return Err(ObjectiveError::WaitingWeight(waiting_weight));
+        }
+        Ok(Self { waiting_weight, ..self })
     }
 
     /// The steps whose quality is known. No request gets others.
@@ -94,6 +117,11 @@ impl Objective {
     /// w of eq. (5).
     pub fn tardiness_weight(&self) -> f64 {
         self.tardiness_weight
+    }
+
+    /// Points per second between arrival and finish.
+    pub fn waiting_weight(&self) -> f64 {
+        self.waiting_weight
     }
 
     /// Q(s), eq. (2).
@@ -121,6 +149,12 @@ impl Objective {
     /// The unit in which work is counted.
     pub fn full_service(&self) -> FullService {
         self.full_service
+    }
+
+    /// What so long a time between arrival and finish costs beside the tardiness. Not part of
+    /// [`Objective::reward`].
+    pub fn waiting_cost(&self, waited: Seconds) -> f64 {
+        self.waiting_weight * waited.seconds()
     }
 
     /// r = Q(s) − w · g(τ), eq. (5), with the tardiness in seconds.
@@ -313,6 +347,9 @@ pub enum ObjectiveError {
     /// The weight w is not in its range.
     #[error("tardiness_weight is {}: allowed is 0 to 1e6", number(*.0))]
     TardinessWeight(f64),
+    /// The weight of waiting is not in its range.
+    #[error("waiting_weight is {}: allowed is 0 to 1e6", number(*.0))]
+    WaitingWeight(f64),
     /// The curve has a value that cannot be used.
     #[error("quality at {steps} steps is {}: allowed is -1e6 to 1e6", number(*value))]
     Quality {

@@ -99,6 +99,17 @@ impl Observation<'_> {
         let offer = &self.offers[decision.server];
         let service = offer.service_time(decision.steps);
         let penalty = offer.expected_penalty(self.request.penalty, service, self.time_to_due());
-        self.objective.quality(decision.steps) - self.objective.tardiness_weight() * penalty
+        self.objective.quality(decision.steps)
+            - self.objective.tardiness_weight() * penalty
+            - self.waiting_cost(decision)
+    }
+
+    /// What the time from arrival to finish costs under `decision`; nothing in the paper.
+    pub fn waiting_cost(&self, decision: Decision) -> f64 {
+        if self.objective.waiting_weight() == 0.0 {
+            return 0.0;
+        }
+        let waited = self.now - self.request.arrival;
+        self.objective.waiting_cost(waited + self.time_to_finish(decision))
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod fit;
 pub(crate) mod import;
+pub(crate) mod init;
 pub(crate) mod instance;
 pub(crate) mod plan;
 pub(crate) mod reproduce;

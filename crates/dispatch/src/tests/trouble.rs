@@ -195,3 +195,18 @@ fn a_server_that_is_free_early_takes_what_waits_elsewhere() {
     let moved = s.take_effects();
     assert!(moved.iter().any(|e| matches!(e, Effect::Decided(d) if d.cause == Cause::ServerFree)));
 }
+
+#[test]
+fn jobs_of_others_on_a_server_count_as_its_backlog() {
+    let mut s = up(&[10.0, 10.0], Box::new(Greedy { ties: Ties::Lowest }));
+    s.server_held(at(0.0), 0, 2); // 2 × 30 steps
+    assert_eq!((s.backlog(at(1.0), 0), s.backlog(at(1.0), 1)), (Seconds::of(5.0), Seconds::of(0.0)));
+    accept(&mut s, 0, 1.0, 4.0);
+    assert_eq!(s.standing(id(0)), Some(Standing::Running { server: 1 }));
+    accept(&mut s, 1, 1.0, 30.0); // on either it has to wait
+    s.server_held(at(2.0), 1, 7); // ours is one of them: nothing is known
+    let busy = [0, 1].map(|server| s.backlog(at(2.0), server).seconds());
+    assert!(busy[1] <= 31.0, "{busy:?}");
+    s.server_held(at(2.0), 0, 0);
+    assert!(s.servers()[0].occupancy.run().is_some() || s.backlog(at(2.0), 0) == Seconds::ZERO);
+}

@@ -16,7 +16,8 @@ use super::{Backend, BackendError, Cancelled, Checkpoints, Job, Painted, Timing,
 pub(crate) struct Automatic1111 {
     pub(crate) client: Client,
     pub(crate) sampler: Option<String>,
-    pub(crate) cfg_scale: f64,
+    /// The web UI's default, unless told.
+    pub(crate) cfg_scale: Option<f64>,
     /// For pictures that name no model; whatever is loaded otherwise.
     pub(crate) checkpoint: Option<String>,
     pub(crate) checkpoints: Checkpoints,
@@ -81,7 +82,6 @@ impl Backend for Automatic1111 {
             "height": spec.height,
             "seed": spec.seed,
             "steps": job.steps.get(),
-            "cfg_scale": self.cfg_scale,
             "batch_size": 1,
             "n_iter": 1,
             "send_images": true,
@@ -91,10 +91,17 @@ impl Backend for Automatic1111 {
         if let Some(sampler) = &self.sampler {
             body["sampler_name"] = json!(sampler);
         }
+        if let Some(cfg_scale) = self.cfg_scale {
+            body["cfg_scale"] = json!(cfg_scale);
+        }
         if let Some(checkpoint) = self.checkpoints.of(spec).or(self.checkpoint.as_deref()) {
             body["override_settings"] = json!({ "sd_model_checkpoint": checkpoint });
-            // Otherwise it would load what was there before again, after every picture.
+            // Otherwise it would load what was there before again, after every picture. The form of pictures
+            // would stay changed, too, so it is not asked for here: what comes as JPEG or WebP is converted.
             body["override_settings_restore_afterwards"] = json!(false);
+        } else {
+            // Many have it write JPEG.
+            body["override_settings"] = json!({ "samples_format": "png" });
         }
         let call = self.client.post_picture::<Generated>("/sdapi/v1/txt2img", &body, job);
         tokio::pin!(call);
@@ -112,6 +119,7 @@ impl Backend for Automatic1111 {
                     // The first question may come before the task has been taken up.
                     if progress.queued && question > 0 {
                         timing = Timing::Delayed;
+                        watcher.waits();
                     }
                     progress.share().into_iter().for_each(|share| watcher.progress(share));
                 }

@@ -1,5 +1,7 @@
 //! HTTP towards servers that are not trusted: answers are limited in size and checked in form.
 
+pub(super) mod said;
+
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +37,7 @@ impl Client {
     /// Largest answer that holds no picture.
     pub(super) const SMALL: usize = 4 * 1024 * 1024;
     /// How much of an error's body is read.
-    const MESSAGE: usize = 16 * 1024;
+    const MESSAGE: usize = 256 * 1024;
     /// Longest time for which a server may ask to be left alone.
     const LATER: Duration = Duration::from_mins(10);
     /// Time to connect; the rest is limited by the caller.
@@ -117,8 +119,25 @@ impl Client {
         self.call(Method::GET, path, None, limit).await
     }
 
+    /// The path of an address that the server gave out, which must be its own: no other host is asked.
+    pub(super) fn own_path(&self, url: &str) -> Result<String, BackendError> {
+        let foreign = || {
+            let url = Excerpt::of(&without_password(url));
+            BackendError::Garbage(format!("its picture is elsewhere, at {url}").into())
+        };
+        let base = reqwest::Url::parse(&self.base).map_err(|_| foreign())?;
+        let url = base.join(url).map_err(|_| foreign())?;
+        if url.origin() != base.origin() || !matches!(url.scheme(), "http" | "https") {
+            return Err(foreign());
+        }
+        let query = url.query().map_or(String::new(), |query| format!("?{query}"));
+        // The base may have a path of its own.
+        let path = url.path().strip_prefix(base.path().trim_end_matches('/'));
+        Ok(format!("{}{query}", path.unwrap_or(url.path())))
+    }
+
     /// The body of an answer, read up to `limit` bytes.
-    pub(super) async fn call(
+    pub(crate) async fn call(
         &self,
         method: Method,
         path: &str,
@@ -146,7 +165,8 @@ impl Client {
         }
         let retry_after = response.headers().get(header::RETRY_AFTER).and_then(later);
         let text = beginning(response, Self::MESSAGE).await;
-        Err(BackendError::Status { status, message: Excerpt::of_bytes(&text), retry_after })
+        let message = said::sentence(&text);
+        Err(BackendError::Status { status, message, retry_after })
     }
 }
 

@@ -10,14 +10,17 @@ use serde_json::{Value, json};
 
 use self::progress::Prompt;
 use super::client::Client;
-use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher};
+use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 
+pub(crate) mod convert;
+pub(crate) mod find;
 mod history;
 mod progress;
 mod workflow;
 
 pub(super) use self::history::Past;
-pub(crate) use self::workflow::{Input, Workflow};
+use self::workflow::with_previews;
+pub(crate) use self::workflow::{Input, Workflow, is_drawn};
 
 /// One ComfyUI server. Prompts carry a name of ours, so they can be looked up after a restart and
 /// cancelled without touching others.
@@ -27,6 +30,8 @@ pub(crate) struct ComfyUi {
     pub(crate) workflow: Option<Workflow>,
     /// By model.
     pub(crate) workflows: BTreeMap<String, Workflow>,
+    /// Whether nothing of ours is to stay there.
+    pub(crate) temporary: bool,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +53,8 @@ impl Queue {
 
 impl ComfyUi {
     const POLL: Duration = Duration::from_millis(200);
+    /// Most pictures of one prompt that are looked at.
+    const PICTURES: usize = 8;
     /// Polls between two looks at the queue, which tell whether the job is still there.
     const LOST: u32 = 10;
 
@@ -71,29 +78,38 @@ impl ComfyUi {
         let node = self.workflow(job)?.node(Input::Steps);
         let prompt = Prompt { client: &client, id, node, steps: job.steps.get() };
         tokio::select! {
-            result = self.wait(job, id) => result,
+            result = self.wait(job, id, watcher) => result,
             never = progress::follow(&self.client, &prompt, watcher) => match never {},
         }
     }
 
-    async fn wait(&self, job: &Job, id: &str) -> Result<Painted, BackendError> {
-        let mut timing = Timing::Direct;
+    async fn wait(
+        &self,
+        job: &Job,
+        id: &str,
+        watcher: &dyn Watcher,
+    ) -> Result<Painted, BackendError> {
+        let (mut timing, mut behind) = (Timing::Direct, false);
         for poll in 0u32.. {
+            if behind {
+                watcher.waits();
+            }
             if let Some(past) = self.past(id).await? {
-                return self.fetch(job, &past, timing).await;
+                return self.fetch(job, id, &past, timing).await;
             }
             if poll.is_multiple_of(Self::LOST) {
                 let queue: Queue = self.client.get("/queue").await?;
                 let running = Queue::holds(&queue.queue_running, id);
                 let pending = Queue::holds(&queue.queue_pending, id);
                 // Alone it would be taken up at once.
-                if pending && !queue.queue_running.is_empty() {
+                behind = pending && !queue.queue_running.is_empty();
+                if behind {
                     timing = Timing::Delayed;
                 }
                 // It may have finished between the two questions.
                 if !running && !pending {
                     let past = self.past(id).await?.ok_or(BackendError::Unknown)?;
-                    return self.fetch(job, &past, timing).await;
+                    return self.fetch(job, id, &past, timing).await;
                 }
             }
             tokio::time::sleep(Self::POLL).await;
@@ -102,10 +118,37 @@ impl ComfyUi {
     }
 
     /// The picture of a prompt that has ended.
-    async fn fetch(&self, job: &Job, past: &Past, timing: Timing) -> Result<Painted, BackendError> {
-        let png = self.client.download(&past.place()?, job).await?;
-        let cached = past.cached(self.workflow(job)?.sampling());
-        Ok(Painted { png, timing: if cached { Timing::Cached } else { timing } })
+    async fn fetch(
+        &self,
+        job: &Job,
+        id: &str,
+        past: &Past,
+        timing: Timing,
+    ) -> Result<Painted, BackendError> {
+        let workflow = self.workflow(job)?;
+        let places = past.places(workflow.output())?;
+        let mut png = None;
+        for place in places.iter().take(Self::PICTURES) {
+            let bytes = self.client.download(place, job).await?;
+            // Of several the one of the wanted size; the first if none is, for what is said about it.
+            let fits = places.len() == 1 || picture::size(&bytes) == Some(job.spec.size());
+            if fits || png.is_none() {
+                png = Some(bytes);
+            }
+            if fits {
+                break;
+            }
+        }
+        if self.temporary {
+            let body = json!({ "delete": [id] });
+            let forget = self.client.call(Method::POST, "/history", Some(&body), Client::SMALL);
+            if let Err(error) = forget.await {
+                tracing::debug!(%error, "a picture stays in a server's history");
+            }
+        }
+        let cached = past.cached(workflow.sampling());
+        let timing = if cached { Timing::Cached } else { timing };
+        Ok(Painted { png: png.expect("there is a place"), timing })
     }
 
     async fn past(&self, id: &str) -> Result<Option<Past>, BackendError> {
@@ -117,8 +160,10 @@ impl ComfyUi {
 impl Backend for ComfyUi {
     async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         let ours = job.uuid().to_string();
+        let graph = self.workflow(job)?.fill(job);
+        let graph = if self.temporary { with_previews(graph) } else { graph };
         let body = json!({
-            "prompt": self.workflow(job)?.fill(job),
+            "prompt": graph,
             "client_id": ours,
             "prompt_id": ours,
         });
@@ -163,5 +208,10 @@ impl Backend for ComfyUi {
 
     async fn probe(&self) -> Result<(), BackendError> {
         self.client.get::<Value>("/system_stats").await.map(drop)
+    }
+
+    async fn foreign(&self) -> Result<Option<usize>, BackendError> {
+        let Queue { queue_running, queue_pending } = self.client.get("/queue").await?;
+        Ok(Some(queue_running.len() + queue_pending.len()))
     }
 }

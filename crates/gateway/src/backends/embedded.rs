@@ -71,6 +71,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
     }
 }
 
+impl<T> First<T> {
+    /// Where there is no list.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+}
+
 impl First<Embedded> {
     pub(super) fn png(self) -> Result<Bytes, BackendError> {
         self.0.unwrap_or_default().png()

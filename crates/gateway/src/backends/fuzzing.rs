@@ -24,11 +24,11 @@ pub fn answer(bytes: &[u8]) {
         5 => read::<comfyui::Queue>(bytes).map(drop),
         6 => read::<Map<_, _>>(bytes).and_then(|history| {
             let past = comfyui::Past::find(history, "p")?;
-            past.map(|past| past.place()).transpose().map(drop)
+            past.map(|past| past.places(None)).transpose().map(drop)
         }),
         _ => {
             let _ = std::str::from_utf8(bytes)
-                .map(|text| comfyui::Workflow::new(text, &[(comfyui::Input::Seed, "3.seed")]));
+                .map(|text| comfyui::Workflow::new(text, &[(comfyui::Input::Seed, "3.seed")], None));
             Ok(())
         }
     };

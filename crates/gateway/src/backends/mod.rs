@@ -58,6 +58,8 @@ pub trait Watcher: Send + Sync {
     fn progress(&self, share: f64);
     /// The backend has a name of its own for it, by which it can be looked up after a restart.
     fn ticket(&self, ticket: &str);
+    /// It stands behind something else there, so its own time has not begun.
+    fn waits(&self) {}
 }
 
 /// What came of a job.
@@ -119,6 +121,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Asks whether the server answers.
     async fn probe(&self) -> Result<(), BackendError>;
+
+    /// Asks how many jobs of others it has to do before ours; none where it does not tell.
+    async fn foreign(&self) -> Result<Option<usize>, BackendError> {
+        Ok(None)
+    }
 
     /// Asks which models it has loaded, the most recently used last, by the names that the
     /// configuration has for them; none where it does not tell.

@@ -2,6 +2,8 @@
 
 use std::io::Cursor;
 
+use bytes::Bytes;
+
 use super::BackendError;
 
 mod chunks;
@@ -23,6 +25,27 @@ pub fn longest(width: u32, height: u32) -> usize {
     let data = chunks::longest_data(raw);
     let chunks = chunks::most_data_chunks(raw) * chunks::OVERHEAD as u64;
     usize::try_from(data + chunks).unwrap_or(usize::MAX).saturating_add(METADATA + 4096)
+}
+
+/// Width and height of a picture of any form that is taken, if it is one.
+pub(crate) fn size(bytes: &[u8]) -> Option<(u32, u32)> {
+    image::ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?.into_dimensions().ok()
+}
+
+/// The middle of a picture, as a PNG.
+///
+/// # Errors
+/// [`BackendError`] if `bytes` are not a whole picture of the size `came`.
+pub(crate) fn middle(
+    bytes: Bytes,
+    came: (u32, u32),
+    (width, height): (u32, u32),
+) -> Result<Bytes, BackendError> {
+    let whole = received(bytes, came.0, came.1)?;
+    let picture = image::load_from_memory_with_format(&whole, image::ImageFormat::Png);
+    let picture = picture.map_err(|e| BackendError::WrongPicture(e.to_string().into()))?;
+    let (left, top) = ((came.0 - width) / 2, (came.1 - height) / 2);
+    Ok(encode(&picture.crop_imm(left, top, width, height).into_rgb8(), width, height).into())
 }
 
 /// Checks that `bytes` are a complete PNG of `width` × `height` and nothing else.

@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::embedded::{Embedded, First};
-use super::{Backend, BackendError, Cancelled, Excerpt, Job, Painted, Timing, Watcher};
+use super::{
+    Backend, BackendError, Cancelled, Excerpt, Job, Painted, Timing, Watcher, picture,
+};
 
 /// One sd-server. It queues jobs and names them, so they can be looked up after a restart.
 pub(crate) struct SdCpp {
     pub(crate) client: Client,
     pub(crate) sampler: Option<String>,
-    pub(crate) cfg_scale: f64,
+    /// As it was started with, unless told.
+    pub(crate) cfg_scale: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -62,11 +65,19 @@ struct JobError {
 impl SdCpp {
     const POLL: Duration = Duration::from_millis(200);
 
-    async fn wait(&self, job: &Job, id: &str) -> Result<Painted, BackendError> {
+    async fn wait(
+        &self,
+        job: &Job,
+        id: &str,
+        watcher: &dyn Watcher,
+    ) -> Result<Painted, BackendError> {
         let path = job_path(id)?;
+        let (came, wanted) = (aligned(job.spec.size()), job.spec.size());
+        let mut drawn = job.clone();
+        (drawn.spec.width, drawn.spec.height) = came;
         let mut timing = Timing::Direct;
         for question in 0u32.. {
-            let state: JobState = match self.client.get_picture(&path, job).await {
+            let state: JobState = match self.client.get_picture(&path, &drawn).await {
                 Err(BackendError::Status { status: 404 | 410, .. }) => {
                     return Err(BackendError::Unknown);
                 }
@@ -75,14 +86,23 @@ impl SdCpp {
             // The first question may come before the job has been taken up.
             if state.is_queued() && question > 0 {
                 timing = Timing::Delayed;
+                watcher.waits();
             }
             if let Some(outcome) = state.outcome() {
-                return outcome.map(|png| Painted { png, timing });
+                let png = outcome?;
+                let larger = came != wanted && picture::size(&png) == Some(came);
+                let png = if larger { picture::middle(png, came, wanted)? } else { png };
+                return Ok(Painted { png, timing });
             }
             tokio::time::sleep(Self::POLL).await;
         }
         Err(BackendError::Unknown)
     }
+}
+
+/// The size that it draws in place of this one: sides are aligned up to multiples of 64.
+fn aligned((width, height): (u32, u32)) -> (u32, u32) {
+    (width.next_multiple_of(64), height.next_multiple_of(64))
 }
 
 impl JobState {
@@ -121,18 +141,19 @@ pub(super) fn job_path(id: &str) -> Result<String, BackendError> {
 impl Backend for SdCpp {
     async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         let spec = &job.spec;
-        let mut sampling = json!({
-            "sample_steps": job.steps.get(),
-            "guidance": { "txt_cfg": self.cfg_scale },
-        });
+        let mut sampling = json!({ "sample_steps": job.steps.get() });
+        if let Some(cfg_scale) = self.cfg_scale {
+            sampling["guidance"] = json!({ "txt_cfg": cfg_scale });
+        }
+        let (width, height) = aligned(spec.size());
         if let Some(sampler) = &self.sampler {
             sampling["sample_method"] = json!(sampler);
         }
         let body = json!({
             "prompt": spec.prompt,
             "negative_prompt": spec.negative_prompt,
-            "width": spec.width,
-            "height": spec.height,
+            "width": width,
+            "height": height,
             "seed": spec.seed,
             "batch_count": 1,
             "sample_params": sampling,
@@ -140,16 +161,16 @@ impl Backend for SdCpp {
         });
         let Submitted { id } = self.client.post("/sdcpp/v1/img_gen", &body).await?;
         watcher.ticket(&id);
-        self.wait(job, &id).await
+        self.wait(job, &id, watcher).await
     }
 
     async fn look_up(
         &self,
         job: &Job,
         ticket: Option<&str>,
-        _: &dyn Watcher,
+        watcher: &dyn Watcher,
     ) -> Result<Painted, BackendError> {
-        self.wait(job, ticket.ok_or(BackendError::Unknown)?).await
+        self.wait(job, ticket.ok_or(BackendError::Unknown)?, watcher).await
     }
 
     async fn cancel(&self, _: &Job, ticket: Option<&str>) -> Result<Cancelled, BackendError> {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use scheduling::{Objective, ObjectiveError};
+use scheduling::ObjectiveError;
 use toml::Spanned;
 use toml_edit::{Document, Item};
 
@@ -61,10 +61,10 @@ impl Config {
         self.check_models()?;
         self.check_keys()?;
         self.check_defaults()?;
-        let objective = &self.objective;
-        Objective::new(objective.quality.clone(), objective.tardiness_weight).map_err(|error| {
+        self.objective.with(self.objective.quality.clone()).map_err(|error| {
             let key = match error {
                 ObjectiveError::TardinessWeight(_) => "objective.tardiness_weight",
+                ObjectiveError::WaitingWeight(_) => "objective.waiting_weight",
                 _ => "objective.quality",
             };
             Misfit::new(key, format!("[objective]: {error}")).or("objective")

@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::{
-    BackendConfig, Config, ConfigError, HostedConfig, SecretText, ServerConfig, WorkflowInputs,
+    BackendConfig, Config, ConfigError, HostedConfig, Pictures, SecretText, ServerConfig,
+    WorkflowInput, WorkflowInputs,
 };
 use crate::backends::automatic1111::Automatic1111;
 use crate::backends::comfyui::{ComfyUi, Input, Workflow};
@@ -66,26 +67,29 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
                 checkpoints: checkpoints(server),
             })
         }
-        BackendConfig::Comfyui { url, workflow, inputs } => {
+        BackendConfig::Comfyui { url, workflow, inputs, pictures } => {
             let refuse = |key: &str, path: &Path, problem: String| {
                 let problem = format!("{}: {problem}", path.display());
                 config.refuse(&format!("server.{position}.{key}"), problem)
             };
-            let read = |path: &PathBuf, key: &str| {
+            let read = |path: &PathBuf, inputs: &WorkflowInputs, key: &str| {
                 let json =
                     std::fs::read_to_string(path).map_err(|e| refuse(key, path, e.to_string()))?;
-                Workflow::new(&json, &inputs.places())
+                Workflow::new(&json, &inputs.places(), inputs.output.as_deref())
                     .map_err(|problem| refuse("backend.inputs", path, problem))
             };
-            let one = workflow.as_ref().map(|path| read(path, "backend.workflow")).transpose()?;
+            let one = workflow.as_ref().map(|path| read(path, inputs, "backend.workflow")).transpose()?;
             let mut workflows = BTreeMap::new();
             for (name, hosted) in &server.models {
-                let own = hosted.workflow.as_ref().map(|path| read(path, "models")).transpose()?;
+                let inputs = hosted.inputs.as_ref().unwrap_or(inputs);
+                let own = hosted.workflow.as_ref().map(|path| read(path, inputs, "models"));
+                let own = own.transpose()?;
                 let workflow = own.or(one.clone()).expect("checked when it was read");
                 let checkpoint = hosted.checkpoint.as_ref().unwrap_or(name).clone();
                 workflows.insert(name.clone(), workflow.with_checkpoint(checkpoint));
             }
-            Arc::new(ComfyUi { client: client(url, None)?, workflow: one, workflows })
+            let temporary = *pictures == Pictures::Temporary;
+            Arc::new(ComfyUi { client: client(url, None)?, workflow: one, workflows, temporary })
         }
     })
 }
@@ -134,15 +138,30 @@ fn checkpoints(server: &ServerConfig) -> Checkpoints {
 
 impl WorkflowInputs {
     fn places(&self) -> Vec<(Input, &str)> {
-        let negative = self.negative_prompt.as_deref().map(|place| (Input::NegativePrompt, place));
-        let checkpoint = self.checkpoint.as_deref().map(|place| (Input::Checkpoint, place));
-        let always = [
-            (Input::Prompt, self.prompt.as_str()),
-            (Input::Seed, &self.seed),
-            (Input::Steps, &self.steps),
-            (Input::Width, &self.width),
-            (Input::Height, &self.height),
+        let all = [
+            (Input::Prompt, Some(&self.prompt)),
+            (Input::Seed, Some(&self.seed)),
+            (Input::Steps, Some(&self.steps)),
+            (Input::Width, Some(&self.width)),
+            (Input::Height, Some(&self.height)),
+            (Input::NegativePrompt, self.negative_prompt.as_ref()),
+            (Input::Checkpoint, self.checkpoint.as_ref()),
         ];
-        always.into_iter().chain(negative).chain(checkpoint).collect()
+        let mut places = Vec::new();
+        for (input, given) in all {
+            let given = given.into_iter().flat_map(WorkflowInput::all);
+            places.extend(given.map(|place| (input, place)));
+        }
+        places
+    }
+}
+
+impl WorkflowInput {
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let places = match self {
+            Self::One(place) => std::slice::from_ref(place),
+            Self::Several(places) => places,
+        };
+        places.iter().map(String::as_str)
     }
 }

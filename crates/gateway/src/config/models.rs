@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::Misfit;
-use super::{BackendConfig, Config, ServerConfig};
+use super::{BackendConfig, Config, ServerConfig, WorkflowInputs};
 use crate::backends::demo::Method;
 use crate::journal::Accepted;
 
@@ -52,6 +52,8 @@ pub struct HostedConfig {
     pub method: Option<Method>,
     /// ComfyUI: the workflow that draws with it, in place of the server's.
     pub workflow: Option<PathBuf>,
+    /// ComfyUI: where that workflow takes its inputs, if elsewhere than the server's.
+    pub inputs: Option<WorkflowInputs>,
 }
 
 impl HostedConfig {
@@ -123,13 +125,8 @@ impl Config {
     }
 
     fn objective_with(&self, model: &ModelConfig) -> Objective {
-        let weight = self.objective.tardiness_weight;
-        match &model.quality {
-            Some(quality) => {
-                Objective::new(quality.clone(), weight).expect("checked when it was read")
-            }
-            None => self.objective(),
-        }
+        let quality = model.quality.as_ref().unwrap_or(&self.objective.quality);
+        self.objective.with(quality.clone()).expect("checked when it was read")
     }
 
     /// A server as the scheduler has it at first.
@@ -198,8 +195,7 @@ impl Config {
             let key = format!("model.{position}");
             in_order(&key, name, model.min_steps, model.max_steps)?;
             if let Some(quality) = &model.quality {
-                let weight = self.objective.tardiness_weight;
-                Objective::new(quality.clone(), weight).map_err(|error| {
+                self.objective.with(quality.clone()).map_err(|error| {
                     let problem = format!("`quality` of model {:?}: {error}", excerpt(name));
                     Misfit::new(format!("{key}.quality"), problem)
                 })?;
@@ -280,6 +276,7 @@ impl Config {
             }
             let kinds = [
                 ("workflow", hosted.workflow.is_some(), "comfyui", server.backend.is_comfyui()),
+                ("inputs", hosted.inputs.is_some(), "comfyui", server.backend.is_comfyui()),
                 ("method", hosted.method.is_some(), "demo", server.backend.is_demo()),
             ];
             for (what_of, given, kind, fits) in kinds {

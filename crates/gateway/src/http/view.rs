@@ -171,7 +171,8 @@ impl DecisionView {
             predicted_finish: handle.date(entry.finish),
             predicted_tardiness_seconds: tardiness.seconds(),
             expected_quality: quality,
-            expected_reward: objective.reward(entry.steps, request.penalty, tardiness),
+            expected_reward: objective.reward(entry.steps, request.penalty, tardiness)
+                - objective.waiting_cost(entry.finish - request.arrival),
             policy: entry.policy.to_string(),
             cause: entry.cause,
             why: why(entry, quality, tardiness),

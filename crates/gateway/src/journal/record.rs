@@ -26,6 +26,13 @@ pub struct Spec {
     pub model: Option<String>,
 }
 
+impl Spec {
+    /// Width and height.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+}
+
 /// A key under which the requester may repeat a request without making a second one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {

@@ -15,7 +15,7 @@ use crate::units::{Seconds, Steps};
 ///
 /// Nothing is approximated: the result is that of a plain loop over all offers and all steps within
 /// their bounds, to the last bit. But most steps are never looked at. Among steps `a..=b` no value exceeds the best
-/// quality up to `b` minus penalty and cost at `a`, since both only grow with the steps; rounding is
+/// quality up to `b` minus penalty, waiting and cost at `a`, since all only grow with the steps; rounding is
 /// monotone, so this holds in floating point too; where runs stray it holds but for a small error, which is
 /// added to the bound. A range whose bound is below the best value found
 /// so far is skipped whole.
@@ -150,7 +150,8 @@ impl Search<'_> {
         let service = offer.service_time(decision.steps);
         let time_to_due = self.observation.time_to_due();
         let penalty = offer.expected_penalty(request.penalty, service, time_to_due);
-        quality - objective.tardiness_weight() * penalty - cost(decision.server, service)
+        let waiting = self.observation.waiting_cost(decision);
+        quality - objective.tardiness_weight() * penalty - waiting - cost(decision.server, service)
     }
 }
 
@@ -199,7 +200,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_maximum_is_that_of_a_plain_loop(
-            seed in any::<u64>(), servers in 1usize..12, kind in 0usize..3, weight in 0.0..4.0,
+            seed in any::<u64>(), servers in 1usize..12, kind in 0usize..3, weight in 0.0..4.0, waiting in 0.0..2.0_f64,
             bounds in (1u32..=200, 1u32..=200), slack in 0.0..30.0, longest in 0.0..40.0, largest_price in 0.0..6.0, convexity in 0.0..0.3,
         ) {
             let mut draw = Generator::new(seed, Purpose::Search, 0);
@@ -221,6 +222,8 @@ mod tests {
                 backlog_variance: 0.0,
             }).collect();
             let objective = Objective::new(curve(kind, &mut draw), weight).unwrap();
+            // None half of the time.
+            let objective = objective.with_waiting_weight((waiting - 1.0).max(0.0)).unwrap();
             let now = Time::new(17.3).unwrap();
             // Every number of steps half of the time, and on every other server in the other half.
             if draw.below(2) == 0 {
@@ -237,7 +240,9 @@ mod tests {
                 }
             }
             for penalty in TardinessPenalty::ALL {
-                let request = Request::new(now, now + Seconds::of(slack), penalty);
+                // It waited for a while when it is decided again.
+                let arrival = Time::new(17.3 - 3.0 * (weight - weight.floor())).unwrap();
+                let request = Request::new(arrival, now + Seconds::of(slack), penalty);
                 let observation = Observation {
                     now,
                     request: &request,

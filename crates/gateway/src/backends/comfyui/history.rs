@@ -51,27 +51,56 @@ impl Past {
         inner.peek().is_some() && inner.all(|node| cached.contains(node.as_str()))
     }
 
-    /// Path of its picture, or why there is none.
-    pub(in crate::backends) fn place(&self) -> Result<String, BackendError> {
+    /// Paths of its pictures, the likeliest first, or why there are none: those of the node that is named,
+    /// or else what was saved before previews.
+    pub(in crate::backends) fn places(
+        &self,
+        node: Option<&str>,
+    ) -> Result<Vec<String>, BackendError> {
         // Servers of 2023 tell no status: what has outputs succeeded.
         if self.status.as_ref().is_some_and(|status| status.status_str != "success") {
             let told = self.messages().rev().find_map(|(event, data)| {
-                let message = data.get("exception_message").and_then(Value::as_str);
-                (event.starts_with("execution_")).then(|| message.unwrap_or(event))
+                (event.starts_with("execution_")).then(|| why(event, data))
             });
-            return Err(BackendError::JobFailed(told.unwrap_or("it does not say why").into()));
+            let told = told.unwrap_or_else(|| "it does not say why".into());
+            return Err(BackendError::JobFailed(told.into()));
         }
-        let images = self.outputs.values().filter_map(|output| output.get("images")?.as_array());
-        let kept = |image: &&Value| image.get("type").and_then(Value::as_str) == Some("output");
-        let image = images.flatten().find(kept);
-        let image =
-            image.ok_or_else(|| BackendError::Garbage("there is no output image".into()))?;
-        let text = |key: &str| image.get(key).and_then(Value::as_str).unwrap_or("");
-        Ok(format!(
-            "/view?filename={}&subfolder={}&type=output",
-            utf8_percent_encode(text("filename"), ESCAPED),
-            utf8_percent_encode(text("subfolder"), ESCAPED)
-        ))
+        let named = |of: &String| node.is_none_or(|node| node == of);
+        let outputs = self.outputs.iter().filter(|(of, _)| named(of));
+        let images = outputs.filter_map(|(_, output)| output.get("images")?.as_array()).flatten();
+        let text = |image: &Value, key: &str| {
+            image.get(key).and_then(Value::as_str).unwrap_or("").to_string()
+        };
+        let mut kinds: Vec<_> = images.map(|image| (text(image, "type"), image)).collect();
+        // What is but an input passed through is no picture of ours.
+        kinds.retain(|(kind, _)| matches!(&**kind, "output" | "temp"));
+        kinds.sort_by_key(|(kind, _)| kind != "output");
+        if kinds.is_empty() {
+            let of = node.map_or(String::new(), |node| format!(" of node {node}"));
+            return Err(BackendError::Garbage(format!("there is no output image{of}").into()));
+        }
+        let path = |(kind, image): (String, &Value)| {
+            format!(
+                "/view?filename={}&subfolder={}&type={kind}",
+                utf8_percent_encode(&text(image, "filename"), ESCAPED),
+                utf8_percent_encode(&text(image, "subfolder"), ESCAPED)
+            )
+        };
+        Ok(kinds.into_iter().map(path).collect())
+    }
+}
+
+/// What an event says about a failure: the node, and what happened there.
+fn why(event: &str, data: &Value) -> String {
+    let text = |key: &str| data.get(key).and_then(Value::as_str).unwrap_or_default().trim();
+    let happened = match text("exception_message") {
+        "" => event,
+        message => message,
+    };
+    match (text("node_id"), text("node_type")) {
+        ("", _) => happened.into(),
+        (node, "") => format!("node {node}: {happened}"),
+        (node, kind) => format!("node {node} ({kind}): {happened}"),
     }
 }
 
@@ -89,26 +118,29 @@ mod tests {
         let outputs = json!({ "9": { "images": [{ "filename": "a b.png", "type": "output" }] } });
         let success = json!({ "status_str": "success", "completed": true, "messages": [] });
         for status in [success, Value::Null] {
-            let place = past(&outputs, &status).place();
-            assert_eq!(place.unwrap(), "/view?filename=a%20b.png&subfolder=&type=output");
+            let places = past(&outputs, &status).places(None);
+            assert_eq!(places.unwrap(), ["/view?filename=a%20b.png&subfolder=&type=output"]);
         }
         let error = |messages: &Value| {
             let status = json!({ "status_str": "error", "messages": messages });
-            past(&outputs, &status).place().unwrap_err().to_string()
+            past(&outputs, &status).places(None).unwrap_err().to_string()
         };
         let told = json!([["execution_start", {}],
                           ["execution_error", { "exception_message": "out\nof\u{1b} memory" }]]);
         assert_eq!(error(&told), "the job failed: out of\\u{1b} memory");
         assert_eq!(error(&json!([])), "the job failed: it does not say why");
+        let told = json!([["execution_error", { "node_id": "3", "node_type": "KSampler",
+                                                "exception_message": "out of memory\n" }]]);
+        assert_eq!(error(&told), "the job failed: node 3 (KSampler): out of memory");
     }
 
     #[test]
     fn names_of_pictures_are_escaped_byte_by_byte() {
         let check = |name: &str, escaped: &str| {
             let image = json!({ "filename": name, "subfolder": name, "type": "output" });
-            let place = past(&json!({ "9": { "images": [image] } }), &Value::Null).place();
+            let places = past(&json!({ "9": { "images": [image] } }), &Value::Null).places(None);
             let expected = format!("/view?filename={escaped}&subfolder={escaped}&type=output");
-            assert_eq!(place.unwrap(), expected);
+            assert_eq!(places.unwrap(), [expected]);
         };
         check("aZ0-_.", "aZ0-_.");
         check("~*!'()/\\", "%7E%2A%21%27%28%29%2F%5C");
@@ -132,5 +164,22 @@ mod tests {
         check(&json!([]), false);
         check(&json!(3), false);
         assert!(!past(&outputs, &Value::Null).cached(&sampling));
+    }
+
+    #[test]
+    fn saved_pictures_come_before_previews_and_a_named_node_before_both() {
+        let image = |name: &str, kind: &str| json!({ "filename": name, "type": kind });
+        let outputs = json!({
+            "1": { "images": [image("p", "temp")] },
+            "2": { "images": [image("s", "output"), image("i", "input")] },
+            "3": { "images": [image("t", "output")] },
+            "4": { "text": ["no picture"] },
+        });
+        let names = |node: Option<&str>| {
+            let places = past(&outputs, &Value::Null).places(node).unwrap_or_default();
+            places.iter().map(|place| place[15..16].to_string()).collect::<String>()
+        };
+        let found = [None, Some("1"), Some("3"), Some("4"), Some("7")].map(names);
+        assert_eq!(found, ["stp", "p", "t", "", ""]);
     }
 }

@@ -118,6 +118,11 @@ impl PictureSet {
         (squares.fold(f64::INFINITY, f64::min) / self.len() as f64).sqrt()
     }
 
+    /// The nearest picture of the set: what the denoiser takes a picture for that has hardly any noise.
+    pub(super) fn nearest_picture(&self, picture: &[f32]) -> Vec<f32> {
+        self.denoise(picture, 1.0 - 1e-6)
+    }
+
     fn tiles(&self) -> impl Iterator<Item = Tile> + use<> {
         let (columns, rows) = (self.width / TILE, self.height / TILE);
         (0..rows).flat_map(move |row| {

@@ -81,10 +81,20 @@ impl Sampling {
         self.set.distance(&delivered)
     }
 
-    /// Three bytes per pixel, row by row.
-    pub(crate) fn rgb(&self) -> Vec<u8> {
-        self.picture.iter().map(|v| ((v + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8).collect()
+    /// The nearest picture of the set to what would be delivered, three bytes per pixel.
+    pub fn nearest_rgb(&self) -> Vec<u8> {
+        let delivered: Vec<f32> = self.rgb().iter().map(|&b| f32::from(b) / 127.5 - 1.0).collect();
+        rgb(&self.set.nearest_picture(&delivered))
     }
+
+    /// Three bytes per pixel, row by row.
+    pub fn rgb(&self) -> Vec<u8> {
+        rgb(&self.picture)
+    }
+}
+
+fn rgb(picture: &[f32]) -> Vec<u8> {
+    picture.iter().map(|v| ((v + 1.0) * 127.5).round().clamp(0.0, 255.0) as u8).collect()
 }
 
 #[cfg(test)]

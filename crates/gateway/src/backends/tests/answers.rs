@@ -65,14 +65,15 @@ fn answers() -> Vec<(&'static str, Value, Understand)> {
                            "status": { "status_str": "success", "messages": [] } } }),
             |b| {
                 if let Some(past) = comfyui::Past::find(read::<Map<_, _>>(b)?, "p")? {
-                    let path = past.place()?;
-                    assert!(plain(&path), "{path}");
+                    for path in past.places(None)? {
+                        assert!(plain(&path), "{path}");
+                    }
                 }
                 Ok(())
             },
         ),
         ("ComfyUI's failure", json!({ "p": { "outputs": {}, "status": failed } }), |b| {
-            match comfyui::Past::find(read::<Map<_, _>>(b)?, "p")?.map(|past| past.place()) {
+            match comfyui::Past::find(read::<Map<_, _>>(b)?, "p")?.map(|past| past.places(None)) {
                 Some(Err(BackendError::JobFailed(_))) | None => Ok(()),
                 Some(other) => other.map(drop),
             }
@@ -172,11 +173,11 @@ proptest! {
     ) {
         let mut graph: Value = serde_json::from_str(WORKFLOW).unwrap();
         *some_part(&mut graph, place.index(1000)) = junk;
-        if let Ok(workflow) = Workflow::new(&graph.to_string(), &PLACES) {
+        if let Ok(workflow) = Workflow::new(&graph.to_string(), &PLACES, None) {
             let filled = workflow.fill(&job(1));
             prop_assert_eq!(&filled["6"]["inputs"]["text"], "a fox");
         }
-        prop_assert!(Workflow::new(WORKFLOW, &[(Input::Seed, &at)]).is_err());
+        prop_assert!(Workflow::new(WORKFLOW, &[(Input::Seed, &at)], None).is_err());
     }
 }
 

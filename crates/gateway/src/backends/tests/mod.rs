@@ -43,26 +43,27 @@ fn adapter(kind: &str, client: Client) -> Arc<dyn Backend> {
         "automatic1111" => Arc::new(automatic1111::Automatic1111 {
             client,
             sampler: Some("Euler a".into()),
-            cfg_scale: 7.0,
+            cfg_scale: Some(7.0),
             checkpoint: None,
             checkpoints: Checkpoints::default(),
         }),
-        "sdcpp" => Arc::new(sdcpp::SdCpp { client, sampler: None, cfg_scale: 7.0 }),
+        "sdcpp" => Arc::new(sdcpp::SdCpp { client, sampler: None, cfg_scale: None }),
         "openai" => {
             Arc::new(openai::OpenAi { client, model: None, checkpoints: Checkpoints::default() })
         }
         _ => {
-            let workflow = Workflow::new(WORKFLOW, &PLACES).unwrap();
+            let workflow = Workflow::new(WORKFLOW, &PLACES, None).unwrap();
             Arc::new(comfyui::ComfyUi {
                 client,
                 workflow: Some(workflow),
                 workflows: std::collections::BTreeMap::new(),
+                temporary: false,
             })
         }
     }
 }
 
-fn job(attempt: u32) -> Job {
+pub(crate) fn job(attempt: u32) -> Job {
     let spec = Spec {
         prompt: "a fox".into(),
         negative_prompt: "blurry".into(),
@@ -100,7 +101,9 @@ async fn faithful_servers_deliver_what_was_asked_for() {
         // Prompt, negative prompt, seed and steps arrive, wherever the protocol has them.
         let asked = seen.iter().find(|(_, body)| body.to_string().contains("a fox")).unwrap();
         let text = asked.1.to_string();
-        for part in ["blurry", "77", "23", "16"] {
+        // sd-server draws the next multiple of 64.
+        let side = if kind == "sdcpp" { "64" } else { "16" };
+        for part in ["blurry", "77", "23", side] {
             assert!(text.contains(part), "{kind}: {part} is missing in {text}");
         }
     }
@@ -156,6 +159,55 @@ async fn nobody_there_is_unreachable() {
     }
 }
 
+#[tokio::test]
+async fn a_larger_picture_of_sd_server_is_cut_to_size_and_its_own_guidance_stays() {
+    let (stand_in, url) = stand_in().await;
+    *stand_in.mood.lock().unwrap() = Mood::Aligned;
+    let backend = backend("sdcpp", &url);
+    let painted = backend.generate(&job(1), &Notes::default()).await.unwrap();
+    picture::check(&painted.png, 16, 16).unwrap();
+    let seen = stand_in.seen.lock().unwrap();
+    let (_, asked) = seen.iter().find(|(path, _)| path == "/sdcpp/v1/img_gen").unwrap();
+    assert_eq!((&asked["width"], &asked["height"]), (&json!(64), &json!(64)));
+    assert_eq!(asked["sample_params"].get("guidance"), None);
+}
+
+#[tokio::test]
+async fn links_of_openai_servers_are_followed_on_their_own_host_alone() {
+    let (stand_in, url) = stand_in().await;
+    for (mood, expected) in [(Mood::Links, None), (Mood::LinksElsewhere, Some("elsewhere"))] {
+        *stand_in.mood.lock().unwrap() = mood;
+        let result = backend("openai", &url).generate(&job(1), &Notes::default()).await;
+        match expected {
+            None => picture::check(&result.unwrap().png, 16, 16).unwrap(),
+            Some(part) => {
+                let error = result.unwrap_err().to_string();
+                assert!(error.contains(part) && error.contains("http://10.0.0.1/"), "{error}");
+            }
+        }
+    }
+    *stand_in.mood.lock().unwrap() = Mood::FailsWith200;
+    let error = backend("openai", &url).generate(&job(1), &Notes::default()).await.unwrap_err();
+    assert_eq!(error, BackendError::JobFailed("content policy".into()));
+}
+
+#[tokio::test]
+async fn comfyui_tells_what_it_has_to_do_and_forgets_what_it_is_told_to() {
+    let (stand_in, url) = stand_in().await;
+    let client = Client::new(&url, None, None).unwrap();
+    let workflow = Workflow::new(WORKFLOW, &PLACES, None).unwrap();
+    let workflows = std::collections::BTreeMap::new();
+    let comfyui =
+        comfyui::ComfyUi { client, workflow: Some(workflow), workflows, temporary: true };
+    assert_eq!(comfyui.foreign().await, Ok(Some(0)));
+    stand_in.jobs.lock().unwrap().insert("somebody's".into(), 3);
+    assert_eq!(comfyui.foreign().await, Ok(Some(1)));
+    comfyui.generate(&job(1), &Notes::default()).await.unwrap();
+    let seen = stand_in.seen.lock().unwrap();
+    let ours = json!({ "delete": [job(1).uuid().to_string()] });
+    assert!(seen.contains(&("/history".into(), ours)), "{seen:?}");
+}
+
 #[test]
 fn attempts_have_names_of_their_own() {
     assert_ne!(job(1).uuid(), job(2).uuid());
@@ -166,7 +218,7 @@ fn attempts_have_names_of_their_own() {
 #[test]
 fn workflows_are_checked_when_they_are_read() {
     let check = |json: &str, place: &str, part: &str| {
-        let message = Workflow::new(json, &[(Input::Steps, place)]).unwrap_err();
+        let message = Workflow::new(json, &[(Input::Steps, place)], None).unwrap_err();
         assert!(message.contains(part), "{message}");
     };
     check("[]", "3.steps", "API format");

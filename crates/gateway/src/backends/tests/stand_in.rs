@@ -35,6 +35,14 @@ pub(crate) enum Mood {
     WrongSize,
     Endless,
     JobFails,
+    /// A picture of the next multiples of 64.
+    Aligned,
+    /// A link in place of a picture.
+    Links,
+    /// A link to another host.
+    LinksElsewhere,
+    /// What went wrong, with a status that says that all is well.
+    FailsWith200,
 }
 
 impl Mood {
@@ -170,10 +178,10 @@ async fn answer(State(s): State<Shared>, mut request: Request) -> Response {
         tokio::time::sleep(load).await;
     }
     let mood = *s.mood.lock().unwrap();
-    let png = if mood == Mood::WrongSize {
-        picture::encode(&[9; 3 * 8 * 8], 8, 8)
-    } else {
-        s.png.clone()
+    let png = match mood {
+        Mood::WrongSize => picture::encode(&[9; 3 * 8 * 8], 8, 8),
+        Mood::Aligned => picture::encode(&[9; 3 * 64 * 64], 64, 64),
+        _ => s.png.clone(),
     };
     let picture = BASE64.encode(&png);
     // The step at which each protocol delivers.
@@ -198,7 +206,7 @@ async fn answer(State(s): State<Shared>, mut request: Request) -> Response {
                 let chunks = stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b' '; 1 << 20]));
                 return Body::from_stream(chunks).into_response();
             }
-            Mood::Faithful | Mood::NotBase64 | Mood::WrongSize | Mood::JobFails => {}
+            _ => {}
         }
     }
     let picture = if mood == Mood::NotBase64 { "***".into() } else { picture };
@@ -243,6 +251,16 @@ fn respond(
             let error = json!({ "error": { "message": "no such model", "type": "x" } });
             (StatusCode::BAD_REQUEST, error.to_string()).into_response()
         }
+        ("POST", "/v1/images/generations") if mood == Mood::FailsWith200 => {
+            ok(json!({ "error": { "message": "content policy", "code": "400" } }))
+        }
+        ("POST", "/v1/images/generations") if mood == Mood::Links => {
+            ok(json!({ "created": 1, "data": [{ "url": "/pictures/1?token=2" }] }))
+        }
+        ("POST", "/v1/images/generations") if mood == Mood::LinksElsewhere => {
+            ok(json!({ "created": 1, "data": [{ "url": "http://10.0.0.1/admin" }] }))
+        }
+        ("GET", "/pictures/1?token=2") => png.into_response(),
         ("POST", "/v1/images/generations") => {
             ok(json!({ "created": 1, "data": [{ "b64_json": picture }] }))
         }
@@ -290,7 +308,7 @@ fn respond(
                 jobs.iter().filter(|(_, n)| **n > 0).map(|(id, _)| json!([1, id, {}])).collect();
             ok(json!({ "queue_running": running, "queue_pending": [] }))
         }
-        ("POST", "/queue" | "/interrupt") => StatusCode::OK.into_response(),
+        ("POST", "/queue" | "/interrupt" | "/history") => StatusCode::OK.into_response(),
         ("GET", path) if path.starts_with("/history/") => {
             history(s, &segment("/history/").unwrap())
         }
