@@ -154,7 +154,7 @@ fn record() -> Record {
     };
     let (prompt, negative_prompt) = ("x".into(), String::new());
     let spec = Spec { prompt, negative_prompt, width: 8, height: 8, seed: 0, model: None };
-    Record::Accepted(Arc::new(Accepted { order, spec, key: None }))
+    Record::Accepted(Arc::new(Accepted { order, spec, key: None, callback: None }))
 }
 
 /// So many requests by so many clients, each waiting for its answer. Returns how many were taken.

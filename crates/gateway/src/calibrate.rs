@@ -182,13 +182,7 @@ impl Bench<'_> {
     }
 }
 
-fn job(
-    config: &Config,
-    model: Option<&String>,
-    prompt: &str,
-    steps: Steps,
-    seed: u32,
-) -> Job {
+fn job(config: &Config, model: Option<&String>, prompt: &str, steps: Steps, seed: u32) -> Job {
     let request = RequestId(uuid::Uuid::new_v4());
     let spec = Spec {
         prompt: prompt.into(),
@@ -367,13 +361,17 @@ mod tests {
     #[test]
     fn a_curve_is_written_for_its_model_or_for_all() {
         let before = include_str!("demo.toml");
-        let after = write_curve(before, Some("ddpm"), "quality = { table = [[4, 1.0], [9, 2.0]] }").unwrap();
+        let after = write_curve(before, Some("ddpm"), "quality = { table = [[4, 1.0], [9, 2.0]] }")
+            .unwrap();
         let config = Config::parse("demo.toml", &after).unwrap();
         assert_eq!(config.objectives()[1].quality(Steps::new(9).unwrap()), 2.0);
         assert_eq!(config.objectives()[0].quality(Steps::MIN), 17.6, "as it was");
         let curve = "quality = { power_law = { best = 9.0, scale = 3.0, exponent = 1.0 } }";
         let after = write_curve("seed = 3 # mine\n", None, curve).unwrap();
-        assert!(after.starts_with("seed = 3 # mine\n") && after.contains("[objective]\nquality = {"), "{after}");
+        assert!(
+            after.starts_with("seed = 3 # mine\n") && after.contains("[objective]\nquality = {"),
+            "{after}"
+        );
         assert!(write_curve(before, Some("sdxl"), curve).unwrap_err().contains("[[model]]"));
     }
 }

@@ -4,8 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use scheduling::{
-    Objective, ObjectiveError, PolicyName, QualityCurve, Seconds, StepRate, Steps,
-    TardinessPenalty,
+    Objective, ObjectiveError, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -75,6 +74,9 @@ pub struct Config {
     /// What the protocols of other programs leave open.
     #[serde(default)]
     pub faces: FacesConfig,
+    /// Who may be told of ends.
+    #[serde(default)]
+    pub callbacks: CallbacksConfig,
     /// The models that requests may name. Without any, all servers draw with the same.
     #[serde(default, rename = "model")]
     pub models: Vec<ModelConfig>,
@@ -245,6 +247,19 @@ impl Default for HealthConfig {
             trials: true,
         }
     }
+}
+
+/// Calls to addresses that requesters name.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallbacksConfig {
+    /// Origins that may be called, such as `https://hooks.example` or `http://10.0.0.9:9000`; `*` for all public
+    /// ones behind `https://`. Without any, requests may name none.
+    pub allow: Vec<Spanned<String>>,
+    /// What calls are signed with.
+    pub secret: Option<SecretText>,
+    /// File with the same on its first line.
+    pub secret_file: Option<PathBuf>,
 }
 
 /// Settings of each protocol.

@@ -52,6 +52,7 @@ pub(crate) enum Message {
     Policy { name: Arc<str>, policy: Box<dyn Policy>, reply: oneshot::Sender<()> },
     Policies { reply: oneshot::Sender<(Arc<str>, Option<Arc<str>>)> },
     Reconfigure { new: Box<New>, reply: oneshot::Sender<Changes> },
+    CalledBack { id: RequestId },
     Gauges { reply: oneshot::Sender<()> },
     Close { reply: oneshot::Sender<()> },
 }
@@ -113,6 +114,8 @@ pub(crate) struct Engine {
     shadow_policy: Option<Arc<str>>,
     servers: Vec<Attached>,
     foreman: Foreman,
+    /// Ends that are to be told somewhere.
+    ended: mpsc::UnboundedSender<RequestId>,
     live: HashMap<RequestId, Tracked>,
     keys: HashMap<(Arc<str>, String), RequestId>,
     aborts: HashMap<RunId, CancellationToken>,
@@ -141,6 +144,7 @@ impl Engine {
         scheduler: Scheduler,
         (timeline, origin): (Timeline, f64),
         (servers, foreman): (Vec<Attached>, Foreman),
+        ended: mpsc::UnboundedSender<RequestId>,
         writer: Writer,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -154,6 +158,7 @@ impl Engine {
             shadow_policy: config.shadow_policy.as_ref().map(|name| name.to_string().into()),
             servers,
             foreman,
+            ended,
             live: HashMap::new(),
             keys: HashMap::new(),
             aborts: HashMap::new(),
@@ -278,6 +283,7 @@ impl Engine {
             Message::Reconfigure { new, reply } => {
                 let _ = reply.send(self.reconfigure(now, *new));
             }
+            Message::CalledBack { id } => self.writer.append(Record::CalledBack(id)),
             Message::Gauges { reply } => {
                 self.gauges(now);
                 let _ = reply.send(());
@@ -342,6 +348,10 @@ impl Engine {
                 if let Some(tracked) = self.untrack(id) {
                     let end = tracked.ending.expect("what is reported was handed in");
                     tracked.view.send_modify(|status| status.phase = Phase::Ended(end));
+                    if tracked.view.borrow().accepted.callback.is_some() {
+                        // Whoever tells it lives as long as the engine.
+                        let _ = self.ended.send(id);
+                    }
                 }
             }
             Report::Failing(_) => {

@@ -16,7 +16,7 @@ use crate::backends::Backend;
 use crate::config::{self, Config, ConfigError, ServerConfig};
 use crate::engine::{Engine, Event, Message};
 use crate::handle::Handle;
-use crate::http::{Secret, Site};
+use crate::http::{Secret, Site, call_back};
 use crate::journal::{
     Archive, Checkpointer, Confirmed, Damage, Journal, JournalError, Reader, Reads, Report, Sqlite,
     Unconfirmed, Writer,
@@ -105,6 +105,7 @@ impl Named {
         let shadow = shadow.transpose()?;
         let connect = |server| backends(server, config);
         let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
+        config.callback_secret()?;
         Ok(Self { policies, policy, shadow, connected })
     }
 }
@@ -159,7 +160,7 @@ impl Gateway {
         let origin = sqlite.origin();
         let timeline = Timeline::resume(archive.last()?, archive.clocks()?, world.wall);
         let past = Past::read(&*archive, &config)?;
-        let unfinished = archive.unfinished()?;
+        let (unfinished, untold) = (archive.unfinished()?, archive.untold()?);
         let servers = config.servers.iter().map(|server| config.spec(server)).collect();
         let mut scheduler = Scheduler::new(servers, config.objective(), policy, config.bounds());
         scheduler.set_shadow(shadow);
@@ -190,11 +191,13 @@ impl Gateway {
             .map(|(server, backend)| foreman.attach(&config, server, backend))
             .collect();
         let metrics = Arc::new(Metrics::of(world.dropped));
+        let (ends, ended) = mpsc::unbounded_channel();
         let mut engine = Engine::new(
             &config,
             scheduler,
             (timeline.clone(), origin),
             (attached, foreman),
+            ends,
             writer,
             metrics.clone(),
         );
@@ -223,6 +226,7 @@ impl Gateway {
         };
         let reloader = Reloader::new(handle.clone(), world.backends, world.source);
         let site = reloader.site();
+        spawner.spawn("the teller of ends", call_back(site.clone(), untold, ended));
         spawner.spawn("the reader of the configuration", reloader.run(reload.1).map(Ok));
         Ok(Self { handle, site, parts, engine, writer: written, keeper, closing })
     }

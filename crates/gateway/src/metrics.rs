@@ -97,6 +97,10 @@ pub(crate) const TRIALS: Metric = counter(
 );
 pub(crate) const LOADS: Metric =
     counter("atelier_loads", "Runs that had to load their model first, by server and model");
+pub(crate) const CALLBACKS: Metric = counter(
+    "atelier_callbacks",
+    "Ends told where requests asked for it, by outcome: delivered, failed, given_up",
+);
 pub(crate) const PRELOADS: Metric = counter(
     "atelier_preloads",
     "Models loaded by idle servers before they were asked for, by server, model and outcome",

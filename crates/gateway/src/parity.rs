@@ -116,7 +116,7 @@ async fn served(instance: &Instance, config: Config, policies: PolicyFactory) ->
             Order { id, owner: "x".into(), request: *request, pixels: 64, expires: at(1e6) };
         let (prompt, negative_prompt) = (String::new(), String::new());
         let spec = Spec { prompt, negative_prompt, width: 8, height: 8, seed: 0, model: None };
-        handle.submit(Arc::new(Accepted { order, spec, key: None })).await.unwrap();
+        handle.submit(Arc::new(Accepted { order, spec, key: None, callback: None })).await.unwrap();
         ids.push(id);
     }
     let mut found = Vec::new();

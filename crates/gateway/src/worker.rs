@@ -48,14 +48,33 @@ pub(crate) struct Connection {
 /// What a worker or a prober tells.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    Progress { run: RunId, share: f64 },
-    Ticket { run: RunId, ticket: String },
-    Finished { run: RunId, result: Result<Painted, BackendError> },
-    Tried { job: Job, result: Result<Trial, BackendError> },
-    Probed { result: Result<(), BackendError> },
-    Loaded { models: Vec<String>, took: Duration },
+    Progress {
+        run: RunId,
+        share: f64,
+    },
+    Ticket {
+        run: RunId,
+        ticket: String,
+    },
+    Finished {
+        run: RunId,
+        result: Result<Painted, BackendError>,
+    },
+    Tried {
+        job: Job,
+        result: Result<Trial, BackendError>,
+    },
+    Probed {
+        result: Result<(), BackendError>,
+    },
+    Loaded {
+        models: Vec<String>,
+        took: Duration,
+    },
     /// Jobs of others are before ours there.
-    Foreign { jobs: usize },
+    Foreign {
+        jobs: usize,
+    },
 }
 
 /// What a trial showed.

@@ -43,7 +43,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = &arguments.config;
     let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
     free(file)?;
-    let workflows = arguments.workflows.iter().map(|text| read(text)).collect::<Result<Vec<_>, _>>()?;
+    let workflows =
+        arguments.workflows.iter().map(|text| read(text)).collect::<Result<Vec<_>, _>>()?;
     let runtime = Runtime::new().context("cannot start the threads")?;
     let found = runtime.block_on(find(&arguments.addresses))?;
     let draft = Draft::new(&found, &workflows, &arguments.inputs)
@@ -66,7 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     let names: Vec<_> = beside.iter().map(|beside| beside.name.as_str()).collect();
-    let more = if names.is_empty() { String::new() } else { format!(", with {}", names.join(", ")) };
+    let more =
+        if names.is_empty() { String::new() } else { format!(", with {}", names.join(", ")) };
     say!("wrote {}{more}", file.display());
     let option = if name_of(file) == "atelier.toml" && folder.as_os_str().is_empty() {
         String::new()
@@ -74,7 +76,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         format!(" --config {}", file.display())
     };
     say!("next, in this terminal:   atelier serve{option}");
-    say!("then, in another one:     curl -s localhost:8420/v1/images/generations -d '{{\"prompt\": \"a red fox\"}}' \\");
+    say!(
+        "then, in another one:     curl -s localhost:8420/v1/images/generations -d '{{\"prompt\": \"a red fox\"}}' \\"
+    );
     say!("                            -H 'content-type: application/json' | head -c 300");
     say!("or look at http://localhost:8420");
     Ok(())
@@ -101,7 +105,8 @@ async fn find(addresses: &[String]) -> Result<Vec<Recognised>, Failure> {
         return Ok(found);
     }
     for address in addresses {
-        let server = recognise(address).await.map_err(|p| Failure::Refused(anyhow::Error::msg(p)))?;
+        let server =
+            recognise(address).await.map_err(|p| Failure::Refused(anyhow::Error::msg(p)))?;
         if found.iter().any(|other| other.url == server.url) {
             return Err(Failure::refused(&server.url, "it is there twice: allowed is once"));
         }
@@ -211,7 +216,8 @@ fn free(file: &Path) -> Result<(), Failure> {
         return Err(Failure::refused(file.display(), "it is no path of a file"));
     }
     if fs::symlink_metadata(file).is_ok() {
-        let problem = "it is there already, and nothing is overwritten: move it away, or write --config FILE";
+        let problem =
+            "it is there already, and nothing is overwritten: move it away, or write --config FILE";
         return Err(Failure::refused(file.display(), problem));
     }
     Ok(())

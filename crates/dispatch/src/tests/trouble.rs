@@ -200,7 +200,10 @@ fn a_server_that_is_free_early_takes_what_waits_elsewhere() {
 fn jobs_of_others_on_a_server_count_as_its_backlog() {
     let mut s = up(&[10.0, 10.0], Box::new(Greedy { ties: Ties::Lowest }));
     s.server_held(at(0.0), 0, 2); // 2 × 30 steps
-    assert_eq!((s.backlog(at(1.0), 0), s.backlog(at(1.0), 1)), (Seconds::of(5.0), Seconds::of(0.0)));
+    assert_eq!(
+        (s.backlog(at(1.0), 0), s.backlog(at(1.0), 1)),
+        (Seconds::of(5.0), Seconds::of(0.0))
+    );
     accept(&mut s, 0, 1.0, 4.0);
     assert_eq!(s.standing(id(0)), Some(Standing::Running { server: 1 }));
     accept(&mut s, 1, 1.0, 30.0); // on either it has to wait

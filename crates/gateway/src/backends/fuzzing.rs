@@ -27,8 +27,9 @@ pub fn answer(bytes: &[u8]) {
             past.map(|past| past.places(None)).transpose().map(drop)
         }),
         _ => {
-            let _ = std::str::from_utf8(bytes)
-                .map(|text| comfyui::Workflow::new(text, &[(comfyui::Input::Seed, "3.seed")], None));
+            let _ = std::str::from_utf8(bytes).map(|text| {
+                comfyui::Workflow::new(text, &[(comfyui::Input::Seed, "3.seed")], None)
+            });
             Ok(())
         }
     };

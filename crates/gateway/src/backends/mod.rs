@@ -16,7 +16,7 @@ pub mod picture;
 pub(crate) mod sdcpp;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tls;
+pub(crate) mod tls;
 
 use async_trait::async_trait;
 use bytes::Bytes;

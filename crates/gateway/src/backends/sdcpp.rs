@@ -9,9 +9,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::embedded::{Embedded, First};
-use super::{
-    Backend, BackendError, Cancelled, Excerpt, Job, Painted, Timing, Watcher, picture,
-};
+use super::{Backend, BackendError, Cancelled, Excerpt, Job, Painted, Timing, Watcher, picture};
 
 /// One sd-server. It queues jobs and names them, so they can be looked up after a restart.
 pub(crate) struct SdCpp {

@@ -12,7 +12,7 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 ///
 /// # Errors
 /// A message, if the file holds no certificate or nobody at all would be trusted.
-pub(super) fn trusting(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
+pub(crate) fn trusting(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     // What cannot be read there is passed over: it may be an authority that nobody needs.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -15,7 +15,8 @@ pub struct Quality {
     pub model: Option<String>,
     /// The server that painted.
     pub server: String,
-    /// Steps and the mean structural similarity to the picture with the most steps, in percent; ascending.
+    /// Steps and the structural similarity to the picture with the most steps, in percent, the median of several
+    /// pictures; ascending.
     pub points: Vec<(Steps, f64)>,
 }
 
@@ -30,9 +31,15 @@ impl Quality {
     }
 }
 
-/// What is painted: a thing, a scene with much in it, and a texture.
-const PROMPTS: [&str; 3] =
-    ["a red circle on blue", "a street market at noon, many people", "a yellow ring"];
+/// What is painted. Now and then more steps lead to another picture altogether, so the median counts, and there are
+/// an odd number of them.
+const PROMPTS: [&str; 5] = [
+    "a red circle on blue",
+    "a street market at noon, many people",
+    "a portrait of an old man",
+    "a green cross on white",
+    "mountains in fog",
+];
 /// Steps of the pictures, each half as many again as the one before, or more.
 const STEPS: [u32; 8] = [4, 6, 10, 16, 25, 40, 64, 100];
 /// The same for models that are finished after a few steps.
@@ -71,7 +78,7 @@ async fn of_model(
     let backend = backends(server, config).map_err(|e| failed(e.to_string()))?;
     let mut bench = Bench { config, backend: &*backend, seed: 0 };
     let steps = steps_for(config, model);
-    let (mut sums, mut painted) = (vec![0.0; steps.len()], 0);
+    let (mut likeness, mut painted) = (vec![Vec::new(); steps.len()], 0);
     let named = model.map(String::from);
     for (seed, prompt) in (1_000..).zip(PROMPTS) {
         let mut pictures = Vec::new();
@@ -83,12 +90,11 @@ async fn of_model(
             told(model, painted, PROMPTS.len() * steps.len());
         }
         let finished = pictures.last().expect("there are steps");
-        for (sum, picture) in sums.iter_mut().zip(&pictures) {
-            *sum += similarity(picture, finished);
+        for (likeness, picture) in likeness.iter_mut().zip(&pictures) {
+            likeness.push(similarity(picture, finished));
         }
     }
-    let mean = |sum: f64| sum / PROMPTS.len() as f64;
-    let points = steps.into_iter().zip(sums.into_iter().map(mean)).collect();
+    let points = steps.into_iter().zip(likeness.into_iter().map(median)).collect();
     Ok(Quality { model: named, server: name.clone(), points })
 }
 
@@ -113,6 +119,11 @@ fn steps_for(config: &Config, model: Option<&str>) -> Vec<Steps> {
     let few = most.is_some_and(|most| most.get() <= 12);
     let steps = if few { &FEW_STEPS[..] } else { &STEPS };
     steps.iter().map(|&steps| Steps::saturating(f64::from(steps))).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn decoded(png: &[u8]) -> Result<RgbImage, String> {
@@ -150,22 +161,23 @@ mod tests {
     #[tokio::test]
     async fn the_painters_own_curve_is_found() {
         let quality = measured("ddim").await;
-        let mut known = Vec::new();
-        for (steps, _) in &quality.points {
-            let mut sum = 0.0;
-            for (seed, prompt) in (1_000..).zip(PROMPTS) {
+        let known = |steps: Steps| {
+            let likeness = (1_000..).zip(PROMPTS).map(|(seed, prompt)| {
                 let set = Arc::new(PictureSet::of_prompt(prompt, 64, 64));
-                let mut sampling = Sampling::new(set.clone(), Method::Ddim, *steps, seed);
+                let mut sampling = Sampling::new(set, Method::Ddim, steps, seed);
                 (0..steps.get()).for_each(|_| sampling.step());
                 let rgb = |values: Vec<u8>| RgbImage::from_raw(64, 64, values).unwrap();
-                sum += similarity(&rgb(sampling.rgb()), &rgb(sampling.nearest_rgb()));
-            }
-            known.push((*steps, sum / PROMPTS.len() as f64));
-        }
-        println!("{quality:?}\n{known:?}");
-        println!("{:?}", measured("ddpm").await);
-        for ((steps, found), (_, known)) in quality.points.iter().zip(&known) {
-            assert!((found - known).abs() < 2.0, "{steps:?}: {found} is measured, {known} is known");
+                similarity(&rgb(sampling.rgb()), &rgb(sampling.nearest_rgb()))
+            });
+            median(likeness.collect())
+        };
+        // Two percent at five to eighty steps; see the painter's table in docs/gateway.md.
+        for &(steps, found) in quality.points.iter().filter(|(steps, _)| steps.get() >= 5) {
+            let known = known(steps);
+            assert!(
+                (found - known).abs() < 2.0,
+                "{steps:?}: {found} is measured, {known} is known"
+            );
         }
         assert!(quality.settles());
         assert!(!measured("ddpm").await.settles());

@@ -57,6 +57,7 @@ impl Config {
         self.check_journal()?;
         self.check_public_url()?;
         self.check_origins()?;
+        self.check_callbacks()?;
         self.check_servers()?;
         self.check_models()?;
         self.check_keys()?;
@@ -152,6 +153,25 @@ impl Config {
         }
         let text = scheduling::message::excerpt(text);
         Err(Misfit::new("public_url", format!("`public_url`: {text:?}: {allowed}")))
+    }
+
+    /// Origins that may be called.
+    fn check_callbacks(&self) -> Result<(), Misfit> {
+        for (position, origin) in self.callbacks.allow.iter().enumerate() {
+            let text = origin.get_ref();
+            let named = reqwest::Url::parse(text).map(|url| url.origin().ascii_serialization());
+            if text == "*" || named.is_ok_and(|named| named.eq_ignore_ascii_case(text)) {
+                continue;
+            }
+            let text = scheduling::message::excerpt(text);
+            let problem = format!(
+                "`callbacks.allow`: {text:?}: allowed is such as \"https://hooks.example\" or \"http://10.0.0.9:9000\", \
+                 without a path, or \"*\""
+            );
+            let key = format!("callbacks.allow.{position}");
+            return Err(Misfit::new(key, problem).or("callbacks.allow"));
+        }
+        Ok(())
     }
 
     /// Origins as browsers name them.

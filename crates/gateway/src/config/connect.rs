@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::{
-    BackendConfig, Config, ConfigError, HostedConfig, Pictures, SecretText, ServerConfig,
-    WorkflowInput, WorkflowInputs,
+    BackendConfig, CallbacksConfig, Config, ConfigError, HostedConfig, Pictures, SecretText,
+    ServerConfig, WorkflowInput, WorkflowInputs,
 };
 use crate::backends::automatic1111::Automatic1111;
 use crate::backends::comfyui::{ComfyUi, Input, Workflow};
@@ -78,7 +78,8 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
                 Workflow::new(&json, &inputs.places(), inputs.output.as_deref())
                     .map_err(|problem| refuse("backend.inputs", path, problem))
             };
-            let one = workflow.as_ref().map(|path| read(path, inputs, "backend.workflow")).transpose()?;
+            let one =
+                workflow.as_ref().map(|path| read(path, inputs, "backend.workflow")).transpose()?;
             let mut workflows = BTreeMap::new();
             for (name, hosted) in &server.models {
                 let inputs = hosted.inputs.as_ref().unwrap_or(inputs);
@@ -94,6 +95,23 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
     })
 }
 
+impl Config {
+    /// What calls back are signed with, where there may be any.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if it is missing or cannot be read.
+    pub(crate) fn callback_secret(&self) -> Result<Option<String>, ConfigError> {
+        let CallbacksConfig { allow, secret, secret_file } = &self.callbacks;
+        let found =
+            secret_in(self, "callbacks", "secret", secret.as_ref(), secret_file.as_deref())?;
+        if found.is_none() && !allow.is_empty() {
+            let problem = "calls are signed: write `secret` or `secret_file` beside `allow`";
+            return Err(self.refuse("callbacks.allow", problem));
+        }
+        Ok(found)
+    }
+}
+
 /// A secret of a server's backend, from the configuration or from the first line of a file.
 fn secret(
     config: &Config,
@@ -102,9 +120,17 @@ fn secret(
     given: Option<&SecretText>,
     file: Option<&Path>,
 ) -> Result<Option<String>, ConfigError> {
-    let refuse = |name: &str, problem: String| {
-        config.refuse(&format!("server.{position}.backend.{name}"), problem)
-    };
+    secret_in(config, &format!("server.{position}.backend"), name, given, file)
+}
+
+fn secret_in(
+    config: &Config,
+    table: &str,
+    name: &str,
+    given: Option<&SecretText>,
+    file: Option<&Path>,
+) -> Result<Option<String>, ConfigError> {
+    let refuse = |name: &str, problem: String| config.refuse(&format!("{table}.{name}"), problem);
     let (name_of_file, of_file) = (format!("{name}_file"), file.map(Path::display));
     let (found, text) = match (given, file) {
         (Some(_), Some(_)) => {

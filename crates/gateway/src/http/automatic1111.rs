@@ -154,6 +154,7 @@ impl Wanted {
             min_steps,
             max_steps,
             model: settings::model(overridden.or(checkpoint), config),
+            callback_url: None,
         })
     }
 }

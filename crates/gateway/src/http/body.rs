@@ -16,6 +16,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::Server;
 use super::auth::Visitor;
 use super::budget::Room;
+use super::callbacks::check_callback;
 use super::problem::Problem;
 use super::value::Seed;
 use crate::config::{Config, Side};
@@ -38,6 +39,7 @@ pub(crate) struct NewRequest {
     pub(crate) min_steps: Option<Steps>,
     pub(crate) max_steps: Option<Steps>,
     pub(crate) model: Option<String>,
+    pub(crate) callback_url: Option<String>,
 }
 
 /// A whole body of a JSON content type, limited in size and in time, of somebody who was let in.
@@ -179,6 +181,10 @@ pub(crate) fn compose(
         let message = format!("{min} is above max_steps: allowed is 1 to {max}");
         return Err(Problem::field("min_steps", message));
     }
+    if let Some(url) = &new.callback_url {
+        check_callback(url, &config.callbacks)
+            .map_err(|problem| Problem::field("callback_url", problem))?;
+    }
     let model = known_model(new.model.as_deref(), config)?;
     let known = model.and_then(|name| config.model(name)).unwrap_or_default();
     let size = config.size(width * height);
@@ -216,6 +222,7 @@ pub(crate) fn compose(
             model: model.map(str::to_string),
         },
         key,
+        callback: new.callback_url,
     })
 }
 

@@ -8,6 +8,7 @@ mod awaited;
 mod body;
 mod brake;
 mod budget;
+mod callbacks;
 mod descriptors;
 mod encoding;
 mod face;
@@ -54,6 +55,7 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::metrics;
 
+pub(crate) use callbacks::call_back;
 pub(crate) use descriptors::fit_descriptors;
 pub(crate) use links::Secret;
 pub(crate) use serve::serve;
@@ -101,6 +103,11 @@ impl Site {
     fn most(&self) -> Most {
         let config = self.config();
         Most::of(&config.limits, config.keys.len())
+    }
+
+    /// To ask the gateway.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.server.handle
     }
 
     /// What it is served by.

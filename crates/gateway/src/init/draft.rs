@@ -115,7 +115,9 @@ impl Draft {
     ) -> Result<Self, String> {
         if !files.is_empty() && !found.iter().any(|server| server.kind == Kind::ComfyUi) {
             let file = &files[0].file;
-            return Err(format!("{file}: none of the addresses is a ComfyUI, which workflows are for"));
+            return Err(format!(
+                "{file}: none of the addresses is a ComfyUI, which workflows are for"
+            ));
         }
         let mut servers = Vec::new();
         for from in found {
@@ -166,9 +168,10 @@ impl Draft {
     /// Where the workflow of each file takes its inputs: name, place, and what stands there.
     pub fn inputs(&self) -> Vec<(String, Vec<[String; 3]>)> {
         let of = |(name, ready): &(String, Ready)| {
-            let rows = ready.nodes.iter().map(|(input, place, what)| {
-                [input.key().to_string(), place.clone(), what.clone()]
-            });
+            let rows = ready
+                .nodes
+                .iter()
+                .map(|(input, place, what)| [input.key().to_string(), place.clone(), what.clone()]);
             (name.clone(), rows.collect())
         };
         self.servers.iter().flat_map(|server| &server.workflows).map(of).collect()
@@ -176,7 +179,11 @@ impl Draft {
 
     /// The configuration, with the files that it names in a folder, and the speeds that were measured or why
     /// they were not.
-    pub fn text(&self, folder: &Path, measured: &BTreeMap<String, Result<Measured, String>>) -> String {
+    pub fn text(
+        &self,
+        folder: &Path,
+        measured: &BTreeMap<String, Result<Measured, String>>,
+    ) -> String {
         let mut text = String::from(
             "# Written by `atelier init`; everything may be changed. docs/gateway.md has all settings.\n\
              policy = \"agent[universal]\"\njournal = \"atelier.db\"\n\n",
@@ -255,7 +262,8 @@ impl ServerDraft {
         }
         let few_steps = |name: &String| Family::of(name) != Family::Ordinary;
         for (few, suffix) in [(false, ""), (true, "-few-steps")] {
-            let of_kind = self.from.models.clone().into_iter().filter(|name| few_steps(name) == few);
+            let of_kind =
+                self.from.models.clone().into_iter().filter(|name| few_steps(name) == few);
             let of_kind: Vec<_> = of_kind.collect();
             let Some(first) = of_kind.first() else { continue };
             let mut ready = workflows::built_in(few);
@@ -276,7 +284,9 @@ impl ServerDraft {
             let model = ready.model.clone().unwrap_or_else(|| model_name(&checkpoint));
             if files.len() > 1 && model.is_empty() {
                 let file = &file.file;
-                return Err(format!("{file}: no loader in it names a checkpoint: write --workflow MODEL={file}"));
+                return Err(format!(
+                    "{file}: no loader in it names a checkpoint: write --workflow MODEL={file}"
+                ));
             }
             if self.models.iter().any(|hosted| hosted.name == model) {
                 let file = &file.file;
@@ -288,7 +298,8 @@ impl ServerDraft {
             if !model.is_empty() {
                 self.host(checkpoint, position, Some(model.clone()));
             }
-            let suffix = if position == 0 { String::new() } else { format!("-{}", file_name(&model)) };
+            let suffix =
+                if position == 0 { String::new() } else { format!("-{}", file_name(&model)) };
             self.workflows.push((format!("{}{suffix}.workflow.json", self.name), ready));
         }
         Ok(())
@@ -309,10 +320,18 @@ impl ServerDraft {
         let (rate, overhead, remark) = match measured {
             Some(Ok(measured)) => {
                 let speed = measured.speed;
-                (speed.rate.steps_per_second(), speed.overhead.seconds(), "Measured; learned further while serving.")
+                (
+                    speed.rate.steps_per_second(),
+                    speed.overhead.seconds(),
+                    "Measured; learned further while serving.",
+                )
             }
             Some(Err(problem)) => (5.0, 1.0, problem.as_str()),
-            None => (5.0, 1.0, "A guess: `atelier calibrate` measures it, and it is learned while serving."),
+            None => (
+                5.0,
+                1.0,
+                "A guess: `atelier calibrate` measures it, and it is learned while serving.",
+            ),
         };
         let round = |number: f64| Toml::from((number * 1e4).round() / 1e4);
         let _ = write!(
@@ -328,7 +347,12 @@ impl ServerDraft {
             let _ = writeln!(text, "max_steps = {most}");
         }
         let file = |name: &str| quoted(&folder.join(name).display().to_string());
-        let _ = write!(text, "\n[server.backend]\nkind = {}\nurl = {}\n", quoted(kind.key()), quoted(url));
+        let _ = write!(
+            text,
+            "\n[server.backend]\nkind = {}\nurl = {}\n",
+            quoted(kind.key()),
+            quoted(url)
+        );
         match (kind, &self.from.secret) {
             (Kind::Automatic1111, Some(_)) => {
                 let _ = writeln!(text, "login_file = {}", file(&self.secret_file()));
@@ -338,19 +362,35 @@ impl ServerDraft {
             }
             _ => {}
         }
-        if *kind == Kind::OpenAi && !listed && let Some(hosted) = self.models.first() {
+        if *kind == Kind::OpenAi
+            && !listed
+            && let Some(hosted) = self.models.first()
+        {
             let _ = writeln!(text, "model = {}", quoted(&hosted.checkpoint));
         }
         if let Some((name, ready)) = self.workflows.first() {
-            let _ = write!(text, "workflow = {}\n\n[server.backend.inputs]\n{}", file(name), inputs(ready, "\n"));
+            let _ = write!(
+                text,
+                "workflow = {}\n\n[server.backend.inputs]\n{}",
+                file(name),
+                inputs(ready, "\n")
+            );
             text.push('\n');
         }
         if listed {
             let _ = write!(text, "\n[server.models]\n");
             for hosted in &self.models {
-                let mut more = format!("checkpoint = {}, load_seconds = 10.0", quoted(&hosted.checkpoint));
-                if let Some((name, ready)) = self.workflows.get(hosted.workflow).filter(|_| hosted.workflow > 0) {
-                    let _ = write!(more, ", workflow = {}, inputs = {{ {} }}", file(name), inputs(ready, ", "));
+                let mut more =
+                    format!("checkpoint = {}, load_seconds = 10.0", quoted(&hosted.checkpoint));
+                if let Some((name, ready)) =
+                    self.workflows.get(hosted.workflow).filter(|_| hosted.workflow > 0)
+                {
+                    let _ = write!(
+                        more,
+                        ", workflow = {}, inputs = {{ {} }}",
+                        file(name),
+                        inputs(ready, ", ")
+                    );
                 }
                 let _ = writeln!(text, "{} = {{ {more} }}", quoted(&hosted.name));
             }
@@ -362,7 +402,8 @@ impl ServerDraft {
 fn inputs(ready: &Ready, between: &str) -> String {
     let places = ready.found.places.iter().map(|(input, places)| {
         let quoted: Vec<_> = places.iter().map(|place| quoted(place)).collect();
-        let value = if let [one] = &quoted[..] { one.clone() } else { format!("[{}]", quoted.join(", ")) };
+        let value =
+            if let [one] = &quoted[..] { one.clone() } else { format!("[{}]", quoted.join(", ")) };
         format!("{} = {value}", input.key())
     });
     let output = ready.found.output.iter().map(|node| format!("output = {}", quoted(node)));
@@ -377,14 +418,17 @@ fn quoted(text: &str) -> String {
 /// ending of its file.
 fn model_name(checkpoint: &str) -> String {
     let endings = [".safetensors", ".ckpt", ".gguf", ".sft", ".pt", ".pth"];
-    let stem = endings.iter().find_map(|ending| checkpoint.strip_suffix(ending)).unwrap_or(checkpoint);
+    let stem =
+        endings.iter().find_map(|ending| checkpoint.strip_suffix(ending)).unwrap_or(checkpoint);
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_./:+".contains(c) { c } else { '-' };
     stem.chars().map(plain).take(128).collect()
 }
 
 /// A name as part of that of a file.
 fn file_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
+    name.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .collect()
 }
 
 fn free_name(name: &str, servers: &[ServerDraft]) -> String {

@@ -71,7 +71,8 @@ const LONGEST: usize = 64 * 1024 * 1024;
 pub async fn recognise(address: &str) -> Result<Recognised, String> {
     let url = if address.contains("://") { address.into() } else { format!("http://{address}") };
     let mut parsed = check_url(&url)?;
-    let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let decoded =
+        |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let (user, password) = (decoded(parsed.username()), parsed.password().map(decoded));
     // Both can be set where there is a host.
     let _ = parsed.set_username("").and_then(|()| parsed.set_password(None));
@@ -88,7 +89,10 @@ pub async fn recognise(address: &str) -> Result<Recognised, String> {
     let found = |kind, models, nodes| Recognised { url: url.clone(), kind, models, secret, nodes };
     let mut told = Vec::new();
     let stats = ask(&client, "/system_stats", &mut told).await;
-    if matches!(told.first(), Some(Told::Error(BackendError::Unreachable(_) | BackendError::TimedOut(_)))) {
+    if matches!(
+        told.first(),
+        Some(Told::Error(BackendError::Unreachable(_) | BackendError::TimedOut(_)))
+    ) {
         return Err(format!("{url}: {}", why_not(&told)));
     }
     if stats["system"].is_object() && stats["devices"].is_array() {
@@ -97,7 +101,9 @@ pub async fn recognise(address: &str) -> Result<Recognised, String> {
         return Ok(found(Kind::ComfyUi, models, nodes));
     }
     if ask(&client, "/openapi.json", &mut told).await["info"]["title"] == "atelier" {
-        return Err(format!("{url}: it is a gateway of this kind itself: give the addresses of the servers behind it"));
+        return Err(format!(
+            "{url}: it is a gateway of this kind itself: give the addresses of the servers behind it"
+        ));
     }
     let named = |value: &Value| value.as_str().map(String::from);
     let capabilities = ask(&client, "/sdcpp/v1/capabilities", &mut told).await;
@@ -106,7 +112,8 @@ pub async fn recognise(address: &str) -> Result<Recognised, String> {
         return Ok(found(Kind::SdServer, models, Value::Null));
     }
     if let Value::Array(models) = ask(&client, "/sdapi/v1/sd-models", &mut told).await {
-        let mut models: Vec<_> = models.iter().filter_map(|model| named(&model["model_name"])).collect();
+        let mut models: Vec<_> =
+            models.iter().filter_map(|model| named(&model["model_name"])).collect();
         // What is loaded comes first.
         let options = ask(&client, "/sdapi/v1/options", &mut told).await;
         let loaded = options["sd_model_checkpoint"].as_str().unwrap_or_default();
@@ -157,18 +164,24 @@ fn why_not(told: &[Told]) -> String {
             return format!("{error}: start the program there, or check host and port");
         }
         Some(Told::Error(error @ BackendError::CutOff(_))) => {
-            return format!("it does not speak HTTP, or breaks off ({error}): check the port, and http or https");
+            return format!(
+                "it does not speak HTTP, or breaks off ({error}): check the port, and http or https"
+            );
         }
         _ => {}
     }
-    let denied = |told: &Told| matches!(told, Told::Error(BackendError::Status { status: 401 | 403, .. }));
+    let denied =
+        |told: &Told| matches!(told, Told::Error(BackendError::Status { status: 401 | 403, .. }));
     if any(denied) {
         return "it wants a login: write it before the host, as in http://USER:PASSWORD@HOST:PORT, or a key as in \
                 http://:KEY@HOST:PORT"
             .into();
     }
     let page = |told: &Told| {
-        matches!(told, Told::Text(true) | Told::Error(BackendError::Status { status: 300..=399, .. }))
+        matches!(
+            told,
+            Told::Text(true) | Told::Error(BackendError::Status { status: 300..=399, .. })
+        )
     };
     if any(page) {
         return "a web page answers: start AUTOMATIC1111 with --api; if it is a page to log in, give the address \

@@ -40,7 +40,10 @@ impl std::str::FromStr for NamedInput {
         ];
         let allowed = || {
             let names: Vec<_> = ALL.iter().map(|input| input.key()).collect();
-            format!("{text:?}: write NAME=NODE.INPUT, such as steps=3.steps; names are {}", names.join(", "))
+            format!(
+                "{text:?}: write NAME=NODE.INPUT, such as steps=3.steps; names are {}",
+                names.join(", ")
+            )
         };
         let (name, place) = text.split_once('=').ok_or_else(allowed)?;
         let input = ALL.into_iter().find(|input| input.key() == name).ok_or_else(allowed)?;
@@ -88,7 +91,8 @@ pub(super) fn read(
 /// The built-in one, for models that are finished after a few steps or for all others.
 pub(super) fn built_in(few_steps: bool) -> Ready {
     let mut graph: Map<String, Value> =
-        serde_json::from_str(include_str!("../backends/comfyui/builtin.json")).expect("it is tested");
+        serde_json::from_str(include_str!("../backends/comfyui/builtin.json"))
+            .expect("it is tested");
     if few_steps {
         let inputs = &mut graph["3"]["inputs"];
         (inputs["cfg"], inputs["steps"]) = (json!(1.0), json!(4));
@@ -116,7 +120,8 @@ fn ready(
         for place in places {
             let (node, name) = place.split_once('.').expect("places have both");
             let node = graph.get(node).filter(|node| node["inputs"].get(name).is_some());
-            let node = node.ok_or_else(|| format!("{} = {place}: there is no such input", input.key()))?;
+            let node =
+                node.ok_or_else(|| format!("{} = {place}: there is no such input", input.key()))?;
             let kind = node["class_type"].as_str().unwrap_or_default();
             let title = node["_meta"]["title"].as_str().filter(|title| *title != kind);
             let what = title.map_or(kind.to_string(), |title| format!("{kind} {title:?}"));

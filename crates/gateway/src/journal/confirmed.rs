@@ -132,6 +132,10 @@ impl<A: Archive> Archive for Confirmed<A> {
         self.archive.arrivals(most)
     }
 
+    fn untold(&self) -> Result<Vec<RequestId>, JournalError> {
+        self.archive.untold()
+    }
+
     fn last(&self) -> Result<Time, JournalError> {
         self.archive.last()
     }

@@ -120,6 +120,12 @@ pub trait Archive: Send + Sync + 'static {
     /// [`JournalError`] if the store cannot be read.
     fn arrivals(&self, most: u32) -> Result<Vec<Accepted>, JournalError>;
 
+    /// Requests that have ended, and of which that is still to be told somewhere.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the store cannot be read.
+    fn untold(&self) -> Result<Vec<RequestId>, JournalError>;
+
     /// The time of the latest record.
     ///
     /// # Errors

@@ -283,6 +283,18 @@ impl Archive for Reader {
         Ok(requests)
     }
 
+    fn untold(&self) -> Result<Vec<RequestId>, JournalError> {
+        let c = self.connection();
+        let ids = c
+            .prepare_cached(
+                "SELECT id FROM callbacks JOIN requests ON position = request
+                 WHERE ended IS NOT NULL ORDER BY position",
+            )?
+            .query_map([], |r| identifier(r, 0))?
+            .collect::<Result<_, _>>()?;
+        Ok(ids)
+    }
+
     fn last(&self) -> Result<Time, JournalError> {
         let last: f64 = self.connection().query_row(
             "SELECT max(

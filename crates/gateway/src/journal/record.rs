@@ -51,6 +51,8 @@ pub struct Accepted {
     pub spec: Spec,
     /// For repetition.
     pub key: Option<IdempotencyKey>,
+    /// Where its end is told, if anywhere.
+    pub callback: Option<String>,
 }
 
 /// A finished picture, checked to be a PNG of the wanted size.
@@ -144,6 +146,8 @@ pub enum Record {
         /// When, by the time lived.
         lived: Seconds,
     },
+    /// Its end was told where it was to be, or never will be.
+    CalledBack(RequestId),
     /// Time goes by.
     Clock(Clock),
     /// Pictures whose time is over are deleted, and requests that ended long ago.
@@ -171,6 +175,7 @@ impl Record {
             Self::Ended { end, .. } => Some(end.at),
             Self::Clock(clock) => Some(clock.moment.time),
             Self::Withdrawn(_)
+            | Self::CalledBack(_)
             | Self::Ticket { .. }
             | Self::Untimed { .. }
             | Self::Forget { .. } => None,

@@ -14,7 +14,8 @@ use super::record::{Accepted, DecisionEntry, EndEntry, IdempotencyKey, Shadow, S
 
 /// Columns that [`accepted`] reads, with the position in front.
 pub(super) const REQUEST: &str = "position, id, owner, arrival, due, expires, penalty, pixels, min_steps, \
-                       max_steps, spec, idempotency_key, fingerprint";
+                       max_steps, spec, idempotency_key, fingerprint, \
+                       (SELECT url FROM callbacks WHERE callbacks.request = position)";
 
 pub(super) fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
     let position: i64 = r.get(0)?;
@@ -53,6 +54,7 @@ fn request(r: &Row<'_>) -> rusqlite::Result<Accepted> {
         },
         spec,
         key: key.zip(fingerprint).map(|(key, fingerprint)| IdempotencyKey { key, fingerprint }),
+        callback: r.get(13)?,
     })
 }
 

@@ -89,3 +89,9 @@ CREATE TABLE pictures (
   png BLOB NOT NULL
 ) STRICT;
 CREATE INDEX pictures_by_time ON pictures (kept_until);
+
+-- Where the end of a request is to be told; gone once it was.
+CREATE TABLE callbacks (
+  request INTEGER PRIMARY KEY REFERENCES requests (position) ON DELETE CASCADE,
+  url TEXT NOT NULL
+) STRICT;

@@ -136,6 +136,13 @@ fn write(t: &Transaction<'_>, record: &Record) -> Result<Fate, JournalError> {
         Record::Ended { request, end, picture, lived } => {
             write_end(t, *request, end, picture.as_ref(), *lived)?;
         }
+        Record::CalledBack(request) => {
+            t.prepare_cached(
+                "DELETE FROM callbacks
+                 WHERE request = (SELECT position FROM requests WHERE id = ?1)",
+            )?
+            .execute([id(request)])?;
+        }
         Record::Clock(clock) => write_clock(t, clock)?,
         Record::Forget { lived, age } => forget(t, *lived, *age)?,
     }
@@ -222,7 +229,7 @@ fn forget(t: &Transaction<'_>, lived: Seconds, age: Seconds) -> Result<(), Journ
 }
 
 fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, JournalError> {
-    let Accepted { order, spec, key } = accepted;
+    let Accepted { order, spec, key, callback } = accepted;
     let inserted = t
         .prepare_cached(
             "INSERT OR IGNORE INTO requests VALUES
@@ -242,6 +249,10 @@ fn insert_request(t: &Transaction<'_>, accepted: &Accepted) -> Result<Fate, Jour
             key.as_ref().map(|k| &k.key),
             key.as_ref().map(|k| &k.fingerprint[..]),
         ])?;
+    if let (1, Some(url)) = (inserted, callback) {
+        t.prepare_cached("INSERT INTO callbacks VALUES (last_insert_rowid(), ?1)")?
+            .execute([url])?;
+    }
     Ok(if inserted == 1 { Fate::Written } else { Fate::KeyTaken })
 }
 

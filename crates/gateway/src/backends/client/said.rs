@@ -12,7 +12,8 @@ pub(in crate::backends) fn sentence(body: &[u8]) -> Excerpt {
 
 /// The sentence in an answer, if it has one of the forms that are known.
 pub(in crate::backends) fn sentence_in(told: &Value) -> Option<String> {
-    let nodes = told.get("node_errors").and_then(Value::as_object).filter(|nodes| !nodes.is_empty());
+    let nodes =
+        told.get("node_errors").and_then(Value::as_object).filter(|nodes| !nodes.is_empty());
     if let Some(nodes) = nodes {
         return Some(of_nodes(nodes));
     }
@@ -85,19 +86,36 @@ mod tests {
                   "details": "ckpt_name: 'x.safetensors' not in ['a.safetensors']", "extra_info": {} }] } }
         });
         for (told, sentence) in [
-            (nodes, "node 4 (CheckpointLoaderSimple): Value not in list: ckpt_name: 'x.safetensors' not in \
-                     ['a.safetensors']"),
-            (json!({ "error": { "message": "Cannot execute", "details": "node 3" }, "node_errors": {} }),
-             "Cannot execute: node 3"),
-            (json!({ "error": { "message": "no such model", "type": "x", "code": null } }), "no such model"),
-            (json!({ "error": "HTTPException", "detail": "Sampler not found", "body": "", "errors": "" }),
-             "HTTPException: Sampler not found"),
-            (json!({ "error": "RuntimeError", "detail": "", "errors": "CUDA out of memory" }),
-             "RuntimeError: CUDA out of memory"),
+            (
+                nodes,
+                "node 4 (CheckpointLoaderSimple): Value not in list: ckpt_name: 'x.safetensors' not in \
+                     ['a.safetensors']",
+            ),
+            (
+                json!({ "error": { "message": "Cannot execute", "details": "node 3" }, "node_errors": {} }),
+                "Cannot execute: node 3",
+            ),
+            (
+                json!({ "error": { "message": "no such model", "type": "x", "code": null } }),
+                "no such model",
+            ),
+            (
+                json!({ "error": "HTTPException", "detail": "Sampler not found", "body": "", "errors": "" }),
+                "HTTPException: Sampler not found",
+            ),
+            (
+                json!({ "error": "RuntimeError", "detail": "", "errors": "CUDA out of memory" }),
+                "RuntimeError: CUDA out of memory",
+            ),
             (json!({ "error": "queue is full" }), "queue is full"),
-            (json!({ "error": "server_error", "message": "it crashed" }), "server_error: it crashed"),
-            (json!({ "detail": [{ "loc": ["body", "steps"], "msg": "not an integer" }] }),
-             "body.steps: not an integer"),
+            (
+                json!({ "error": "server_error", "message": "it crashed" }),
+                "server_error: it crashed",
+            ),
+            (
+                json!({ "detail": [{ "loc": ["body", "steps"], "msg": "not an integer" }] }),
+                "body.steps: not an integer",
+            ),
             (json!({ "detail": "Not Found" }), "Not Found"),
             (json!({ "other": 3 }), "{\"other\":3}"),
             (json!([1]), "[1]"),

@@ -28,21 +28,32 @@ pub(crate) fn convert(drawn: &Value, known: &Value) -> Result<Map<String, Value>
     let mut graph = Map::new();
     for node in nodes {
         let (kind, mode) = (kind(node), node["mode"].as_i64().unwrap_or(0));
-        if NOTES.contains(&kind) || matches!(kind, "Reroute" | "PrimitiveNode") || [MUTED, BYPASSED].contains(&mode) {
+        if NOTES.contains(&kind)
+            || matches!(kind, "Reroute" | "PrimitiveNode")
+            || [MUTED, BYPASSED].contains(&mode)
+        {
             continue;
         }
         let id = name(&node["id"]).ok_or("a node has no number")?;
         let Some(spec) = known.get(kind) else {
             let of_group = kind.len() == 36 || kind.starts_with("workflow");
             return Err(if of_group {
-                format!("node {id} is a group of others: write the file with \"Export (API)\", which unpacks it")
+                format!(
+                    "node {id} is a group of others: write the file with \"Export (API)\", which unpacks it"
+                )
             } else {
-                format!("node {id} is of the kind {kind:?}, which the server does not have: install it there")
+                format!(
+                    "node {id} is of the kind {kind:?}, which the server does not have: install it there"
+                )
             });
         };
-        let inputs = drawn.inputs(node, spec).map_err(|problem| format!("node {id} ({kind}): {problem}"))?;
+        let inputs =
+            drawn.inputs(node, spec).map_err(|problem| format!("node {id} ({kind}): {problem}"))?;
         let title = node["title"].as_str().unwrap_or(kind);
-        graph.insert(id, json!({ "class_type": kind, "inputs": inputs, "_meta": { "title": title } }));
+        graph.insert(
+            id,
+            json!({ "class_type": kind, "inputs": inputs, "_meta": { "title": title } }),
+        );
     }
     Ok(graph)
 }
@@ -59,7 +70,8 @@ impl Drawn<'_> {
         let values = &node["widgets_values"];
         let mut next = values.as_array().into_iter().flatten().peekable();
         for (name, of) in declared(spec) {
-            let link = node["inputs"].as_array().into_iter().flatten().find(|input| input["name"] == name);
+            let link =
+                node["inputs"].as_array().into_iter().flatten().find(|input| input["name"] == name);
             let link = link.and_then(|input| input["link"].as_u64());
             if is_value(of) {
                 // The drawn form lists values in the order in which the node declares them.
@@ -70,8 +82,13 @@ impl Drawn<'_> {
                 let value = value.unwrap_or_else(|| of[1]["default"].clone());
                 // Seeds are followed by what becomes of them after every run.
                 let controls = ["fixed", "increment", "decrement", "randomize"];
-                let seed = matches!(name, "seed" | "noise_seed") || of[1]["control_after_generate"] == true;
-                if seed && next.peek().is_some_and(|v| v.as_str().is_some_and(|v| controls.contains(&v))) {
+                let seed = matches!(name, "seed" | "noise_seed")
+                    || of[1]["control_after_generate"] == true;
+                if seed
+                    && next
+                        .peek()
+                        .is_some_and(|v| v.as_str().is_some_and(|v| controls.contains(&v)))
+                {
                     next.next();
                 }
                 if link.is_none() && !value.is_null() {
@@ -122,7 +139,9 @@ fn declared(spec: &Value) -> impl Iterator<Item = (&str, &Value)> {
         let order = spec["input_order"][group].as_array();
         let names: Vec<&str> = match order {
             Some(order) => order.iter().filter_map(Value::as_str).collect(),
-            None => declared.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect(),
+            None => {
+                declared.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect()
+            }
         };
         names.into_iter().filter_map(move |name| Some((name, declared.get(name)?)))
     })
@@ -191,7 +210,8 @@ pub(crate) mod tests {
 
     /// The built-in workflow as ComfyUI draws it, with a detour, a note, and a node that is bypassed.
     pub(crate) fn drawn() -> Value {
-        let link = |name: &str, kind: &str, link: u64| json!({ "name": name, "type": kind, "link": link });
+        let link =
+            |name: &str, kind: &str, link: u64| json!({ "name": name, "type": kind, "link": link });
         json!({
             "last_node_id": 20, "version": 0.4,
             "nodes": [

@@ -43,13 +43,20 @@ pub(crate) fn find(graph: &Map<String, Value>) -> Result<Found, String> {
     take(Input::Prompt, positive);
     let latent = graph.link(sampler, "latent_image");
     let sized = |node: &str| graph.has(node, "width") && graph.has(node, "height");
-    if let Some(node) = latent.and_then(|latent| graph.upstream(latent).into_iter().find(|n| sized(n))) {
+    if let Some(node) =
+        latent.and_then(|latent| graph.upstream(latent).into_iter().find(|n| sized(n)))
+    {
         take(Input::Width, graph.place(node, "width").into_iter().collect());
         take(Input::Height, graph.place(node, "height").into_iter().collect());
     }
-    let named = |name: &'static str| graph.upstream(sampler).into_iter().find(|n| graph.is_text(n, name));
-    let checkpoint = ["ckpt_name", "unet_name"].into_iter().find_map(|name| Some((named(name)?, name)));
-    take(Input::Checkpoint, checkpoint.map(|(node, name)| format!("{node}.{name}")).into_iter().collect());
+    let named =
+        |name: &'static str| graph.upstream(sampler).into_iter().find(|n| graph.is_text(n, name));
+    let checkpoint =
+        ["ckpt_name", "unet_name"].into_iter().find_map(|name| Some((named(name)?, name)));
+    take(
+        Input::Checkpoint,
+        checkpoint.map(|(node, name)| format!("{node}.{name}")).into_iter().collect(),
+    );
     found.output = graph.output(sampler);
     Ok(found)
 }
@@ -66,7 +73,8 @@ impl Found {
     /// Which, and how to name them.
     pub(crate) fn complete(&self) -> Result<(), String> {
         let needed = [Input::Prompt, Input::Seed, Input::Steps, Input::Width, Input::Height];
-        let missing: Vec<_> = needed.iter().filter(|input| !self.places.contains_key(input)).collect();
+        let missing: Vec<_> =
+            needed.iter().filter(|input| !self.places.contains_key(input)).collect();
         let Some(first) = missing.first() else { return Ok(()) };
         let all: Vec<_> = missing.iter().map(|input| input.key()).collect();
         let (all, first) = (all.join(", "), first.key());
@@ -130,8 +138,12 @@ impl<'a> Graph<'a> {
 
     /// The first sampler: later ones, which refine its picture, take what it has drawn.
     fn sampler(&self) -> Option<&'a str> {
-        let all: Vec<&'a str> =
-            self.0.keys().map(String::as_str).filter(|node| self.has(node, "latent_image")).collect();
+        let all: Vec<&'a str> = self
+            .0
+            .keys()
+            .map(String::as_str)
+            .filter(|node| self.has(node, "latent_image"))
+            .collect();
         let first = |node: &&&str| {
             let latent = self.link(node, "latent_image");
             latent.is_none_or(|latent| !self.upstream(latent).iter().any(|up| all.contains(up)))
@@ -146,14 +158,17 @@ impl<'a> Graph<'a> {
             return Some(format!("{node}.{name}"));
         }
         let source = self.source(value)?;
-        let mut values = self.inputs(source).filter(|(_, value)| value.is_number() || value.is_string());
+        let mut values =
+            self.inputs(source).filter(|(_, value)| value.is_number() || value.is_string());
         let (only, more) = (values.next()?, values.next());
         let name = match more {
             None => only.0,
-            Some(_) => ["value", "int", "number", "string", "text"]
-                .into_iter()
-                .find_map(|name| self.inputs(source).find(|(own, _)| *own == name))?
-                .0,
+            Some(_) => {
+                ["value", "int", "number", "string", "text"]
+                    .into_iter()
+                    .find_map(|name| self.inputs(source).find(|(own, _)| *own == name))?
+                    .0
+            }
         };
         Some(format!("{source}.{name}"))
     }
@@ -169,21 +184,29 @@ impl<'a> Graph<'a> {
     fn texts(&self, sampler: &str, inputs: &[&str], title: &str) -> Vec<String> {
         // Some samplers leave it to a guider.
         let holders = [Some(sampler), self.link(sampler, "guider")];
-        let linked = holders.into_iter().flatten().find_map(|holder| {
-            inputs.iter().find_map(|input| self.link(holder, input))
-        });
+        let linked = holders
+            .into_iter()
+            .flatten()
+            .find_map(|holder| inputs.iter().find_map(|input| self.link(holder, input)));
         let found = linked.and_then(|linked| {
-            self.upstream(linked).into_iter().map(|node| self.own_texts(node)).find(|t| !t.is_empty())
+            self.upstream(linked)
+                .into_iter()
+                .map(|node| self.own_texts(node))
+                .find(|t| !t.is_empty())
         });
         found.unwrap_or_else(|| {
             let titled = self.0.keys().filter(|node| self.title(node).contains(title));
-            titled.map(|node| self.own_texts(node)).find(|texts| !texts.is_empty()).unwrap_or_default()
+            titled
+                .map(|node| self.own_texts(node))
+                .find(|texts| !texts.is_empty())
+                .unwrap_or_default()
         })
     }
 
     /// Where the texts of a node stand: some encoders take one for each of their parts.
     fn own_texts(&self, node: &str) -> Vec<String> {
-        const NAMES: [&str; 7] = ["text", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "prompt"];
+        const NAMES: [&str; 7] =
+            ["text", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "prompt"];
         NAMES.into_iter().filter_map(|name| self.place(node, name)).collect()
     }
 

@@ -155,7 +155,10 @@ pub(crate) fn is_drawn(graph: &Map<String, Value>) -> bool {
 }
 
 /// These nodes and all that take something from them, directly or through others.
-pub(super) fn dependents(graph: &Map<String, Value>, mut nodes: BTreeSet<String>) -> BTreeSet<String> {
+pub(super) fn dependents(
+    graph: &Map<String, Value>,
+    mut nodes: BTreeSet<String>,
+) -> BTreeSet<String> {
     // A link is written as the name of a node and the number of its output.
     let source = |input: &Value| Some(input.as_array()?.first()?.as_str()?.to_string());
     loop {
@@ -203,11 +206,8 @@ mod tests {
     fn texts_of_the_workflow_stay_where_a_request_brings_none() {
         let graph = r#"{ "6": { "inputs": { "text": "a barn", "l": "x" } },
                           "7": { "inputs": { "text": "blurry" } } }"#;
-        let places = [
-            (Input::Prompt, "6.text"),
-            (Input::Prompt, "6.l"),
-            (Input::NegativePrompt, "7.text"),
-        ];
+        let places =
+            [(Input::Prompt, "6.text"), (Input::Prompt, "6.l"), (Input::NegativePrompt, "7.text")];
         let workflow = Workflow::new(graph, &places, Some("7")).unwrap();
         let mut job = crate::backends::tests::job(1);
         let texts = |job: &Job| {

@@ -197,8 +197,7 @@ async fn comfyui_tells_what_it_has_to_do_and_forgets_what_it_is_told_to() {
     let client = Client::new(&url, None, None).unwrap();
     let workflow = Workflow::new(WORKFLOW, &PLACES, None).unwrap();
     let workflows = std::collections::BTreeMap::new();
-    let comfyui =
-        comfyui::ComfyUi { client, workflow: Some(workflow), workflows, temporary: true };
+    let comfyui = comfyui::ComfyUi { client, workflow: Some(workflow), workflows, temporary: true };
     assert_eq!(comfyui.foreign().await, Ok(Some(0)));
     stand_in.jobs.lock().unwrap().insert("somebody's".into(), 3);
     assert_eq!(comfyui.foreign().await, Ok(Some(1)));

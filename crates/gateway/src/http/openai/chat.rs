@@ -127,6 +127,7 @@ impl Chat {
             min_steps: drawing.num_inference_steps,
             max_steps: drawing.num_inference_steps,
             model: model(self.model.as_ref(), config)?,
+            callback_url: None,
         })
     }
 }

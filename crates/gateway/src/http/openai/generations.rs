@@ -221,5 +221,6 @@ pub(crate) fn to_native(
         min_steps: steps,
         max_steps: steps,
         model: model(generation.model.as_ref(), config)?,
+        callback_url: None,
     })
 }

@@ -2,6 +2,7 @@
 
 mod abuse;
 mod automatic1111;
+mod callbacks;
 mod chaos;
 mod connections;
 mod document;

@@ -93,7 +93,7 @@ fn a_journal_of_version_2_learns_of_loads() {
     let (_folder, path) = version_1(1);
     drop(Sqlite::open(&path, 5e8).unwrap());
     let raw = Connection::open(&path).unwrap();
-    raw.execute_batch("ALTER TABLE runs DROP COLUMN load").unwrap();
+    raw.execute_batch("ALTER TABLE runs DROP COLUMN load; DROP TABLE callbacks").unwrap();
     raw.pragma_update(None, "user_version", 2).unwrap();
     drop(raw);
     let mut journal = Sqlite::open(&path, 5e8).unwrap();
@@ -111,4 +111,17 @@ fn a_journal_of_version_2_learns_of_loads() {
     journal.append(&[Record::Started { id, run: run.clone() }]).unwrap();
     let after = reader.unfinished().unwrap();
     assert!(after.iter().any(|unfinished| unfinished.open.as_ref() == Some(&run)), "{after:?}");
+}
+
+/// Version 3 had the tables of today without callbacks.
+#[test]
+fn a_journal_of_version_3_learns_of_callbacks() {
+    let (_folder, path) = version_1(1);
+    drop(Sqlite::open(&path, 5e8).unwrap());
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch("DROP TABLE callbacks").unwrap();
+    raw.pragma_update(None, "user_version", 3).unwrap();
+    drop(raw);
+    drop(Sqlite::open(&path, 5e8).unwrap());
+    assert_eq!(Reader::open(&path).unwrap().untold().unwrap(), []);
 }

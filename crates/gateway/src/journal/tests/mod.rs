@@ -46,6 +46,7 @@ fn accepted(n: u128, prompt: &str, key: Option<&str>) -> Arc<Accepted> {
             model: None,
         },
         key: key.map(|key| IdempotencyKey { key: key.into(), fingerprint: [7; 32] }),
+        callback: None,
     })
 }
 

@@ -47,15 +47,16 @@ fn any_accepted() -> impl Strategy<Value = Arc<Accepted>> {
     let key = option::of((text(), any::<[u8; 32]>()));
     let order = (name(), time(), time(), time(), penalty, any_steps(), any_steps());
     let texts = (text(), text(), option::of(text()));
-    (order, texts, 1u32..3000, 1u32..3000, any::<u64>(), key).prop_map(
-        |(order, (prompt, negative_prompt, model), width, height, seed, key)| {
+    let callback = option::of(text());
+    (order, texts, 1u32..3000, 1u32..3000, any::<u64>(), key, callback).prop_map(
+        |(order, (prompt, negative_prompt, model), width, height, seed, key, callback)| {
             let (owner, arrival, due, expires, penalty, one, other) = order;
             let bounds = StepBounds { min: one.min(other), max: one.max(other) };
             let request = Request { bounds, ..Request::new(arrival, due, penalty) };
             let order = Order { id: id(1), owner, request, pixels: width * height, expires };
             let spec = Spec { prompt, negative_prompt, width, height, seed, model };
             let key = key.map(|(key, fingerprint)| IdempotencyKey { key, fingerprint });
-            Arc::new(Accepted { order, spec, key })
+            Arc::new(Accepted { order, spec, key, callback })
         },
     )
 }

@@ -1,0 +1,265 @@
+//! Ends told to addresses that requesters name, signed as the Standard Webhooks have it, and told again until somebody
+//! has taken them.
+
+mod inner;
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use dispatch::RequestId;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Url;
+use scheduling::message::excerpt;
+use serde_json::json;
+use sha2::Sha256;
+use tokio::sync::{mpsc, watch};
+
+use self::inner::{Public, is_inner};
+use super::Site;
+use super::account::Role;
+use super::view::RequestView;
+use crate::backends::tls;
+use crate::config::{CallbacksConfig, Config};
+use crate::engine::Message;
+use crate::metrics;
+
+/// Pauses between two attempts; after the last one nobody is told any more.
+const PAUSES: [Duration; 7] = [
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+    Duration::from_mins(1),
+    Duration::from_mins(5),
+    Duration::from_mins(30),
+    Duration::from_hours(2),
+    Duration::from_hours(6),
+];
+/// Longest time that a call may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether an end may be told to an address.
+///
+/// # Errors
+/// What is wrong with it, and what is allowed.
+pub(super) fn check_callback(url: &str, config: &CallbacksConfig) -> Result<(), String> {
+    let shown = excerpt(url);
+    if config.allow.is_empty() {
+        return Err(format!("{shown:?}: allowed is none, as the configuration has no [callbacks]"));
+    }
+    let plain = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+    };
+    let parsed = Url::parse(url).ok().filter(plain);
+    let parsed = parsed.filter(|_| url.len() <= 2048);
+    let parsed = parsed.ok_or_else(|| {
+        format!("{shown:?}: allowed is https://HOST/PATH of 2048 bytes at most, without a login")
+    })?;
+    if is_listed(&parsed, config) {
+        return Ok(());
+    }
+    let origins: Vec<_> = config.allow.iter().map(|origin| origin.get_ref().as_str()).collect();
+    if !origins.contains(&"*") {
+        return Err(format!("{shown:?}: allowed is what begins with {}", origins.join(" or ")));
+    }
+    if parsed.scheme() != "https" {
+        return Err(format!("{shown:?}: allowed is https://, so that nobody listens in"));
+    }
+    let inner = match parsed.host() {
+        Some(url::Host::Ipv4(address)) => is_inner(address.into()),
+        Some(url::Host::Ipv6(address)) => is_inner(address.into()),
+        Some(url::Host::Domain(name)) => is_inner_name(name),
+        None => true,
+    };
+    if inner {
+        return Err(format!(
+            "{shown:?}: it is an inner address: allowed are public ones, and those that [callbacks] allow lists"
+        ));
+    }
+    Ok(())
+}
+
+/// Names that mean something within a network alone.
+fn is_inner_name(name: &str) -> bool {
+    let name = name.trim_end_matches('.').to_lowercase();
+    let inner = ["localhost", "local", "internal", "home.arpa", "lan"];
+    !name.contains('.')
+        || inner.iter().any(|inner| name == *inner || name.ends_with(&format!(".{inner}")))
+}
+
+/// Whether the operator has named its origin.
+fn is_listed(url: &Url, config: &CallbacksConfig) -> bool {
+    let origin = url.origin().ascii_serialization();
+    config.allow.iter().any(|allowed| allowed.get_ref().eq_ignore_ascii_case(&origin))
+}
+
+/// Tells ends as they come, those first that a gateway before left untold. It ends with whoever hands them in.
+pub(crate) async fn call_back(
+    site: watch::Receiver<Site>,
+    untold: Vec<RequestId>,
+    mut ended: mpsc::UnboundedReceiver<RequestId>,
+) -> Result<(), String> {
+    let mut calls = FuturesUnordered::new();
+    untold.into_iter().for_each(|id| calls.push(deliver(&site, id)));
+    loop {
+        tokio::select! {
+            next = ended.recv() => match next {
+                Some(id) => calls.push(deliver(&site, id)),
+                // The engine has stopped: what is untold is told after the next start.
+                None => return Ok(()),
+            },
+            Some(()) = calls.next(), if !calls.is_empty() => {}
+        }
+    }
+}
+
+/// Tells one end until it is taken, or for long enough.
+async fn deliver(site: &watch::Receiver<Site>, id: RequestId) {
+    let mut outcome = "given_up";
+    for attempt in 0..=PAUSES.len() {
+        let current = site.borrow().clone();
+        match call(&current, id).await {
+            Ok(Told::Taken) => {
+                outcome = "delivered";
+                break;
+            }
+            Ok(Told::Refused) => break,
+            Err(problem) => {
+                tracing::debug!(request = %id, attempt, problem, "an end could not be told");
+                current.handle().metrics.add(metrics::CALLBACKS, &[("outcome", "failed")], 1.0);
+            }
+        }
+        if let Some(pause) = PAUSES.get(attempt) {
+            tokio::time::sleep(*pause).await;
+        }
+    }
+    let current = site.borrow().clone();
+    current.handle().metrics.add(metrics::CALLBACKS, &[("outcome", outcome)], 1.0);
+    if outcome == "given_up" {
+        tracing::warn!(request = %id, "nobody took the end of a request where it was to be told");
+    }
+    // An engine that has stopped has it told once more after the next start.
+    let _ = current.handle().messages.send(Message::CalledBack { id }).await;
+}
+
+/// What came of a call.
+enum Told {
+    Taken,
+    /// Whoever is there wants to hear nothing of it.
+    Refused,
+}
+
+async fn call(site: &Site, id: RequestId) -> Result<Told, String> {
+    let (handle, config) = (site.handle(), site.config());
+    let status = handle.status(id).await.map_err(|error| error.to_string())?;
+    // It is forgotten, or was told before.
+    let Some(status) = status else { return Ok(Told::Refused) };
+    let Some(url) = status.accepted.callback.clone() else { return Ok(Told::Refused) };
+    // The configuration may be another one since it was accepted.
+    if let Err(problem) = check_callback(&url, &config.callbacks) {
+        tracing::warn!(request = %id, problem, "the end of a request is not told");
+        return Ok(Told::Refused);
+    }
+    let parsed = Url::parse(&url).map_err(|error| error.to_string())?;
+    let client = client(config, is_listed(&parsed, &config.callbacks))?;
+    let secret = config.callback_secret().map_err(|error| error.to_string())?.unwrap_or_default();
+    let view = RequestView::new(&status, handle, Role::Requester);
+    let timestamp = handle.unix_seconds() as u64;
+    let date = handle.date(handle.timeline.now()).to_string();
+    let body = json!({ "type": "request.ended", "timestamp": date, "data": view }).to_string();
+    let answer = client
+        .post(parsed)
+        .header("content-type", "application/json")
+        .header("webhook-id", id.to_string())
+        .header("webhook-timestamp", timestamp.to_string())
+        .header("webhook-signature", signature(&secret, &id.to_string(), timestamp, &body))
+        .body(body)
+        .send();
+    let answer = answer.await.map_err(|error| error.without_url().to_string())?;
+    match answer.status().as_u16() {
+        200..=299 => Ok(Told::Taken),
+        410 => Ok(Told::Refused),
+        status => Err(format!("answered {status}")),
+    }
+}
+
+/// Follows no redirects, which could lead anywhere, and asks no proxy.
+fn client(config: &Config, listed: bool) -> Result<reqwest::Client, String> {
+    let tls = tls::trusting(config.ca_file.as_deref())?;
+    let builder = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("atelier/", env!("CARGO_PKG_VERSION")))
+        .tls_backend_preconfigured(tls);
+    let builder = if listed { builder } else { builder.dns_resolver(Public::resolver()) };
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// As the Standard Webhooks sign: `v1,` and the HMAC-SHA256 of id, timestamp and body, in base64.
+fn signature(secret: &str, id: &str, timestamp: u64, body: &str) -> String {
+    let decoded = secret.strip_prefix("whsec_").and_then(|coded| BASE64.decode(coded).ok());
+    let key = decoded.unwrap_or_else(|| secret.as_bytes().to_vec());
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("any length will do");
+    mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+    format!("v1,{}", BASE64.encode(mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_is_that_of_the_standard() {
+        // The example of the specification.
+        let (secret, id) =
+            ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek");
+        let signed = signature(secret, id, 1_614_265_330, r#"{"test": 2432232314}"#);
+        assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn only_listed_origins_and_public_addresses_may_be_called() {
+        let config = |allow: &str| {
+            let text = format!(
+                "[[server]]\nname = \"a\"\nsteps_per_second = 1.0\nbackend = {{ kind = \"demo\" }}\n\
+                 [callbacks]\nsecret = \"s\"\nallow = [{allow}]\n"
+            );
+            Config::parse("x.toml", &text).unwrap().callbacks
+        };
+        let listed = config("\"http://10.0.0.9:9000\", \"https://hooks.example\"");
+        let all = config("\"*\", \"http://127.0.0.1:9\"");
+        for (url, config, part) in [
+            ("https://hooks.example/a?b=c", &listed, None),
+            ("http://10.0.0.9:9000/", &listed, None),
+            (
+                "http://10.0.0.9/",
+                &listed,
+                Some("allowed is what begins with http://10.0.0.9:9000 or"),
+            ),
+            ("https://hooks.example.evil.com/", &listed, Some("begins with")),
+            ("https://hooks.example@evil.com/", &listed, Some("without a login")),
+            ("https://evil.com/", &all, None),
+            ("http://127.0.0.1:9/x", &all, None),
+            ("http://evil.com/", &all, Some("https://")),
+            ("https://127.0.0.1/", &all, Some("inner address")),
+            ("https://2130706433/", &all, Some("inner address")),
+            ("https://0x7f.1/", &all, Some("inner address")),
+            ("https://[::ffff:169.254.169.254]/", &all, Some("inner address")),
+            ("https://metadata.google.internal/", &all, Some("inner address")),
+            ("https://printer/", &all, Some("inner address")),
+            ("https://localhost./", &all, Some("inner address")),
+            ("ftp://evil.com/", &all, Some("allowed is https://HOST/PATH")),
+            ("nonsense", &all, Some("allowed is https://HOST/PATH")),
+            ("https://evil.com/", &CallbacksConfig::default(), Some("no [callbacks]")),
+        ] {
+            match (check_callback(url, config), part) {
+                (Ok(()), None) => {}
+                (Err(problem), Some(part)) => assert!(problem.contains(part), "{url}: {problem}"),
+                (result, _) => panic!("{url}: {result:?}"),
+            }
+        }
+    }
+}
