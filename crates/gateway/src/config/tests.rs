@@ -28,13 +28,13 @@ fn the_example_configurations_are_sound() {
 }
 
 #[test]
-fn the_readme_has_a_configuration_of_ten_lines() {
-    let readme = include_str!("../../../../README.md");
-    let blocks = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+fn the_page_for_operators_has_a_configuration_of_ten_lines() {
+    let page = include_str!("../../../../docs/operators.md");
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let configurations: Vec<_> = blocks.filter(|block| block.contains("[[server]]")).collect();
     let [configuration] = configurations[..] else { panic!("{configurations:?}") };
     assert_eq!(configuration.lines().count(), 10);
-    let config = Config::parse("README.md", configuration).unwrap();
+    let config = Config::parse("operators.md", configuration).unwrap();
     assert_eq!(config.servers.len(), 2);
 }
 

@@ -13,7 +13,7 @@ use super::record::{
     Accepted, Clocks, CompletedRun, Entry, Filter, Kept, Moment, OpenRun, Page, StoredPicture,
     Unfinished,
 };
-use super::rows::{REQUEST, accepted, checked, decision, end, identifier};
+use super::rows::{BEHIND, REQUEST, accepted, checked, decision, end, identifier};
 use super::sqlite::word;
 use super::{Archive, JournalError, file};
 
@@ -185,7 +185,7 @@ impl Archive for Reader {
         let (mut looked_at, most) = (0, filter.limit.saturating_add(Self::LOOKED_AT));
         while let Some(row) = rows.next()? {
             let position = row.get(0)?;
-            if row.get(13)? {
+            if row.get(BEHIND)? {
                 page.entries.push(Self::complete(&c, position, accepted(row)?)?);
             }
             looked_at += 1;
@@ -224,20 +224,20 @@ impl Archive for Reader {
                  WHERE ended IS NULL ORDER BY position"
             ))?
             .query_map([], |r| {
-                let attempts: Option<u32> = r.get(19)?;
-                let failed: Option<f64> = r.get(18)?;
+                let attempts: Option<u32> = r.get(BEHIND + 6)?;
+                let failed: Option<f64> = r.get(BEHIND + 5)?;
                 let open = match (attempts, failed) {
                     (Some(_), None) => Some(OpenRun {
-                        server: r.get(13)?,
-                        steps: checked(r, 14, Steps::new)?,
-                        start: checked(r, 15, Time::new)?,
-                        service: checked(r, 16, Seconds::new)?,
-                        load: checked(r, 21, Seconds::new)?,
-                        ticket: r.get(17)?,
+                        server: r.get(BEHIND)?,
+                        steps: checked(r, BEHIND + 1, Steps::new)?,
+                        start: checked(r, BEHIND + 2, Time::new)?,
+                        service: checked(r, BEHIND + 3, Seconds::new)?,
+                        load: checked(r, BEHIND + 8, Seconds::new)?,
+                        ticket: r.get(BEHIND + 4)?,
                     }),
                     _ => None,
                 };
-                let (attempts, failures) = (attempts.unwrap_or(0), r.get(20)?);
+                let (attempts, failures) = (attempts.unwrap_or(0), r.get(BEHIND + 7)?);
                 Ok(Unfinished { accepted: accepted(r)?, attempts, failures, open })
             })?
             .collect::<Result<_, _>>()?;

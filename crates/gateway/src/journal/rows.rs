@@ -12,10 +12,13 @@ use serde::de::DeserializeOwned;
 
 use super::record::{Accepted, DecisionEntry, EndEntry, IdempotencyKey, Shadow, Spec};
 
+/// The first column behind those of [`REQUEST`].
+pub(super) const BEHIND: usize = 14;
+
 /// Columns that [`accepted`] reads, with the position in front.
 pub(super) const REQUEST: &str = "position, id, owner, arrival, due, expires, penalty, pixels, min_steps, \
                        max_steps, spec, idempotency_key, fingerprint, \
-                       (SELECT url FROM callbacks WHERE callbacks.request = position)";
+                       (SELECT url FROM callbacks WHERE callbacks.request = position) AS callback";
 
 pub(super) fn accepted(r: &Row<'_>) -> rusqlite::Result<Accepted> {
     let position: i64 = r.get(0)?;
