@@ -113,6 +113,35 @@ fn on_sigterm_what_runs_finishes_what_waits_is_kept_and_the_process_exits_with_0
     child.wait().unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn at_sighup_the_file_is_read_again_and_a_wrong_one_changes_nothing() {
+    let work = tempfile::tempdir().unwrap();
+    let file = work.path().join("atelier.toml");
+    std::fs::write(&file, PAINTER).unwrap();
+    let port = free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let mut child = command(work.path(), &["--listen", &listen]).spawn().unwrap();
+    until_serving(&mut child);
+    let hang_up = || {
+        let sent = Command::new("kill").args(["-HUP", &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    let servers = || ask(port, "GET /v1/servers", "");
+    let another =
+        "[[server]]\nname = \"b\"\nsteps_per_second = 9.0\nbackend = { kind = \"demo\" }\n";
+    std::fs::write(&file, format!("{PAINTER}{another}")).unwrap();
+    hang_up();
+    while !servers().contains("\"name\":\"b\"") {}
+    std::fs::write(&file, "nonsense").unwrap();
+    hang_up();
+    let refused = ask(port, "PUT /v1/configuration/reload", "");
+    assert!(refused.contains("atelier.toml:1: `nonsense`"), "{refused}");
+    assert!(servers().contains("\"name\":\"b\""));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn a_wrong_configuration_is_refused_with_file_line_and_key_and_nothing_is_started() {
     for (change, with, place, parts) in [

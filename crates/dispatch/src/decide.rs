@@ -153,7 +153,9 @@ impl<P: Policy> Scheduler<P> {
 
     /// Decides again, in order of acceptance, everything that waits at these servers or nowhere.
     pub(super) fn replace_waiting(&mut self, now: Time, servers: &[usize], cause: Cause) {
-        servers.iter().for_each(|&server| self.unplace(server));
+        for &server in servers {
+            self.unplace(server);
+        }
         // None of them is in a queue until it is its turn.
         for (ticket, id) in self.unplaced.clone() {
             self.unplaced.remove(&ticket);

@@ -147,7 +147,10 @@ mod tests {
         let mut parts = Parts::new();
         let (leave, never) = (CancellationToken::new(), std::future::pending());
         let until = leave.clone();
-        let worker = async move { Ok(until.run_until_cancelled(never).await.unwrap_or(())) };
+        let worker = async move {
+            until.run_until_cancelled(never).await.unwrap_or(());
+            Ok(())
+        };
         let left = parts.spawner().spawn_until("the worker", worker, leave.clone());
         leave.cancel();
         left.await.unwrap();

@@ -30,8 +30,11 @@ pub(crate) enum Kind {
 
 /// Serves until the process ends.
 pub(crate) async fn serve(kind: Kind, listener: TcpListener, steps_per_second: f64) {
-    let server =
-        Arc::new(Server { steps_per_second, done: Mutex::default(), turn: Default::default() });
+    let server = Arc::new(Server {
+        steps_per_second,
+        done: Mutex::default(),
+        turn: tokio::sync::Mutex::default(),
+    });
     let router = match kind {
         Kind::ComfyUi => Router::new()
             .route("/system_stats", get(|| async { Json(json!({ "system": {}, "devices": [] })) }))
@@ -68,9 +71,16 @@ pub(crate) async fn serve(kind: Kind, listener: TcpListener, steps_per_second: f
 /// A painter that draws one picture at a time.
 struct Server {
     steps_per_second: f64,
-    /// Pictures that are there, and jobs that are not yet, by name.
-    done: Mutex<HashMap<String, Option<Vec<u8>>>>,
+    /// By name.
+    done: Mutex<HashMap<String, Progress>>,
     turn: tokio::sync::Mutex<()>,
+}
+
+/// How far a picture is.
+#[derive(Clone)]
+enum Progress {
+    UnderWay,
+    Done(Vec<u8>),
 }
 
 type Shared = State<Arc<Server>>;
@@ -106,16 +116,16 @@ impl Server {
 
     /// Draws one in the background, under a name.
     fn begin(self: &Arc<Self>, id: String, prompt: String, size: [u64; 2], steps: u64, seed: u64) {
-        self.done.lock().expect("nobody panics").insert(id.clone(), None);
+        self.done.lock().expect("nobody panics").insert(id.clone(), Progress::UnderWay);
         let server = self.clone();
         tokio::spawn(async move {
             let png = server.paint(&prompt, size, steps, seed).await;
-            server.done.lock().expect("nobody panics").insert(id, Some(png));
+            server.done.lock().expect("nobody panics").insert(id, Progress::Done(png));
         });
     }
 
-    /// None if there is no such job, and an inner none while it goes on.
-    fn picture(&self, id: &str) -> Option<Option<Vec<u8>>> {
+    /// None if there is no such job.
+    fn progress(&self, id: &str) -> Option<Progress> {
         self.done.lock().expect("nobody panics").get(id).cloned()
     }
 }
@@ -158,14 +168,17 @@ async fn prompt(State(server): Shared, Json(body): Json<Value>) -> Response {
 
 async fn queue(State(server): Shared) -> Json<Value> {
     let done = server.done.lock().expect("nobody panics");
-    let running: Vec<_> =
-        done.iter().filter(|(_, png)| png.is_none()).map(|(id, _)| json!([1, id, {}])).collect();
+    let running: Vec<_> = done
+        .iter()
+        .filter(|(_, progress)| matches!(progress, Progress::UnderWay))
+        .map(|(id, _)| json!([1, id, {}]))
+        .collect();
     Json(json!({ "queue_running": running, "queue_pending": [] }))
 }
 
 async fn history(State(server): Shared, Path(id): Path<String>) -> Json<Value> {
-    match server.picture(&id) {
-        Some(Some(_)) => {
+    match server.progress(&id) {
+        Some(Progress::Done(_)) => {
             let image = json!({ "filename": id, "subfolder": "", "type": "output" });
             let status = json!({ "status_str": "success", "completed": true, "messages": [] });
             Json(json!({ id: { "outputs": { "9": { "images": [image] } }, "status": status } }))
@@ -178,9 +191,9 @@ async fn view(State(server): Shared, RawQuery(query): RawQuery) -> Response {
     // The names that it gives out need no escapes.
     let query = query.unwrap_or_default();
     let name = query.split('&').find_map(|pair| pair.strip_prefix("filename="));
-    match server.picture(name.unwrap_or_default()).flatten() {
-        Some(png) => png.into_response(),
-        None => StatusCode::NOT_FOUND.into_response(),
+    match server.progress(name.unwrap_or_default()) {
+        Some(Progress::Done(png)) => png.into_response(),
+        _ => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
@@ -207,12 +220,12 @@ async fn img_gen(State(server): Shared, Json(body): Json<Value>) -> Response {
 }
 
 async fn job(State(server): Shared, Path(id): Path<String>) -> Response {
-    match server.picture(&id) {
+    match server.progress(&id) {
         None => (StatusCode::NOT_FOUND, "{\"error\":\"no such job\"}").into_response(),
-        Some(None) => {
+        Some(Progress::UnderWay) => {
             Json(json!({ "id": id, "status": "generating", "result": null })).into_response()
         }
-        Some(Some(png)) => {
+        Some(Progress::Done(png)) => {
             let images = json!([{ "index": 0, "b64_json": BASE64.encode(png) }]);
             Json(json!({ "id": id, "status": "completed", "result": { "images": images } }))
                 .into_response()

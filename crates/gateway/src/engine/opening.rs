@@ -23,6 +23,11 @@ impl Opening {
         Self { until: now + Self::LONGEST, most, waiting: Vec::new(), dark: true }
     }
 
+    /// So many may wait from now on.
+    pub(super) fn holds(&mut self, most: usize) {
+        self.most = most;
+    }
+
     /// Keeps the message if it is worth waiting with it; otherwise it is given back.
     fn keep(&mut self, now: Time, message: Message) -> Option<Message> {
         let asks = matches!(message, Message::Submit { .. } | Message::Quote { .. });

@@ -43,23 +43,21 @@ impl Engine {
         let mut changes = Changes::default();
         for ((&place, server), backend) in places.iter().zip(&config.servers).zip(backends) {
             let name = server.name.get_ref().clone();
-            match self.servers.get_mut(place).filter(|attached| attached.stay.is_some()) {
-                Some(attached) => {
-                    attached.connect.send_replace(config.connection(backend));
-                    attached.health.expect(config.health.failures, config.health.successes);
-                    attached.learned = config.learned(server);
-                    attached.trials.reconfigure(&config);
-                    changes.kept.push(name);
-                }
-                None => {
-                    let attached = self.foreman.attach(&config, server, backend);
-                    match self.servers.get_mut(place) {
-                        Some(free) => *free = attached,
-                        None => self.servers.push(attached),
-                    }
-                    changes.added.push(name);
-                }
+            let there = self.servers.get_mut(place).filter(|attached| attached.stay.is_some());
+            if let Some(attached) = there {
+                attached.connect.send_replace(config.connection(backend));
+                attached.health.expect(config.health.failures, config.health.successes);
+                attached.learned = config.learned(server);
+                attached.trials.reconfigure(&config);
+                changes.kept.push(name);
+                continue;
             }
+            let attached = self.foreman.attach(&config, server, backend);
+            match self.servers.get_mut(place) {
+                Some(free) => *free = attached,
+                None => self.servers.push(attached),
+            }
+            changes.added.push(name);
         }
         for (place, attached) in self.servers.iter_mut().enumerate() {
             if attached.stay.is_some() && !places.contains(&place) {
@@ -138,6 +136,7 @@ impl Engine {
         self.policy = config.policy.to_string().into();
         self.shadow_policy = config.shadow_policy.as_ref().map(|name| name.to_string().into());
         self.unfamiliar = 0;
+        self.opening.holds(config.limits.waiting as usize);
         self.run_limit = config.limits.run_seconds.duration();
         self.keep = Seconds::of(config.limits.keep_seconds.seconds());
         self.remember = Seconds::of(config.limits.remember_seconds.seconds());

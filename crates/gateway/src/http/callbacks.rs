@@ -102,7 +102,9 @@ pub(crate) async fn call_back(
     mut ended: mpsc::UnboundedReceiver<RequestId>,
 ) -> Result<(), String> {
     let mut calls = FuturesUnordered::new();
-    untold.into_iter().for_each(|id| calls.push(deliver(&site, id)));
+    for id in untold {
+        calls.push(deliver(&site, id));
+    }
     loop {
         tokio::select! {
             next = ended.recv() => match next {

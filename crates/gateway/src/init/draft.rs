@@ -270,7 +270,9 @@ impl ServerDraft {
             ready.graph["4"]["inputs"]["ckpt_name"] = first.as_str().into();
             self.workflows.push((format!("{}{suffix}.workflow.json", self.name), ready));
             let position = self.workflows.len() - 1;
-            of_kind.into_iter().for_each(|checkpoint| self.host(checkpoint, position, None));
+            for checkpoint in of_kind {
+                self.host(checkpoint, position, None);
+            }
         }
         Ok(())
     }

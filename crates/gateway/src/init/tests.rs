@@ -7,6 +7,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Redirect};
 use axum::routing::get;
+use scheduling::Steps;
 use serde_json::json;
 
 use super::*;
@@ -126,9 +127,9 @@ fn configured(draft: &Draft) -> (Config, String) {
     let config =
         Config::parse("atelier.toml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     for server in &config.servers {
-        crate::config::connect(server, &config)
-            .map(drop)
-            .unwrap_or_else(|error| panic!("{error}\n{text}"));
+        if let Err(error) = crate::config::connect(server, &config) {
+            panic!("{error}\n{text}");
+        }
     }
     (config, text)
 }
@@ -147,7 +148,7 @@ async fn the_draft_for_all_kinds_at_once_is_a_configuration() {
     assert_eq!(names, ["comfyui", "automatic1111", "sdcpp", "openai", "comfyui-2"]);
     let models: Vec<_> = config.models.iter().map(|model| model.name.get_ref().as_str()).collect();
     assert_eq!(models, ["sd_xl_base_1.0", "sd_turbo", "v1-5", "black-forest-labs/FLUX.1-dev"]);
-    assert_eq!(config.models[1].max_steps.map(|steps| steps.get()), Some(8), "{text}");
+    assert_eq!(config.models[1].max_steps.map(Steps::get), Some(8), "{text}");
     assert_eq!(config.defaults.width.get(), 1024);
     let files: Vec<_> = draft.files().into_iter().map(|file| (file.name, file.secret)).collect();
     let built_in = ["comfyui", "comfyui-2"]
@@ -164,30 +165,27 @@ async fn one_model_needs_no_names_and_an_own_workflow_in_either_format_is_taken(
         model: model.map(Into::into),
         text: drawn().to_string(),
     };
-    let draft = Draft::new(&[server.clone()], &[file("mine.json", None)], &[]).unwrap();
+    let draft = Draft::new(std::slice::from_ref(&server), &[file("mine.json", None)], &[]).unwrap();
     let (config, text) = configured(&draft);
     assert!(config.models.is_empty() && config.servers[0].models.is_empty(), "{text}");
-    assert_eq!(
-        config.servers[0].max_steps.map(|steps| steps.get()),
-        Some(8),
-        "it is a turbo model"
-    );
+    assert_eq!(config.servers[0].max_steps.map(Steps::get), Some(8), "it is a turbo model");
     let inputs = &draft.inputs()[0].1;
     let prompt = ["prompt", "6.text", "CLIPTextEncode \"Positive\""].map(String::from);
     assert!(inputs.contains(&prompt), "{inputs:?}");
     // Two for one model, and two models.
     let two = [file("a.json", None), file("b.json", None)];
-    let problem = Draft::new(&[server.clone()], &two, &[]).unwrap_err();
+    let problem = Draft::new(std::slice::from_ref(&server), &two, &[]).unwrap_err();
     assert!(
         problem.starts_with("b.json: ") && problem.contains("allowed is one for each model"),
         "{problem}"
     );
     let two = [file("a.json", None), file("b.json", Some("barns"))];
-    let (config, text) = configured(&Draft::new(&[server.clone()], &two, &[]).unwrap());
+    let (config, text) = configured(&Draft::new(std::slice::from_ref(&server), &two, &[]).unwrap());
     assert_eq!(config.models.len(), 2, "{text}");
     // What is wrong with a file is said with its name.
     let seed: NamedInput = "seed=3.sead".parse().unwrap();
-    let problem = Draft::new(&[server.clone()], &[file("a.json", None)], &[seed]).unwrap_err();
+    let problem =
+        Draft::new(std::slice::from_ref(&server), &[file("a.json", None)], &[seed]).unwrap_err();
     assert_eq!(problem, "a.json: seed = 3.sead: there is no such input");
     let broken = WorkflowFile { text: "[]".into(), ..file("a.json", None) };
     assert!(

@@ -43,9 +43,8 @@ fn is_inner_v6(address: Ipv6Addr) -> bool {
         // Behind translators and tunnels: what counts is the address within.
         (0x64, 0xff9b) => segments[2] != 0 || embedded(segments[6], segments[7]),
         (0x2002, _) => embedded(segments[1], segments[2]),
-        (0x2001, 0xdb8) => true,
-        // Tunnels, benchmarks and other things that are no hosts.
-        (0x2001, 0..0x200) => true,
+        // Documentation, tunnels, benchmarks and other things that are no hosts.
+        (0x2001, 0xdb8 | 0..0x200) => true,
         // Everything public lies in here.
         _ => a & 0xe000 != 0x2000,
     }
