@@ -15,6 +15,7 @@ use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, pic
 pub(crate) mod convert;
 pub(crate) mod find;
 mod history;
+pub(crate) mod nodes;
 mod progress;
 mod workflow;
 

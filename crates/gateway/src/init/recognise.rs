@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::backends::comfyui::nodes::Nodes;
 use crate::backends::{BackendError, Client, check_url};
 
 /// A server that was recognised.
@@ -21,7 +22,7 @@ pub struct Recognised {
     /// What was written before the host: `USER:PASSWORD` or a key.
     pub(super) secret: Option<String>,
     /// What ComfyUI says of its nodes.
-    pub(super) nodes: Value,
+    pub(super) nodes: Nodes,
 }
 
 /// The programs that are known.
@@ -61,6 +62,8 @@ impl Kind {
 
 /// Longest time that a question may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same where ComfyUI gathers what all its nodes say.
+const NODES: Duration = Duration::from_mins(1);
 /// Longest answer: ComfyUI says much of its nodes.
 const LONGEST: usize = 64 * 1024 * 1024;
 
@@ -96,9 +99,8 @@ pub async fn recognise(address: &str) -> Result<Recognised, String> {
         return Err(format!("{url}: {}", why_not(&told)));
     }
     if stats["system"].is_object() && stats["devices"].is_array() {
-        let nodes = ask(&client, "/object_info", &mut told).await;
-        let models = checkpoints(&nodes);
-        return Ok(found(Kind::ComfyUi, models, nodes));
+        let nodes = nodes(&client).await.map_err(|problem| format!("{url}: {problem}"))?;
+        return Ok(found(Kind::ComfyUi, nodes.checkpoints(), nodes));
     }
     if ask(&client, "/openapi.json", &mut told).await["info"]["title"] == "atelier" {
         return Err(format!(
@@ -109,7 +111,7 @@ pub async fn recognise(address: &str) -> Result<Recognised, String> {
     let capabilities = ask(&client, "/sdcpp/v1/capabilities", &mut told).await;
     if capabilities.is_object() {
         let models = named(&capabilities["model"]["name"]).into_iter().collect();
-        return Ok(found(Kind::SdServer, models, Value::Null));
+        return Ok(found(Kind::SdServer, models, Nodes::default()));
     }
     if let Value::Array(models) = ask(&client, "/sdapi/v1/sd-models", &mut told).await {
         let mut models: Vec<_> =
@@ -118,11 +120,11 @@ pub async fn recognise(address: &str) -> Result<Recognised, String> {
         let options = ask(&client, "/sdapi/v1/options", &mut told).await;
         let loaded = options["sd_model_checkpoint"].as_str().unwrap_or_default();
         models.sort_by_key(|model| !loaded.starts_with(model.as_str()));
-        return Ok(found(Kind::Automatic1111, models, Value::Null));
+        return Ok(found(Kind::Automatic1111, models, Nodes::default()));
     }
     if let Value::Array(models) = &ask(&client, "/v1/models", &mut told).await["data"] {
         let models = models.iter().filter_map(|model| named(&model["id"])).collect();
-        return Ok(found(Kind::OpenAi, models, Value::Null));
+        return Ok(found(Kind::OpenAi, models, Nodes::default()));
     }
     Err(format!("{url}: {}", why_not(&told)))
 }
@@ -141,13 +143,13 @@ async fn ask(client: &Client, path: &str, told: &mut Vec<Told>) -> Value {
     Value::Null
 }
 
-/// The checkpoints that a node for them lists: a list of choices, or a kind of choice with options in newer
-/// versions.
-fn checkpoints(nodes: &Value) -> Vec<String> {
-    let choices = &nodes["CheckpointLoaderSimple"]["input"]["required"]["ckpt_name"];
-    let listed = choices[0].as_array().or_else(|| choices[1]["options"].as_array());
-    let names = listed.into_iter().flatten().filter_map(Value::as_str);
-    names.map(String::from).collect()
+/// What ComfyUI says of its nodes.
+async fn nodes(client: &Client) -> Result<Nodes, String> {
+    let call = client.call(Method::GET, "/object_info", None, LONGEST);
+    let answer = tokio::time::timeout(NODES, call).await;
+    let body = answer.unwrap_or(Err(BackendError::TimedOut(NODES))).map_err(|e| e.to_string())?;
+    serde_json::from_slice(&body)
+        .map_err(|e| format!("what it says of its nodes is not understood: {e}"))
 }
 
 /// What did not come as JSON.

@@ -11,7 +11,8 @@ use scheduling::Steps;
 use serde_json::json;
 
 use super::*;
-use crate::backends::comfyui::convert::tests::{drawn, known};
+use crate::backends::comfyui::convert::tests::{KNOWN, drawn};
+use crate::backends::comfyui::nodes::Nodes;
 use crate::config::Config;
 
 async fn serve(router: Router) -> String {
@@ -30,7 +31,8 @@ fn answers(paths: &[(&'static str, serde_json::Value)]) -> Router {
 
 fn comfyui() -> Router {
     let stats = json!({ "system": { "comfyui_version": "0.3.64" }, "devices": [] });
-    answers(&[("/system_stats", stats), ("/object_info", known())])
+    // In the order in which it is declared.
+    answers(&[("/system_stats", stats)]).route("/object_info", get(|| async { KNOWN }))
 }
 
 fn automatic1111() -> Router {
@@ -207,7 +209,7 @@ fn speeds_that_were_not_measured_say_why() {
         kind: Kind::SdServer,
         models: Vec::new(),
         secret: None,
-        nodes: serde_json::Value::Null,
+        nodes: Nodes::default(),
     };
     let draft = Draft::new(&[from], &[], &[]).unwrap();
     let failed =

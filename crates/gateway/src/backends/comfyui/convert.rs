@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
+use super::nodes::Nodes;
+
 /// Nodes that are notes to whoever looks at the workflow.
 const NOTES: [&str; 3] = ["Note", "MarkdownNote", "PrimitiveNote"];
 /// Says how a node is drawn but not run.
@@ -19,7 +21,7 @@ type Source = (String, u64);
 ///
 /// # Errors
 /// What cannot be converted, in a sentence.
-pub(crate) fn convert(drawn: &Value, known: &Value) -> Result<Map<String, Value>, String> {
+pub(crate) fn convert(drawn: &Value, known: &Nodes) -> Result<Map<String, Value>, String> {
     let nodes = drawn["nodes"].as_array().ok_or("it has no list of nodes")?;
     let drawn = Drawn {
         nodes: nodes.iter().filter_map(|node| Some((name(&node["id"])?, node))).collect(),
@@ -35,7 +37,7 @@ pub(crate) fn convert(drawn: &Value, known: &Value) -> Result<Map<String, Value>
             continue;
         }
         let id = name(&node["id"]).ok_or("a node has no number")?;
-        let Some(spec) = known.get(kind) else {
+        let Some(declared) = known.inputs(kind) else {
             let of_group = kind.len() == 36 || kind.starts_with("workflow");
             return Err(if of_group {
                 format!(
@@ -47,8 +49,9 @@ pub(crate) fn convert(drawn: &Value, known: &Value) -> Result<Map<String, Value>
                 )
             });
         };
-        let inputs =
-            drawn.inputs(node, spec).map_err(|problem| format!("node {id} ({kind}): {problem}"))?;
+        let inputs = drawn
+            .inputs(node, declared)
+            .map_err(|problem| format!("node {id} ({kind}): {problem}"))?;
         let title = node["title"].as_str().unwrap_or(kind);
         graph.insert(
             id,
@@ -65,11 +68,15 @@ struct Drawn<'a> {
 
 impl Drawn<'_> {
     /// What a node is given: links and values, by name.
-    fn inputs(&self, node: &Value, spec: &Value) -> Result<Map<String, Value>, String> {
+    fn inputs<'n>(
+        &self,
+        node: &Value,
+        declared: impl Iterator<Item = (&'n str, &'n Value)>,
+    ) -> Result<Map<String, Value>, String> {
         let mut inputs = Map::new();
         let values = &node["widgets_values"];
         let mut next = values.as_array().into_iter().flatten().peekable();
-        for (name, of) in declared(spec) {
+        for (name, of) in declared {
             let link =
                 node["inputs"].as_array().into_iter().flatten().find(|input| input["name"] == name);
             let link = link.and_then(|input| input["link"].as_u64());
@@ -132,21 +139,6 @@ impl Drawn<'_> {
     }
 }
 
-/// The inputs that a kind of node declares, in order.
-fn declared(spec: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    let groups = ["required", "optional"].into_iter().map(|group| (group, &spec["input"][group]));
-    groups.flat_map(|(group, declared)| {
-        let order = spec["input_order"][group].as_array();
-        let names: Vec<&str> = match order {
-            Some(order) => order.iter().filter_map(Value::as_str).collect(),
-            None => {
-                declared.as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect()
-            }
-        };
-        names.into_iter().filter_map(move |name| Some((name, declared.get(name)?)))
-    })
-}
-
 /// Whether an input is typed in, and not only linked.
 fn is_value(of: &Value) -> bool {
     let typed_in = match &of[0] {
@@ -187,25 +179,25 @@ pub(crate) mod tests {
     use crate::backends::comfyui::find::find;
 
     /// What a server says of the nodes of the built-in workflow.
-    pub(crate) fn known() -> Value {
-        json!({
-            "CheckpointLoaderSimple": { "input": { "required": {
-                "ckpt_name": [["sd_xl_base_1.0.safetensors", "sd_turbo.safetensors"], {}] } } },
-            "CLIPTextEncode": { "input": { "required": { "text": ["STRING", { "multiline": true }], "clip": ["CLIP"] } },
-                                "input_order": { "required": ["text", "clip"] } },
-            "EmptyLatentImage": { "input": { "required": {
-                "width": ["INT", { "default": 512 }], "height": ["INT", { "default": 512 }], "batch_size": ["INT", { "default": 1 }] } },
-                "input_order": { "required": ["width", "height", "batch_size"] } },
-            "KSampler": { "input": { "required": {
-                "model": ["MODEL"], "seed": ["INT", { "control_after_generate": true }], "steps": ["INT", {}], "cfg": ["FLOAT", {}],
-                "sampler_name": [["euler"], {}], "scheduler": ["COMBO", { "options": ["normal"] }], "positive": ["CONDITIONING"],
-                "negative": ["CONDITIONING"], "latent_image": ["LATENT"], "denoise": ["FLOAT", { "default": 1.0 }] } },
-                "input_order": { "required": ["model", "seed", "steps", "cfg", "sampler_name", "scheduler", "positive",
-                                              "negative", "latent_image", "denoise"] } },
-            "VAEDecode": { "input": { "required": { "samples": ["LATENT"], "vae": ["VAE"] } } },
-            "SaveImage": { "input": { "required": { "images": ["IMAGE"], "filename_prefix": ["STRING", { "default": "ComfyUI" }] } } },
-            "LoraLoaderModelOnly": { "input": { "required": { "model": ["MODEL"] } } },
-        })
+    pub(crate) const KNOWN: &str = r#"{
+        "CheckpointLoaderSimple": { "input": { "required": {
+            "ckpt_name": [["sd_xl_base_1.0.safetensors", "sd_turbo.safetensors"], {}] } } },
+        "CLIPTextEncode": { "input": { "required": { "text": ["STRING", { "multiline": true }], "clip": ["CLIP"] } } },
+        "EmptyLatentImage": { "input": { "required": { "width": ["INT", { "default": 512 }],
+            "height": ["INT", { "default": 512 }], "batch_size": ["INT", { "default": 1 }] } } },
+        "KSampler": { "input": { "required": { "model": ["MODEL"], "seed": ["INT", { "control_after_generate": true }],
+            "steps": ["INT", {}], "cfg": ["FLOAT", {}], "sampler_name": [["euler"], {}],
+            "scheduler": ["COMBO", { "options": ["normal"] }], "positive": ["CONDITIONING"], "negative": ["CONDITIONING"],
+            "latent_image": ["LATENT"], "denoise": ["FLOAT", { "default": 1.0 }] }, "optional": null } },
+        "VAEDecode": { "input": { "required": { "samples": ["LATENT"], "vae": ["VAE"] } } },
+        "SaveImage": { "input": { "required": { "images": ["IMAGE"],
+            "filename_prefix": ["STRING", { "default": "ComfyUI" }] }, "hidden": { "prompt": "PROMPT" } } },
+        "LoraLoaderModelOnly": { "input": { "required": { "model": ["MODEL"] } } },
+        "Odd": {}
+    }"#;
+
+    fn known() -> Nodes {
+        serde_json::from_str(KNOWN).unwrap()
     }
 
     /// The built-in workflow as ComfyUI draws it, with a detour, a note, and a node that is bypassed.
