@@ -16,7 +16,7 @@ use crate::backends::Backend;
 use crate::config::{self, Config, ConfigError, ServerConfig};
 use crate::engine::{Engine, Event, Message};
 use crate::handle::Handle;
-use crate::http::{Secret, Site, call_back};
+use crate::http::{Caller, Secret, Site, call_back};
 use crate::journal::{
     Archive, Checkpointer, Confirmed, Damage, Journal, JournalError, Reader, Reads, Report, Sqlite,
     Unconfirmed, Writer,
@@ -90,6 +90,7 @@ pub(crate) struct Named {
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) shadow: Option<Box<dyn Policy>>,
     pub(crate) connected: Vec<Arc<dyn Backend>>,
+    pub(crate) caller: Option<Arc<Caller>>,
 }
 
 impl Named {
@@ -105,8 +106,8 @@ impl Named {
         let shadow = shadow.transpose()?;
         let connect = |server| backends(server, config);
         let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
-        config.callback_secret()?;
-        Ok(Self { policies, policy, shadow, connected })
+        let caller = Caller::new(config)?.map(Arc::new);
+        Ok(Self { policies, policy, shadow, connected, caller })
     }
 }
 
@@ -150,7 +151,7 @@ impl Gateway {
         let config = Arc::new(config);
         // What the configuration may have wrong comes before anything is written.
         let named = Named::by(&config, &world.policies, &world.backends)?;
-        let Named { policies, policy, shadow, connected } = named;
+        let Named { policies, policy, shadow, connected, caller } = named;
         let sqlite = Sqlite::open(&config.journal, (world.wall.0)())?;
         let secret = Secret::of(sqlite.path()).map_err(|e| JournalError(e.to_string()))?;
         let unconfirmed = Unconfirmed::default();
@@ -221,6 +222,7 @@ impl Gateway {
             objective: Arc::new(config.objective()),
             objectives: config.objectives().into(),
             config,
+            caller,
             secret,
             reloads: reload.0,
         };

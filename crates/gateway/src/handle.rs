@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
 use crate::engine::Message;
-use crate::http::Secret;
+use crate::http::{Caller, Secret};
 use crate::journal::{
     Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Handle {
     pub(crate) objective: Arc<Objective>,
     /// By model, where models have their own.
     pub(crate) objectives: Arc<[Objective]>,
+    /// Calls others, where that is allowed.
+    pub(crate) caller: Option<Arc<Caller>>,
     /// What links to pictures are signed with.
     pub(crate) secret: Secret,
     /// To have the configuration read again.

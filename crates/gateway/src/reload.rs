@@ -128,7 +128,7 @@ impl Reloader {
             Ok::<_, ConfigError>((Arc::new(config), named))
         });
         let found = found.await.map_err(Unavailable::Gateway)?;
-        let (config, Named { policies, policy, shadow, connected: backends }) = found?;
+        let (config, Named { policies, policy, shadow, connected: backends, caller }) = found?;
         let past = self.handle.past(config.clone()).await?;
         let new = New { config: config.clone(), policy, shadow, backends, past };
         let new = Box::new(new);
@@ -136,6 +136,7 @@ impl Reloader {
         self.handle.objective = Arc::new(config.objective());
         self.handle.objectives = config.objectives().into();
         (self.handle.policies, self.handle.config) = (policies, config);
+        self.handle.caller = caller;
         let handle = self.handle.clone();
         self.site.send_modify(|site| *site = site.succeeded_by(handle));
         Ok(changes)

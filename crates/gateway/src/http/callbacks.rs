@@ -21,7 +21,7 @@ use super::Site;
 use super::account::Role;
 use super::view::RequestView;
 use crate::backends::tls;
-use crate::config::{CallbacksConfig, Config};
+use crate::config::{CallbacksConfig, Config, ConfigError};
 use crate::engine::Message;
 use crate::metrics;
 
@@ -146,6 +146,41 @@ async fn deliver(site: &watch::Receiver<Site>, id: RequestId) {
     let _ = current.handle().messages.send(Message::CalledBack { id }).await;
 }
 
+/// Calls others, as one configuration has it.
+pub(crate) struct Caller {
+    /// For origins that are listed, wherever they lead.
+    listed: reqwest::Client,
+    /// For all others.
+    public: reqwest::Client,
+    secret: String,
+}
+
+impl Caller {
+    /// None where nobody may be called.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the secret is missing, or something cannot be read.
+    pub(crate) fn new(config: &Config) -> Result<Option<Self>, ConfigError> {
+        let Some(secret) = config.callback_secret()? else { return Ok(None) };
+        let refuse = |problem: String| config.refuse("ca_file", problem);
+        let tls = tls::trusting(config.ca_file.as_deref()).map_err(refuse)?;
+        // Redirects, which could lead anywhere, are not followed, and no proxy is asked.
+        let builder = || {
+            reqwest::Client::builder()
+                .timeout(PATIENCE)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .user_agent(concat!("atelier/", env!("CARGO_PKG_VERSION")))
+                .tls_backend_preconfigured(tls.clone())
+        };
+        let built =
+            |builder: reqwest::ClientBuilder| builder.build().map_err(|e| refuse(e.to_string()));
+        let listed = built(builder())?;
+        let public = built(builder().dns_resolver(Public::resolver()))?;
+        Ok(Some(Self { listed, public, secret }))
+    }
+}
+
 /// What came of a call.
 enum Told {
     Taken,
@@ -165,8 +200,10 @@ async fn call(site: &Site, id: RequestId) -> Result<Told, String> {
         return Ok(Told::Refused);
     }
     let parsed = Url::parse(&url).map_err(|error| error.to_string())?;
-    let client = client(config, is_listed(&parsed, &config.callbacks))?;
-    let secret = config.callback_secret().map_err(|error| error.to_string())?.unwrap_or_default();
+    // It was checked just now that there may be calls.
+    let caller = handle.caller.as_ref().ok_or("nobody may be called")?;
+    let listed = is_listed(&parsed, &config.callbacks);
+    let client = if listed { &caller.listed } else { &caller.public };
     let view = RequestView::new(&status, handle, Role::Requester);
     let timestamp = handle.unix_seconds() as u64;
     let date = handle.date(handle.timeline.now()).to_string();
@@ -176,7 +213,7 @@ async fn call(site: &Site, id: RequestId) -> Result<Told, String> {
         .header("content-type", "application/json")
         .header("webhook-id", id.to_string())
         .header("webhook-timestamp", timestamp.to_string())
-        .header("webhook-signature", signature(&secret, &id.to_string(), timestamp, &body))
+        .header("webhook-signature", signature(&caller.secret, &id.to_string(), timestamp, &body))
         .body(body)
         .send();
     let answer = answer.await.map_err(|error| error.without_url().to_string())?;
@@ -185,19 +222,6 @@ async fn call(site: &Site, id: RequestId) -> Result<Told, String> {
         410 => Ok(Told::Refused),
         status => Err(format!("answered {status}")),
     }
-}
-
-/// Follows no redirects, which could lead anywhere, and asks no proxy.
-fn client(config: &Config, listed: bool) -> Result<reqwest::Client, String> {
-    let tls = tls::trusting(config.ca_file.as_deref())?;
-    let builder = reqwest::Client::builder()
-        .timeout(PATIENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .user_agent(concat!("atelier/", env!("CARGO_PKG_VERSION")))
-        .tls_backend_preconfigured(tls);
-    let builder = if listed { builder } else { builder.dns_resolver(Public::resolver()) };
-    builder.build().map_err(|error| error.to_string())
 }
 
 /// As the Standard Webhooks sign: `v1,` and the HMAC-SHA256 of id, timestamp and body, in base64.

@@ -55,7 +55,7 @@ use crate::config::Config;
 use crate::handle::Handle;
 use crate::metrics;
 
-pub(crate) use callbacks::call_back;
+pub(crate) use callbacks::{Caller, call_back};
 pub(crate) use descriptors::fit_descriptors;
 pub(crate) use links::Secret;
 pub(crate) use serve::serve;

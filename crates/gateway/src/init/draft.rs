@@ -328,7 +328,7 @@ impl ServerDraft {
                     "Measured; learned further while serving.",
                 )
             }
-            Some(Err(problem)) => (5.0, 1.0, problem.as_str()),
+            Some(Err(problem)) => (5.0, 1.0, problem.lines().next().unwrap_or_default()),
             None => (
                 5.0,
                 1.0,
@@ -343,7 +343,7 @@ impl ServerDraft {
             round(rate.max(1e-3)),
             round(overhead)
         );
-        // A table of models of its own would not be the server's.
+        // Listed models have bounds of their own.
         let listed = most_steps.is_none();
         if let Some(most) = most_steps {
             let _ = writeln!(text, "max_steps = {most}");
