@@ -1,4 +1,4 @@
-//! How much quality steps bring: how near a picture with fewer steps comes to the same with many.
+//! How much quality steps bring: how near a picture with few steps comes to the same with many.
 
 use image::RgbImage;
 use image_compare::{Algorithm, rgb_similarity_structure};
@@ -15,8 +15,7 @@ pub struct Quality {
     pub model: Option<String>,
     /// The server that painted.
     pub server: String,
-    /// Steps and the structural similarity to the picture with the most steps, in percent, the median of several
-    /// pictures; ascending.
+    /// Steps and the structural similarity to the finished picture, in percent, the median of several; ascending.
     pub points: Vec<(Steps, f64)>,
 }
 
@@ -31,14 +30,17 @@ impl Quality {
     }
 }
 
-/// What is painted. Now and then more steps lead to another picture altogether, so the median counts, and there are
-/// an odd number of them.
-const PROMPTS: [&str; 5] = [
+/// What is painted; an odd number, for the median.
+const PROMPTS: [&str; 9] = [
     "a red circle on blue",
     "a street market at noon, many people",
     "a portrait of an old man",
     "a green cross on white",
     "mountains in fog",
+    "a yellow ring",
+    "a cat asleep on a chair",
+    "a city at night",
+    "an oak in winter",
 ];
 /// Steps of the pictures, each half as many again as the one before, or more.
 const STEPS: [u32; 8] = [4, 6, 10, 16, 25, 40, 64, 100];
@@ -89,13 +91,25 @@ async fn of_model(
             painted += 1;
             told(model, painted, PROMPTS.len() * steps.len());
         }
-        let finished = pictures.last().expect("there are steps");
-        for (likeness, picture) in likeness.iter_mut().zip(&pictures) {
-            likeness.push(similarity(picture, finished));
+        for (position, likeness) in likeness.iter_mut().enumerate() {
+            likeness.push(to_its_end(position, &steps, &pictures));
         }
     }
     let points = steps.into_iter().zip(likeness.into_iter().map(median)).collect();
     Ok(Quality { model: named, server: name.clone(), points })
+}
+
+/// How near a picture comes to what it is on the way to, in percent: the most like it of the same with four times as
+/// many steps, or with the most. Now and then a few more steps lead to another picture altogether, and what was on the
+/// way to the one must not be judged by the other alone.
+fn to_its_end(position: usize, steps: &[Steps], pictures: &[RgbImage]) -> f64 {
+    let last = steps.len() - 1;
+    let far = |&other: &usize| steps[other].get() >= 4 * steps[position].get() || other == last;
+    let ends = (position + 1..=last).filter(far);
+    let likeness = ends.map(|other| similarity(&pictures[position], &pictures[other]));
+    likeness
+        .fold(None, |most: Option<f64>, next| Some(most.map_or(next, |most| most.max(next))))
+        .unwrap_or(100.0)
 }
 
 /// The server that paints a model soonest.
