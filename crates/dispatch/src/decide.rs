@@ -3,10 +3,10 @@
 use scheduling::policies::Myopic;
 use scheduling::{Cluster, Decision, Observation, Policy, Queues, Time, Traffic};
 
-use super::event::{Cause, Decided, Effect, Order, Outcome, Quote, RequestId};
+use super::event::{Cause, Decided, Effect, Offered, Order, Outcome, Quote, RequestId};
 use super::server::ServerState;
 use super::setback::Setbacks;
-use super::{Acceptance, Gate, Place, Scheduler};
+use super::{Acceptance, Explanations, Gate, Place, Scheduler};
 
 impl<P: Policy> Scheduler<P> {
     /// Decides a live request that is in no queue, and queues it.
@@ -31,6 +31,9 @@ impl<P: Policy> Scheduler<P> {
             self.effects.push(Effect::Unplaced(id));
             return;
         };
+        if let Some(servers) = self.offered.take() {
+            self.effects.push(Effect::Offered(Offered { request: id, at: now, servers }));
+        }
         let Decision { server, steps } = quote.decision;
         live.place = Place::Queued { server, steps };
         let request = live.order.request;
@@ -72,6 +75,13 @@ impl<P: Policy> Scheduler<P> {
         let observation = queues.observe(now, &order.request, objective);
         let decision = ask(&mut self.policy, &observation);
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
+        if self.explanations == Explanations::Told {
+            let offers = eligible.iter().copied().zip(observation.offers.iter().copied().map(Ok));
+            let unasked = (0..self.servers.len()).filter(|server| !eligible.contains(server));
+            let unasked =
+                unasked.filter_map(|j| Some((j, Err(self.servers[j].unasked(now, order)?))));
+            self.offered = Some(offers.chain(unasked).collect());
+        }
         let execution = queues.dispatch(now, decision).execution;
         self.seen = Some(seen);
         let of_all = |d: Decision| Decision { server: eligible[d.server], ..d };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use scheduling::{Decision, Execution, Model, Objective, Request, Seconds, Steps, Time};
+use scheduling::{Decision, Execution, Model, Objective, Offer, Request, Seconds, Steps, Time};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -105,6 +105,33 @@ pub enum Cause {
     Restart,
     /// The configuration is another one.
     Reconfigured,
+}
+
+/// What the servers offered a request when it was decided, for those who ask why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offered {
+    /// The request.
+    pub request: RequestId,
+    /// When.
+    pub at: Time,
+    /// Each server, with what it offered or why it was not asked.
+    pub servers: Vec<(usize, Result<Offer, Unasked>)>,
+}
+
+/// Why a server was not asked for what it offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unasked {
+    /// It does not answer.
+    Unhealthy,
+    /// The operator does not want it used.
+    Draining,
+    /// It cannot draw it: the picture is too large, or it does not host the model with steps that are allowed.
+    Unable,
+    /// Jobs keep failing there, so it is left alone for a while.
+    Resting,
+    /// It has failed this very request.
+    Failed,
 }
 
 /// A decision that was carried out.
@@ -225,6 +252,11 @@ pub struct Preload {
 /// Something to be done outside.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
+    /// Tell those who ask why what the decision that follows was chosen from; see
+    /// [`Scheduler::set_explanations`].
+    ///
+    /// [`Scheduler::set_explanations`]: super::Scheduler::set_explanations
+    Offered(Offered),
     /// Write down and tell a decision.
     Decided(Decided),
     /// Tell that no server can take the request now.

@@ -23,11 +23,11 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
-use scheduling::{Objective, Policy, Request, Seconds, Time, Traffic};
+use scheduling::{Objective, Offer, Policy, Request, Seconds, Time, Traffic};
 
 pub use event::{
-    Cause, Decided, Effect, End, Failure, FailureClass, Order, Outcome, Owner, Preload, Quote,
-    Rejection, RequestId, Run, RunId,
+    Cause, Decided, Effect, End, Failure, FailureClass, Offered, Order, Outcome, Owner, Preload,
+    Quote, Rejection, RequestId, Run, RunId, Unasked,
 };
 pub use preload::Preloading;
 pub use reconfigure::{Fate, Reconfiguration};
@@ -77,8 +77,20 @@ pub struct Scheduler<P = Box<dyn Policy>> {
     /// When pauses and rests end.
     alarms: BTreeSet<Moment>,
     effects: Vec<Effect>,
+    explanations: Explanations,
+    /// What the latest decision was chosen from, if that is told.
+    offered: Option<Vec<(usize, Result<Offer, Unasked>)>>,
     /// The servers as policies saw them last; none after a change of speed.
     seen: Option<decide::Seen>,
+}
+
+/// Whether it is told what decisions were chosen from. It takes some time, which the simulator needs for other things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Explanations {
+    /// It is not.
+    Off,
+    /// With every decision, by [`Effect::Offered`].
+    Told,
 }
 
 /// Whether runs may start and requests come in.
@@ -137,6 +149,8 @@ impl<P: Policy> Scheduler<P> {
             expiries: BTreeMap::new(),
             alarms: BTreeSet::new(),
             effects: Vec::new(),
+            explanations: Explanations::Off,
+            offered: None,
             seen: None,
         }
     }
@@ -305,6 +319,11 @@ impl<P: Policy> Scheduler<P> {
     /// A policy whose decisions are written down and never carried out.
     pub fn set_shadow(&mut self, shadow: Option<Box<dyn Policy>>) {
         self.shadow = shadow;
+    }
+
+    /// Whether it is told what decisions were chosen from.
+    pub fn set_explanations(&mut self, explanations: Explanations) {
+        self.explanations = explanations;
     }
 
     /// The servers, in the order of the configuration.

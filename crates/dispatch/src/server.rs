@@ -6,7 +6,7 @@ use scheduling::{
     HostedModel, Loaded, Model, Offer, Request, Seconds, Server, StepRate, Steps, Time,
 };
 
-use super::event::{Order, Owner, RequestId, Run};
+use super::event::{Order, Owner, RequestId, Run, Unasked};
 use super::rest::Rest;
 
 /// A server as configured.
@@ -190,6 +190,18 @@ impl ServerState {
     /// Whether it takes this owner's requests at the moment: available, and not resting for them.
     pub(super) fn open_to(&self, now: Time, owner: &Owner) -> bool {
         self.available() && !self.rest.keeps_away(now, owner, !self.is_vacant())
+    }
+
+    /// Why it is not asked for what it offers; nothing is to be said of one that has left.
+    pub(super) fn unasked(&self, now: Time, order: &Order) -> Option<Unasked> {
+        Some(match self.administration {
+            Administration::Removed if self.is_vacant() => return None,
+            Administration::Removed | Administration::Draining => Unasked::Draining,
+            Administration::Enabled if self.health == Health::Unhealthy => Unasked::Unhealthy,
+            Administration::Enabled if !self.takes(order) => Unasked::Unable,
+            Administration::Enabled if !self.open_to(now, &order.owner) => Unasked::Resting,
+            Administration::Enabled => Unasked::Failed,
+        })
     }
 
     /// Nothing runs and nothing waits there.

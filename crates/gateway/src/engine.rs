@@ -6,6 +6,7 @@
 
 mod effects;
 mod gauges;
+mod offers;
 mod opening;
 mod preloads;
 mod reconfigure;
@@ -34,6 +35,8 @@ use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::timeline::Timeline;
 use crate::worker::{Assignment, Connection, Notice};
 
+pub(crate) use self::offers::Explained;
+use self::offers::Explanations;
 use self::opening::Opening;
 pub(crate) use self::reconfigure::{Changes, New};
 use self::requests::{Acceptance, Reply, Tracked};
@@ -46,6 +49,7 @@ pub(crate) enum Message {
     Status { id: RequestId, reply: oneshot::Sender<Option<Status>> },
     Watch { id: RequestId, reply: oneshot::Sender<Option<watch::Receiver<Status>>> },
     Cancel { id: RequestId, reply: oneshot::Sender<bool> },
+    Explain { id: RequestId, reply: oneshot::Sender<Option<Arc<Explained>>> },
     Servers { reply: oneshot::Sender<Vec<ServerView>> },
     Ready { reply: oneshot::Sender<Result<(), Refusal>> },
     Administer { server: String, state: Administration, reply: oneshot::Sender<bool> },
@@ -128,6 +132,7 @@ pub(crate) struct Engine {
     remember: Seconds,
     config: Arc<Config>,
     opening: Opening,
+    explanations: Explanations,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
     /// Whether the journal is lost, for good.
@@ -170,6 +175,7 @@ impl Engine {
             remember: Seconds::of(config.limits.remember_seconds.seconds()),
             config: config.clone(),
             opening,
+            explanations: Explanations::default(),
             closing: Vec::new(),
             ticks: 0,
             lost: false,
@@ -252,6 +258,9 @@ impl Engine {
             }
             Message::Cancel { id, reply } => {
                 let _ = reply.send(self.scheduler.cancel(now, id));
+            }
+            Message::Explain { id, reply } => {
+                let _ = reply.send(self.explanations.of(id));
             }
             Message::Servers { reply } => {
                 let _ = reply.send(self.views(now));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Limits, Preloading, Scheduler, ServerSpec};
+use dispatch::{Explanations, Limits, Preloading, Scheduler, ServerSpec};
 use futures_util::FutureExt as _;
 use scheduling::{Policy, Seconds};
 use thiserror::Error;
@@ -167,6 +167,7 @@ impl Gateway {
         scheduler.set_shadow(shadow);
         scheduler.set_objectives(config.objectives());
         scheduler.set_preloading(config.preloading());
+        scheduler.set_explanations(Explanations::Told);
         let (events, event_inbox) = mpsc::unbounded_channel();
         let report = {
             let events = events.clone();

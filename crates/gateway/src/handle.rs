@@ -11,7 +11,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::Config;
-use crate::engine::Message;
+use crate::engine::{Explained, Message};
 use crate::http::{Caller, Secret};
 use crate::journal::{
     Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
@@ -142,6 +142,17 @@ impl Handle {
     /// [`Unavailable`]
     pub(crate) async fn cancel(&self, id: RequestId) -> Result<bool, Unavailable> {
         self.ask(|reply| Message::Cancel { id, reply }).await
+    }
+
+    /// What the latest decision of a request was chosen from, if that is still known.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub(crate) async fn explain(
+        &self,
+        id: RequestId,
+    ) -> Result<Option<Arc<Explained>>, Unavailable> {
+        self.ask(|reply| Message::Explain { id, reply }).await
     }
 
     /// The servers.

@@ -184,7 +184,10 @@ impl<'a> World<'a> {
                             self.complete(&run, end.at);
                         }
                     }
-                    Effect::Decided(_) | Effect::Unplaced(_) | Effect::LookUp(_) => {}
+                    Effect::Offered(_)
+                    | Effect::Decided(_)
+                    | Effect::Unplaced(_)
+                    | Effect::LookUp(_) => {}
                 }
             }
             self.scheduler.swap_effects(&mut effects);

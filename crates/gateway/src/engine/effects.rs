@@ -17,6 +17,7 @@ impl Engine {
     pub(super) fn carry_out(&mut self, mut picture: Option<Bytes>) {
         for effect in self.scheduler.take_effects() {
             match effect {
+                Effect::Offered(offered) => self.offered(offered),
                 Effect::Decided(decided) => self.decided(decided),
                 Effect::Unplaced(id) => self.change(id, |s| s.phase = Phase::Unplaced),
                 Effect::Start(run) => {

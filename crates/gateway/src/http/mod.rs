@@ -11,6 +11,7 @@ mod budget;
 mod callbacks;
 mod descriptors;
 mod encoding;
+mod explanation;
 mod face;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
@@ -150,6 +151,7 @@ fn routes(server: Server) -> Router {
         .route("/openapi.json", get(servers::openapi))
         .route("/v1/requests", post(requests::submit).get(list::list))
         .route("/v1/requests/{id}", get(requests::show).delete(requests::cancel))
+        .route("/v1/requests/{id}/decision", get(explanation::explain))
         .route("/v1/requests/{id}/image", get(requests::image))
         .route("/v1/requests/{id}/events", get(requests::events))
         .route("/v1/quotes", post(requests::quote))

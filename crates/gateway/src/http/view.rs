@@ -159,7 +159,7 @@ pub(crate) fn told(reason: &str, role: Role) -> &str {
 }
 
 impl DecisionView {
-    fn new(entry: &DecisionEntry, status: &Status, handle: &Handle) -> Self {
+    pub(crate) fn new(entry: &DecisionEntry, status: &Status, handle: &Handle) -> Self {
         let request = &status.accepted.order.request;
         let objective = handle.objective_of(status.accepted.spec.model.as_deref());
         let tardiness = (entry.finish - request.due).positive_part();

@@ -125,7 +125,10 @@ async fn answers_are_of_the_documented_form() {
     let schema = |name: &str| &DOCUMENT["components"]["schemas"][name];
     check("Decision", &t.post("/v1/quotes", &red()).await.json());
     check("Request", &t.post("/v1/requests", &red()).await.json());
-    check("Request", &t.finish(&red()).await);
+    let done = t.finish(&red()).await;
+    check("Request", &done);
+    let path = format!("/v1/requests/{}/decision", done["id"].as_str().unwrap());
+    check("Explanation", &t.get(&path).await.json());
     for script in &t.scripts {
         let error = BackendError::JobFailed("no".into());
         script.0.lock().unwrap().extend(vec![Act::Fail(error); 3]);

@@ -175,3 +175,44 @@ async fn what_runs_and_what_waits_is_listed_apart() {
     listed("running", &ids[1..]).await;
     listed("waiting", &ids[..1]).await;
 }
+
+#[tokio::test]
+async fn a_decision_is_explained_by_what_each_server_offered() {
+    let mut t = start(KEYS).await;
+    t.key = Some("alice");
+    let explained = async |t: &Test, view: &Value| {
+        let path = format!("/v1/requests/{}/decision", view["id"].as_str().unwrap());
+        t.get(&path).await
+    };
+    let first = t.finish(&red()).await;
+    let told = explained(&t, &first).await.json();
+    assert_eq!(told["decision"], first["decision"]);
+    assert_eq!(told["unasked"], json!([]));
+    let [a, b] = [0, 1].map(|position| told["offers"][position].clone());
+    assert_eq!((&a["server"], &a["chosen"], &a["steps"]), (&json!("a"), &json!(true), &json!(30)));
+    for key in ["predicted_start", "predicted_finish", "expected_quality", "expected_reward"] {
+        assert_eq!(a.get(key), told["decision"].get(key), "{key}");
+    }
+    // The same speed and nothing to wait for: there all 200 steps fit, of which the rule gives 30.
+    assert_eq!(
+        (&b["server"], &b["chosen"], &b["steps"]),
+        (&json!("b"), &json!(false), &json!(200))
+    );
+    assert!(b["expected_reward"].as_f64() > a["expected_reward"].as_f64(), "{told}");
+    // Why others were not asked.
+    let drained = json!({ "enabled": false });
+    assert_eq!(t.send(Method::PATCH, "/v1/servers/a", &[], &drained).await.status, 200);
+    let second = t.finish(&red()).await;
+    let told = explained(&t, &second).await.json();
+    assert_eq!(told["unasked"], json!([{ "server": "a", "why": "draining" }]));
+    assert_eq!(told["offers"].as_array().unwrap().len(), 1);
+    // It is nobody else's, and is known until the gateway is started again.
+    t.key = Some("bob");
+    assert_eq!(explained(&t, &first).await.status, 404);
+    let Test { gateway, folder, .. } = t;
+    gateway.stop(Duration::from_secs(5)).await;
+    let mut t = start_in(folder, KEYS).await;
+    t.key = Some("alice");
+    let told = explained(&t, &first).await.json();
+    assert_eq!((&told["offers"], &told["decision"]), (&Value::Null, &first["decision"]));
+}
