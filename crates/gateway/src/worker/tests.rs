@@ -15,6 +15,8 @@ use crate::journal::Spec;
 enum Call {
     /// Ends after so many seconds.
     Ends(u64),
+    /// Ends after so many seconds, through which it stands behind others.
+    Waits(u64),
     Hangs,
     Panics,
 }
@@ -38,6 +40,12 @@ impl Backend for Stubborn {
         watcher.progress(0.5);
         match self.call {
             Call::Ends(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            Call::Waits(seconds) => {
+                for _ in 0..seconds {
+                    watcher.waits();
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
             Call::Hangs => std::future::pending().await,
             Call::Panics => panic!("a bug\nin it"),
         }
@@ -65,7 +73,7 @@ impl Backend for Stubborn {
 
     async fn probe(&self) -> Result<(), BackendError> {
         match self.call {
-            Call::Ends(_) => Ok(()),
+            Call::Ends(_) | Call::Waits(_) => Ok(()),
             Call::Hangs => std::future::pending().await,
             Call::Panics => panic!("a bug"),
         }
@@ -245,6 +253,23 @@ async fn a_server_that_is_doubted_or_reached_otherwise_is_asked_at_once() {
             let (at, _) = told.recv().await.unwrap();
             assert_eq!((at - start).as_millis(), milliseconds);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_run_begins_when_it_does_not_stand_behind_others_any_more() {
+    for (call, ends) in [
+        (Call::Ends(61), false),
+        (Call::Waits(1_000), true),
+        (Call::Waits(3_500), true),
+        // Not for ever.
+        (Call::Waits(10_000), false),
+    ] {
+        let (assign, mut told, _) = worker(call, Cancel::Says(Cancelled::Stopped));
+        assign.send(assignment(1, Task::Generate, &CancellationToken::new())).unwrap();
+        let ended = end(&mut told).await;
+        assert_eq!(ended.is_ok(), ends, "{call:?}: {ended:?}");
+        assert!(ends || ended == Err(BackendError::TimedOut(LIMIT)), "{call:?}: {ended:?}");
     }
 }
 
