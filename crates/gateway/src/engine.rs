@@ -118,8 +118,8 @@ pub(crate) struct Engine {
     shadow_policy: Option<Arc<str>>,
     servers: Vec<Attached>,
     foreman: Foreman,
-    /// Ends that are to be told somewhere.
-    ended: mpsc::UnboundedSender<RequestId>,
+    /// Ends that are to be told somewhere, and where.
+    ended: mpsc::UnboundedSender<(RequestId, String)>,
     live: HashMap<RequestId, Tracked>,
     keys: HashMap<(Arc<str>, String), RequestId>,
     aborts: HashMap<RunId, CancellationToken>,
@@ -149,7 +149,7 @@ impl Engine {
         scheduler: Scheduler,
         (timeline, origin): (Timeline, f64),
         (servers, foreman): (Vec<Attached>, Foreman),
-        ended: mpsc::UnboundedSender<RequestId>,
+        ended: mpsc::UnboundedSender<(RequestId, String)>,
         writer: Writer,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -357,9 +357,9 @@ impl Engine {
                 if let Some(tracked) = self.untrack(id) {
                     let end = tracked.ending.expect("what is reported was handed in");
                     tracked.view.send_modify(|status| status.phase = Phase::Ended(end));
-                    if tracked.view.borrow().accepted.callback.is_some() {
+                    if let Some(url) = tracked.view.borrow().accepted.callback.clone() {
                         // Whoever tells it lives as long as the engine.
-                        let _ = self.ended.send(id);
+                        let _ = self.ended.send((id, url));
                     }
                 }
             }

@@ -2,6 +2,7 @@
 //! has taken them.
 
 mod inner;
+mod schedule;
 
 use std::time::Duration;
 
@@ -15,8 +16,10 @@ use scheduling::message::excerpt;
 use serde_json::json;
 use sha2::Sha256;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use self::inner::{Public, is_inner};
+use self::schedule::{Attempt, Schedule};
 use super::Site;
 use super::account::Role;
 use super::view::RequestView;
@@ -95,55 +98,72 @@ fn is_listed(url: &Url, config: &CallbacksConfig) -> bool {
     config.allow.iter().any(|allowed| allowed.get_ref().eq_ignore_ascii_case(&origin))
 }
 
-/// Tells ends as they come, those first that a gateway before left untold. It ends with whoever hands them in.
+/// Tells ends as they come, with the address that each is to be told to, those first that a gateway before left untold.
+/// It ends with whoever hands them in.
 pub(crate) async fn call_back(
     site: watch::Receiver<Site>,
-    untold: Vec<RequestId>,
-    mut ended: mpsc::UnboundedReceiver<RequestId>,
+    untold: Vec<(RequestId, String)>,
+    mut ended: mpsc::UnboundedReceiver<(RequestId, String)>,
 ) -> Result<(), String> {
-    let mut calls = FuturesUnordered::new();
-    for id in untold {
-        calls.push(deliver(&site, id));
+    let mut schedule = Schedule::default();
+    let first = |(id, url): (RequestId, String)| {
+        let origin = Url::parse(&url).map(|url| url.origin().ascii_serialization());
+        Attempt { at: Instant::now(), id, failed: 0, origin: origin.unwrap_or_default().into() }
+    };
+    for end in untold {
+        schedule.add(first(end));
     }
+    let mut calls = FuturesUnordered::new();
     loop {
+        while let Some(attempt) = schedule.next(Instant::now()) {
+            let site = site.borrow().clone();
+            calls.push(async move { (call(&site, attempt.id).await, attempt) });
+        }
+        let due = schedule.until();
         tokio::select! {
             next = ended.recv() => match next {
-                Some(id) => calls.push(deliver(&site, id)),
+                Some(end) => schedule.add(first(end)),
                 // The engine has stopped: what is untold is told after the next start.
                 None => return Ok(()),
             },
-            Some(()) = calls.next(), if !calls.is_empty() => {}
+            Some((told, attempt)) = calls.next(), if !calls.is_empty() => {
+                schedule.done(&attempt.origin);
+                if let Some(again) = settle(&site, told, attempt).await {
+                    schedule.add(again);
+                }
+            }
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
     }
 }
 
-/// Tells one end until it is taken, or for long enough.
-async fn deliver(site: &watch::Receiver<Site>, id: RequestId) {
-    let mut outcome = "given_up";
-    for attempt in 0..=PAUSES.len() {
-        let current = site.borrow().clone();
-        match call(&current, id).await {
-            Ok(Told::Taken) => {
-                outcome = "delivered";
-                break;
+/// What is to be done after a call: nothing, or another one later.
+async fn settle(
+    site: &watch::Receiver<Site>,
+    told: Result<Told, String>,
+    attempt: Attempt,
+) -> Option<Attempt> {
+    let Attempt { id, failed, origin, .. } = attempt;
+    let handle = site.borrow().handle().clone();
+    let count =
+        |outcome: &str| handle.metrics.add(metrics::CALLBACKS, &[("outcome", outcome)], 1.0);
+    match told {
+        Ok(Told::Taken) => count("delivered"),
+        Ok(Told::Refused) => count("given_up"),
+        Err(problem) => {
+            count("failed");
+            tracing::debug!(request = %id, failed, problem, "an end could not be told");
+            if let Some(pause) = PAUSES.get(failed) {
+                let at = Instant::now() + *pause;
+                return Some(Attempt { at, id, failed: failed + 1, origin });
             }
-            Ok(Told::Refused) => break,
-            Err(problem) => {
-                tracing::debug!(request = %id, attempt, problem, "an end could not be told");
-                current.handle().metrics.add(metrics::CALLBACKS, &[("outcome", "failed")], 1.0);
-            }
+            count("given_up");
+            tracing::warn!(request = %id, "nobody took the end of a request where it was to be told");
         }
-        if let Some(pause) = PAUSES.get(attempt) {
-            tokio::time::sleep(*pause).await;
-        }
-    }
-    let current = site.borrow().clone();
-    current.handle().metrics.add(metrics::CALLBACKS, &[("outcome", outcome)], 1.0);
-    if outcome == "given_up" {
-        tracing::warn!(request = %id, "nobody took the end of a request where it was to be told");
     }
     // An engine that has stopped has it told once more after the next start.
-    let _ = current.handle().messages.send(Message::CalledBack { id }).await;
+    let _ = handle.messages.send(Message::CalledBack { id }).await;
+    None
 }
 
 /// Calls others, as one configuration has it.

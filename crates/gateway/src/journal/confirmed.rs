@@ -132,7 +132,7 @@ impl<A: Archive> Archive for Confirmed<A> {
         self.archive.arrivals(most)
     }
 
-    fn untold(&self) -> Result<Vec<RequestId>, JournalError> {
+    fn untold(&self) -> Result<Vec<(RequestId, String)>, JournalError> {
         self.archive.untold()
     }
 

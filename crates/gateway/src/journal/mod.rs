@@ -120,11 +120,11 @@ pub trait Archive: Send + Sync + 'static {
     /// [`JournalError`] if the store cannot be read.
     fn arrivals(&self, most: u32) -> Result<Vec<Accepted>, JournalError>;
 
-    /// Requests that have ended, and of which that is still to be told somewhere.
+    /// Requests that have ended, and where that is still to be told.
     ///
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
-    fn untold(&self) -> Result<Vec<RequestId>, JournalError>;
+    fn untold(&self) -> Result<Vec<(RequestId, String)>, JournalError>;
 
     /// The time of the latest record.
     ///

@@ -283,16 +283,16 @@ impl Archive for Reader {
         Ok(requests)
     }
 
-    fn untold(&self) -> Result<Vec<RequestId>, JournalError> {
+    fn untold(&self) -> Result<Vec<(RequestId, String)>, JournalError> {
         let c = self.connection();
-        let ids = c
+        let ends = c
             .prepare_cached(
-                "SELECT id FROM callbacks JOIN requests ON position = request
+                "SELECT id, url FROM callbacks JOIN requests ON position = request
                  WHERE ended IS NOT NULL ORDER BY position",
             )?
-            .query_map([], |r| identifier(r, 0))?
+            .query_map([], |r| Ok((identifier(r, 0)?, r.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        Ok(ids)
+        Ok(ends)
     }
 
     fn last(&self) -> Result<Time, JournalError> {
