@@ -19,9 +19,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Administration, Gate, Order, Quote, Rejection, RequestId, RunId, Scheduler};
+use dispatch::{Administration, Gate, Order, Owner, Quote, Rejection, RequestId, RunId, Scheduler};
 use scheduling::{Policy, Seconds, Time};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -133,13 +133,20 @@ pub(crate) struct Engine {
     config: Arc<Config>,
     opening: Opening,
     explanations: Explanations,
+    /// Tells which accepted requests change, and whose they are.
+    changes: broadcast::Sender<Change>,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
     /// Whether the journal is lost, for good.
     lost: bool,
 }
 
+/// An accepted request that has changed, and whose it is.
+pub(crate) type Change = (RequestId, Owner);
+
 impl Engine {
+    /// Changes that somebody who listens may be behind.
+    const CHANGES: usize = 4096;
     const TICK: Duration = Duration::from_millis(500);
     /// Ticks between two deletions of what is old.
     const FORGET: u32 = 10;
@@ -176,10 +183,16 @@ impl Engine {
             config: config.clone(),
             opening,
             explanations: Explanations::default(),
+            changes: broadcast::channel(Self::CHANGES).0,
             closing: Vec::new(),
             ticks: 0,
             lost: false,
         }
+    }
+
+    /// Where changes of accepted requests are told.
+    pub(crate) fn changes(&self) -> broadcast::Sender<Change> {
+        self.changes.clone()
     }
 
     /// Runs until closed and everything that must be written is.
@@ -357,6 +370,7 @@ impl Engine {
                 if let Some(tracked) = self.untrack(id) {
                     let end = tracked.ending.expect("what is reported was handed in");
                     tracked.view.send_modify(|status| status.phase = Phase::Ended(end));
+                    self.tell(id, &tracked);
                     if let Some(url) = tracked.view.borrow().accepted.callback.clone() {
                         // Whoever tells it lives as long as the engine.
                         let _ = self.ended.send((id, url));

@@ -212,6 +212,7 @@ impl Gateway {
         }
         engine.restore(unfinished);
         let (messages, message_inbox) = mpsc::channel(Self::INBOX);
+        let changes = engine.changes();
         let engine = spawner.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
         let reload = Reloads::channel();
         let handle = Handle {
@@ -225,6 +226,7 @@ impl Gateway {
             config,
             caller,
             secret,
+            changes,
             reloads: reload.0,
         };
         let reloader = Reloader::new(handle.clone(), world.backends, world.source);

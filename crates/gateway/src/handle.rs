@@ -8,10 +8,10 @@ use dispatch::{Administration, Order, Quote, Rejection, RequestId};
 use jiff::Timestamp;
 use scheduling::{Objective, PolicyName};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::config::Config;
-use crate::engine::{Explained, Message};
+use crate::engine::{Change, Explained, Message};
 use crate::http::{Caller, Secret};
 use crate::journal::{
     Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
@@ -44,6 +44,8 @@ pub(crate) struct Handle {
     pub(crate) caller: Option<Arc<Caller>>,
     /// What links to pictures are signed with.
     pub(crate) secret: Secret,
+    /// Tells which accepted requests change, and whose they are.
+    pub(crate) changes: broadcast::Sender<Change>,
     /// To have the configuration read again.
     pub(crate) reloads: Reloads,
 }

@@ -114,6 +114,17 @@ impl Engine {
             }
             let _ = reply.send(Ok(status));
         }
+        if let Some(tracked) = self.live.get(&id) {
+            self.tell(id, tracked);
+        }
+    }
+
+    /// Tells whoever listens that a request has changed. Of one that the journal does not have yet nobody hears.
+    pub(super) fn tell(&self, id: RequestId, tracked: &Tracked) {
+        if self.changes.receiver_count() > 0 && matches!(tracked.acceptance, Acceptance::Durable) {
+            let owner = tracked.view.borrow().accepted.order.owner.clone();
+            let _ = self.changes.send((id, owner));
+        }
     }
 
     /// The journal has not taken the request: all who submitted it hear the same.
@@ -131,6 +142,7 @@ impl Engine {
     pub(super) fn change(&self, id: RequestId, change: impl FnOnce(&mut Status)) {
         if let Some(tracked) = self.live.get(&id) {
             tracked.view.send_modify(change);
+            self.tell(id, tracked);
         }
     }
 }

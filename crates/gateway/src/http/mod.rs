@@ -18,6 +18,7 @@ pub(crate) mod fuzzing;
 mod headers;
 mod links;
 mod list;
+mod live;
 mod openai;
 mod origins;
 mod peer;
@@ -155,6 +156,7 @@ fn routes(server: Server) -> Router {
         .route("/v1/requests/{id}/image", get(requests::image))
         .route("/v1/requests/{id}/events", get(requests::events))
         .route("/v1/quotes", post(requests::quote))
+        .route("/v1/events", get(live::events))
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{name}", patch(servers::administer))
         .route("/v1/configuration/reload", put(servers::reload))

@@ -261,7 +261,12 @@ impl Follow {
 }
 
 /// One event.
-fn told(status: &Status, handle: &crate::handle::Handle, role: Role, room: Room) -> Bytes {
+pub(super) fn told(
+    status: &Status,
+    handle: &crate::handle::Handle,
+    role: Role,
+    room: Room,
+) -> Bytes {
     let view = serde_json::to_string(&RequestView::new(status, handle, role));
     room.carry(sse::event("request", &view.expect("views are plain data")))
 }

@@ -10,24 +10,32 @@ use scheduling::message::excerpt;
 use serde::{Deserialize, Serialize};
 
 use super::Server;
+use super::account::Role;
 use super::auth::Visitor;
 use super::body::{JsonBody, parse};
 use super::problem::Problem;
 use super::view::ServerJson;
 use crate::reload::ReloadError;
+use crate::status::ServerView;
 
 type Answer = Result<Response, Problem>;
 
+/// All servers, as somebody may see them.
 #[derive(Serialize)]
-struct Servers {
+pub(super) struct Servers {
     servers: Vec<ServerJson>,
+}
+
+impl Servers {
+    pub(super) fn new(views: Vec<ServerView>, role: Role) -> Self {
+        Self { servers: views.into_iter().map(|view| ServerJson::new(view, role)).collect() }
+    }
 }
 
 /// `GET /v1/servers`
 pub(crate) async fn list(State(server): State<Server>, visitor: Visitor) -> Answer {
     let views = server.handle.servers().await?;
-    let servers = views.into_iter().map(|view| ServerJson::new(view, visitor.role)).collect();
-    Ok(Json(Servers { servers }).into_response())
+    Ok(Json(Servers::new(views, visitor.role)).into_response())
 }
 
 /// The body of somebody who may operate; nothing is read of others.

@@ -11,6 +11,7 @@ mod endings;
 mod faults;
 mod fleet;
 mod limits;
+mod live;
 mod openai;
 mod operation;
 mod origins;
