@@ -227,7 +227,12 @@ async fn every_route_is_documented_and_every_documented_route_exists() {
         let path = path.replace("{name}", "a").replace("{model}", "atelier");
         for method in ["get", "post", "put", "patch", "delete"] {
             let verb = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-            let status = t.send(verb, &path, &[], &Value::Null).await.status;
+            // An answer that never ends is not waited for.
+            let status = if (method, &*path) == ("get", "/v1/events") {
+                t.begin(&path).await.status().as_u16()
+            } else {
+                t.send(verb, &path, &[], &Value::Null).await.status
+            };
             let exists = status != 405;
             assert_eq!(exists, methods.get(method).is_some(), "{method} {path}: {status}");
         }

@@ -12,12 +12,7 @@ struct Listener {
 
 impl Listener {
     async fn new(t: &Test) -> Self {
-        let mut request = Request::builder().uri("/v1/events").header("host", "localhost");
-        if let Some(key) = t.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        let response =
-            t.gateway.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = t.begin("/v1/events").await;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { body: response.into_body().into_data_stream(), heard: String::new() }
     }

@@ -230,6 +230,15 @@ impl Test {
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
+    /// An answer whose end is not waited for.
+    async fn begin(&self, path: &str) -> Response {
+        let mut request = Request::builder().uri(path).header("host", "localhost");
+        if let Some(key) = self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        self.gateway.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    }
+
     /// Waits until the first probes have come in.
     async fn ready(&self) {
         while self.get("/readyz").await.status != 200 {
