@@ -367,8 +367,8 @@ impl Engine {
             Report::KeyTaken(id) => self.refuse(now, id, &Refusal::KeyTaken(None)),
             Report::Refused(id, why) => self.refuse(now, id, &Refusal::Journal(why)),
             Report::Ended(id) => {
-                if let Some(tracked) = self.untrack(id) {
-                    let end = tracked.ending.expect("what is reported was handed in");
+                if let Some(mut tracked) = self.untrack(id) {
+                    let end = tracked.ending.take().expect("what is reported was handed in");
                     tracked.view.send_modify(|status| status.phase = Phase::Ended(end));
                     self.tell(id, &tracked);
                     if let Some(url) = tracked.view.borrow().accepted.callback.clone() {

@@ -38,8 +38,9 @@ impl Listener {
     }
 }
 
-fn states(events: &[(String, Value)], id: &Value) -> Vec<String> {
-    let own = events.iter().filter(|(name, view)| name == "request" && view["id"] == *id);
+/// The states in which the request with this prompt was seen.
+fn states(events: &[(String, Value)], prompt: &str) -> Vec<String> {
+    let own = events.iter().filter(|(name, view)| name == "request" && view["prompt"] == prompt);
     own.map(|(_, view)| view["state"].as_str().unwrap().to_string()).collect()
 }
 
@@ -47,23 +48,22 @@ fn states(events: &[(String, Value)], id: &Value) -> Vec<String> {
 async fn whoever_listens_sees_servers_and_his_own_requests_as_they_change() {
     let mut t = start(KEYS).await;
     t.key = Some("alice");
-    let before = t.finish(&red()).await;
+    let asked = |prompt: &str| json!({ "prompt": prompt, "due_in_seconds": 20.0 });
+    t.finish(&asked("before")).await;
     let mut ann = Listener::new(&t).await;
     t.key = Some("bob");
     let mut bob = Listener::new(&t).await;
     // How everything stands comes first.
-    let events = ann.until(|events| !states(events, &before["id"]).is_empty()).await;
+    let events = ann.until(|events| !states(events, "before").is_empty()).await;
     assert_eq!(events[0].0, "servers");
     assert_eq!(events[0].1["servers"].as_array().unwrap().len(), 2);
-    assert_eq!(states(&events, &before["id"]), ["completed"]);
+    assert_eq!(states(&events, "before"), ["completed"]);
     t.key = Some("alice");
     t.scripts[0].0.lock().unwrap().push_back(Act::Deliver(1.0));
-    let done = t.finish(&red()).await;
-    let ended = |events: &[(String, Value)]| {
-        states(events, &done["id"]).last().is_some_and(|s| s == "completed")
-    };
-    let events = ann.until(ended).await;
-    let seen = states(&events, &done["id"]);
+    let ended = |events: &[(String, Value)]| states(events, "slow").contains(&"completed".into());
+    let slow = asked("slow");
+    let (_, events) = tokio::join!(t.finish(&slow), ann.until(ended));
+    let seen = states(&events, "slow");
     assert!(seen.contains(&"running".into()), "{seen:?}");
     let running = |(name, data): &(String, Value)| {
         name == "servers" && !data["servers"][0]["running"].is_null()
