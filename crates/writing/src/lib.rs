@@ -105,6 +105,34 @@ pub fn write(path: &Path, contents: impl AsRef<[u8]>) -> io::Result<()> {
     output.commit()
 }
 
+/// Who may read a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Whoever may read new files here.
+    AsUsual,
+    /// Its owner alone.
+    Owner,
+}
+
+/// Writes all of a file that is not there yet: what is there, even a link that leads nowhere, stays.
+///
+/// # Errors
+/// The system's; [`ErrorKind::AlreadyExists`] if something has the name.
+pub fn create_new(path: &Path, contents: impl AsRef<[u8]>, readers: Readers) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    if readers == Readers::AsUsual {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
+    file.write_all(contents.as_ref())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    Ok(())
+}
+
 /// Creates a folder unless it is there, and makes sure that files can be written into it.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use writing::{Output, create_folder, write};
+use writing::{Output, Readers, create_folder, create_new, write};
 
 fn folder() -> (TempDir, impl Fn(&str) -> PathBuf) {
     let folder = tempfile::tempdir().unwrap();
@@ -150,4 +150,24 @@ fn a_write_protected_file_stays_as_it_is() {
     fs::set_permissions(folder.path(), Permissions::from_mode(0o555)).unwrap();
     assert_eq!(write(&at("g"), "x").unwrap_err().kind(), ErrorKind::PermissionDenied);
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_new_file_takes_no_name_that_is_taken_and_may_be_its_owners_alone() {
+    let (folder, place) = folder();
+    let mode = |name: &str| fs::metadata(place(name)).unwrap().permissions().mode() & 0o777;
+    fs::write(place("another"), "").unwrap();
+    for (name, readers, expected) in
+        [("usual", Readers::AsUsual, mode("another")), ("secret", Readers::Owner, 0o600)]
+    {
+        create_new(&place(name), name, readers).unwrap();
+        assert_eq!(mode(name), expected, "{name}");
+        let taken = create_new(&place(name), "again", readers).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(place(name)).unwrap(), name);
+    }
+    symlink(place("nowhere"), place("link")).unwrap();
+    let taken = create_new(&place("link"), "x", Readers::AsUsual).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 4, "nothing else is left behind");
 }

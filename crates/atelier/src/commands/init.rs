@@ -9,6 +9,7 @@ use gateway::Config;
 use gateway::calibrate::{Measured, calibrate_one};
 use gateway::init::{Draft, DraftFile, LOCAL, NamedInput, Recognised, WorkflowFile, recognise};
 use tokio::runtime::Runtime;
+use writing::Readers;
 
 use crate::failure::Failure;
 use crate::output::say;
@@ -162,18 +163,9 @@ fn measure(
     runtime: &Runtime,
     draft: &Draft,
 ) -> Result<BTreeMap<String, Result<Measured, String>>, Failure> {
-    let scratch = std::env::temp_dir().join(format!("atelier-init-{}", std::process::id()));
-    fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
-    let result = measure_in(runtime, draft, &scratch);
-    let _ = fs::remove_dir_all(&scratch);
-    result
-}
-
-fn measure_in(
-    runtime: &Runtime,
-    draft: &Draft,
-    scratch: &Path,
-) -> Result<BTreeMap<String, Result<Measured, String>>, Failure> {
+    let scratch =
+        tempfile::tempdir().context("cannot create a folder for what is measured with")?;
+    let scratch = scratch.path();
     for beside in draft.files() {
         write(&scratch.join(&beside.name), &beside)?;
     }
@@ -225,13 +217,7 @@ fn free(file: &Path) -> Result<(), Failure> {
 
 /// Writes a file that is not there yet.
 fn write(path: &Path, file: &DraftFile) -> Result<(), Failure> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    if file.secret {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let written = options.open(path).and_then(|mut opened| opened.write_all(file.text.as_bytes()));
+    let readers = if file.secret { Readers::Owner } else { Readers::AsUsual };
+    let written = writing::create_new(path, &file.text, readers);
     written.with_context(|| format!("cannot write {}", path.display())).map_err(Failure::from)
 }
