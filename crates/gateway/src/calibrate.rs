@@ -2,6 +2,7 @@
 
 mod quality;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -64,8 +65,7 @@ pub async fn calibrate(
     for server in &config.servers {
         let name = server.name.get_ref();
         let failed = |problem| CalibrationError { server: name.clone(), problem };
-        let backend = backends(server, config).map_err(|e| failed(e.to_string()))?;
-        let mut bench = Bench { config, backend: &*backend, seed: 0 };
+        let mut bench = Bench::new(config, backends, server)?;
         let models = server.models.keys().map(Some);
         let models: Vec<_> = if server.models.is_empty() { vec![None] } else { models.collect() };
         let mut measured = Vec::new();
@@ -97,8 +97,7 @@ pub async fn calibrate_one(
 ) -> Result<Measured, CalibrationError> {
     let name = server.name.get_ref();
     let failed = |problem| CalibrationError { server: name.clone(), problem };
-    let backend = backends(server, config).map_err(|e| failed(e.to_string()))?;
-    let mut bench = Bench { config, backend: &*backend, seed: 0 };
+    let mut bench = Bench::new(config, backends, server)?;
     // That which requests are drawn with that name none, if it is there.
     let default = config.default_model().and_then(|model| server.models.get_key_value(model));
     let model = default.or_else(|| server.models.iter().next()).map(|(name, _)| name);
@@ -113,12 +112,24 @@ fn beyond(took: Seconds, speed: Speed, steps: Steps) -> Seconds {
 /// One server on the bench.
 struct Bench<'a> {
     config: &'a Config,
-    backend: &'a dyn Backend,
+    backend: Arc<dyn Backend>,
     /// Another one every time: some servers answer a repeated job from their cache.
     seed: u32,
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    fn new(
+        config: &'a Config,
+        backends: &BackendFactory,
+        server: &ServerConfig,
+    ) -> Result<Self, CalibrationError> {
+        let backend = backends(server, config).map_err(|error| CalibrationError {
+            server: server.name.get_ref().clone(),
+            problem: error.to_string(),
+        })?;
+        Ok(Self { config, backend, seed: 0 })
+    }
+
     async fn measure(
         &mut self,
         server: &ServerConfig,
@@ -208,18 +219,9 @@ impl Watcher for Silent {
 /// # Errors
 /// A message, if the text is not TOML or a server is not in it as `[[server]]`.
 pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
-    let mark = if text.starts_with('\u{feff}') { "\u{feff}" } else { "" };
-    let mut document: DocumentMut =
-        text[mark.len()..].parse().map_err(|e: toml_edit::TomlError| bounded(&e.to_string()))?;
+    let (mark, mut document) = parsed(text)?;
     for Measured { server, model, speed: Speed { overhead, rate }, load, .. } in measured {
-        let servers = document.get_mut("server").and_then(Item::as_array_of_tables_mut);
-        let mut tables = servers.into_iter().flat_map(ArrayOfTables::iter_mut);
-        let named = |table: &&mut Table| {
-            table.get("name").and_then(Item::as_str).is_some_and(|name| name == server)
-        };
-        let table = tables.find(named).ok_or_else(|| {
-            format!("{server:?} is nowhere to be written: every server must be a [[server]]")
-        })?;
+        let table = named(&mut document, "server", server)?;
         let table: &mut dyn TableLike = match model {
             None => table,
             Some(model) => {
@@ -244,34 +246,41 @@ pub fn write_into(text: &str, measured: &[Measured]) -> Result<String, String> {
 /// # Errors
 /// A message, if a text is not TOML or the model is not in it as `[[model]]`.
 pub fn write_curve(text: &str, model: Option<&str>, curve: &str) -> Result<String, String> {
-    let mark = if text.starts_with('\u{feff}') { "\u{feff}" } else { "" };
-    let parsed = |text: &str| {
-        text.parse::<DocumentMut>().map_err(|e: toml_edit::TomlError| bounded(&e.to_string()))
-    };
-    let mut document = parsed(&text[mark.len()..])?;
-    let mut curve = parsed(curve)?;
-    let quality = curve.remove("quality").and_then(|item| item.into_value().ok());
+    let (mark, mut document) = parsed(text)?;
+    let quality = parsed(curve)?.1.remove("quality").and_then(|item| item.into_value().ok());
     let quality = quality.ok_or("there is no quality in the curve")?;
     let table: &mut dyn TableLike = match model {
         None => {
             let objective = document.entry("objective").or_insert_with(toml_edit::table);
             objective.as_table_like_mut().ok_or("`objective` is no table")?
         }
-        Some(model) => {
-            let models = document.get_mut("model").and_then(Item::as_array_of_tables_mut);
-            let mut tables = models.into_iter().flat_map(ArrayOfTables::iter_mut);
-            let named = |table: &&mut Table| {
-                table.get("name").and_then(Item::as_str).is_some_and(|name| name == model)
-            };
-            tables.find(named).ok_or_else(|| {
-                format!("{model:?} is nowhere to be written: every model must be a [[model]]")
-            })?
-        }
+        Some(model) => named(&mut document, "model", model)?,
     };
     // What stood there may have been a table of its own.
     table.remove("quality");
     table.insert("quality", Item::Value(quality.decorated(" ", "")));
     Ok(format!("{mark}{document}"))
+}
+
+/// A document, and the byte order mark before it, if there is one.
+fn parsed(text: &str) -> Result<(&'static str, DocumentMut), String> {
+    let mark = if text.starts_with('\u{feff}') { "\u{feff}" } else { "" };
+    let document = text[mark.len()..].parse();
+    Ok((mark, document.map_err(|e: toml_edit::TomlError| bounded(&e.to_string()))?))
+}
+
+/// The one of several tables that has a name.
+fn named<'a>(
+    document: &'a mut DocumentMut,
+    tables: &str,
+    name: &str,
+) -> Result<&'a mut Table, String> {
+    let all = document.get_mut(tables).and_then(Item::as_array_of_tables_mut);
+    let mut all = all.into_iter().flat_map(ArrayOfTables::iter_mut);
+    let found = all.find(|table| table.get("name").and_then(Item::as_str) == Some(name));
+    found.ok_or_else(|| {
+        format!("{name:?} is nowhere to be written: every {tables} must be a [[{tables}]]")
+    })
 }
 
 /// Puts a rounded number in place of the one before, between the same comments.

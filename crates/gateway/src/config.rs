@@ -21,6 +21,7 @@ mod value;
 
 pub use connect::connect;
 pub use models::{HostedConfig, ModelConfig};
+pub(crate) use models::{LONGEST_NAME, may_name_a_model};
 pub use read::ConfigError;
 pub use value::{Digest, SecretText, Side, Span};
 

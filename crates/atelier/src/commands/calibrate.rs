@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use experiments::{Fit, Measured as Points};
-use gateway::calibrate::{Quality, calibrate, measure_quality as quality, write_curve, write_into};
+use gateway::calibrate::{
+    Measured, Quality, calibrate, measure_quality as quality, write_curve, write_into,
+};
+use gateway::{BackendFactory, Config};
 use tokio::runtime::Runtime;
 
 use crate::commands::serve;
@@ -29,24 +32,33 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    if arguments.quality { measure_quality(arguments) } else { measure_speeds(arguments) }
-}
-
-/// Writes the curves of those models whose pictures settle.
-fn measure_quality(arguments: &Arguments) -> Result<(), Failure> {
     let config = serve::read(&arguments.config)?;
-    let mut text = fs::read_to_string(&arguments.config)
+    let text = fs::read_to_string(&arguments.config)
         .with_context(|| format!("cannot read {}", arguments.config.display()))?;
     let out = Destination::open(&arguments.config)?;
     let runtime = Runtime::new().context("cannot start the threads")?;
-    let connect: gateway::BackendFactory = Arc::new(gateway::config::connect);
+    let connect: BackendFactory = Arc::new(gateway::config::connect);
+    let measured = if arguments.quality {
+        runtime.block_on(with_curves(&config, &connect, text))?
+    } else {
+        Some(runtime.block_on(with_speeds(&config, &connect, &text))?)
+    };
+    measured.map_or(Ok(()), |text| out.write(&text))
+}
+
+/// The text with the curves of those models whose pictures settle; none if there are no such.
+async fn with_curves(
+    config: &Config,
+    connect: &BackendFactory,
+    mut text: String,
+) -> Result<Option<String>, Failure> {
     let bar = progress::bar("painting", 1);
-    let measuring = quality(&config, &connect, |model, done, all| {
+    let measuring = quality(config, connect, |model, done, all| {
         bar.set_message(model.unwrap_or_default().to_owned());
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     });
-    let all = runtime.block_on(measuring).map_err(anyhow::Error::from)?;
+    let all = measuring.await.map_err(anyhow::Error::from)?;
     bar.finish_and_clear();
     let mut written = 0;
     for Quality { model, server, points } in &all {
@@ -71,37 +83,34 @@ fn measure_quality(arguments: &Arguments) -> Result<(), Failure> {
         written += 1;
     }
     if written == 0 {
-        return Ok(());
+        return Ok(None);
     }
     say!(
         "Quality is now the likeness to the finished picture, in percent: look whether `tardiness_weight`, what a second \
          late costs, still is what you want"
     );
-    out.write(&text)
+    Ok(Some(text))
 }
 
-fn measure_speeds(arguments: &Arguments) -> Result<(), Failure> {
-    let config = serve::read(&arguments.config)?;
-    let text = fs::read_to_string(&arguments.config)
-        .with_context(|| format!("cannot read {}", arguments.config.display()))?;
-    let out = Destination::open(&arguments.config)?;
-    let runtime = Runtime::new().context("cannot start the threads")?;
-    let connect: gateway::BackendFactory = Arc::new(gateway::config::connect);
-    let measured = runtime
-        .block_on(calibrate(&config, &connect, |measured| {
-            let model = measured.model.as_ref().map_or(String::new(), |model| format!(", {model}"));
-            let load = measured
-                .load
-                .map_or(String::new(), |load| format!(", {:.2} s to load", load.seconds()));
-            say!(
-                "{}{model}: {:.2} steps/s and {:.2} s of overhead{load}, from {} runs",
-                measured.server,
-                measured.speed.rate.steps_per_second(),
-                measured.speed.overhead.seconds(),
-                measured.runs.len(),
-            );
-        }))
-        .map_err(anyhow::Error::from)?;
-    let text = write_into(&text, &measured).map_err(anyhow::Error::msg)?;
-    out.write(&text)
+/// The text with the speeds.
+async fn with_speeds(
+    config: &Config,
+    connect: &BackendFactory,
+    text: &str,
+) -> Result<String, Failure> {
+    let told = |measured: &Measured| {
+        let model = measured.model.as_ref().map_or(String::new(), |model| format!(", {model}"));
+        let load = measured
+            .load
+            .map_or(String::new(), |load| format!(", {:.2} s to load", load.seconds()));
+        say!(
+            "{}{model}: {:.2} steps/s and {:.2} s of overhead{load}, from {} runs",
+            measured.server,
+            measured.speed.rate.steps_per_second(),
+            measured.speed.overhead.seconds(),
+            measured.runs.len(),
+        );
+    };
+    let measured = calibrate(config, connect, told).await.map_err(anyhow::Error::from)?;
+    Ok(write_into(text, &measured).map_err(anyhow::Error::msg)?)
 }

@@ -77,8 +77,7 @@ async fn of_model(
     let server = fastest(config, model);
     let name = server.name.get_ref();
     let failed = |problem| CalibrationError { server: name.clone(), problem };
-    let backend = backends(server, config).map_err(|e| failed(e.to_string()))?;
-    let mut bench = Bench { config, backend: &*backend, seed: 0 };
+    let mut bench = Bench::new(config, backends, server)?;
     let steps = steps_for(config, model);
     let (mut likeness, mut painted) = (vec![Vec::new(); steps.len()], 0);
     let named = model.map(String::from);
@@ -107,9 +106,7 @@ fn to_its_end(position: usize, steps: &[Steps], pictures: &[RgbImage]) -> f64 {
     let far = |&other: &usize| steps[other].get() >= 4 * steps[position].get() || other == last;
     let ends = (position + 1..=last).filter(far);
     let likeness = ends.map(|other| similarity(&pictures[position], &pictures[other]));
-    likeness
-        .fold(None, |most: Option<f64>, next| Some(most.map_or(next, |most| most.max(next))))
-        .unwrap_or(100.0)
+    likeness.reduce(f64::max).unwrap_or(100.0)
 }
 
 /// The server that paints a model soonest.

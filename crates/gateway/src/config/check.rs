@@ -159,8 +159,7 @@ impl Config {
     fn check_callbacks(&self) -> Result<(), Misfit> {
         for (position, origin) in self.callbacks.allow.iter().enumerate() {
             let text = origin.get_ref();
-            let named = reqwest::Url::parse(text).map(|url| url.origin().ascii_serialization());
-            if text == "*" || named.is_ok_and(|named| named.eq_ignore_ascii_case(text)) {
+            if text == "*" || is_origin(text) {
                 continue;
             }
             let text = scheduling::message::excerpt(text);
@@ -184,8 +183,7 @@ impl Config {
                 }
                 "without [[key]] any page could use the servers: write a [[key]], or the origins"
             } else {
-                let named = reqwest::Url::parse(text).map(|url| url.origin().ascii_serialization());
-                if named.is_ok_and(|named| named.eq_ignore_ascii_case(text)) {
+                if is_origin(text) {
                     continue;
                 }
                 "allowed is such as \"https://app.example\" or \"http://app.example:8080\", without a path"
@@ -283,6 +281,12 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Whether it is an origin as browsers name it: no path, and no port that goes without saying.
+fn is_origin(text: &str) -> bool {
+    let named = reqwest::Url::parse(text).map(|url| url.origin().ascii_serialization());
+    named.is_ok_and(|named| named.eq_ignore_ascii_case(text))
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a Spanned<String>>) -> Result<(), Misfit> {

@@ -387,11 +387,19 @@ fn in_order(key: &str, of: &str, min: Option<Steps>, max: Option<Steps>) -> Resu
     }
 }
 
+/// Characters in the name of a model, at most.
+pub(crate) const LONGEST_NAME: usize = 128;
+
+/// Whether the name of a model may have it.
+pub(crate) fn may_name_a_model(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_./:+".contains(c)
+}
+
 fn unique(models: &[ModelConfig]) -> Result<(), Misfit> {
     for (position, model) in models.iter().enumerate() {
         let name = model.name.get_ref();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+".contains(c);
-        let problem = if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
+        let fits = name.len() <= LONGEST_NAME && name.chars().all(may_name_a_model);
+        let problem = if name.is_empty() || !fits {
             let name = excerpt(name);
             format!(
                 "`name` of a model is {name:?}: allowed are 1 to 128 of a-z A-Z 0-9 - _ . / : +"

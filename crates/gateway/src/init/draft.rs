@@ -10,6 +10,7 @@ use super::workflows::{self, Ready};
 use super::{Kind, NamedInput, Recognised, WorkflowFile};
 use crate::backends::comfyui::Input;
 use crate::calibrate::Measured;
+use crate::config::{LONGEST_NAME, may_name_a_model};
 
 /// A configuration that is not written down yet.
 #[derive(Clone, Debug)]
@@ -416,21 +417,20 @@ fn quoted(text: &str) -> String {
     Toml::from(text).to_string()
 }
 
-/// What requests call a checkpoint: its name without folder characters that are not allowed, and without the
-/// ending of its file.
+/// What requests call a checkpoint: its name with what is not allowed in one replaced, and without the ending of
+/// its file.
 fn model_name(checkpoint: &str) -> String {
     let endings = [".safetensors", ".ckpt", ".gguf", ".sft", ".pt", ".pth"];
     let stem =
         endings.iter().find_map(|ending| checkpoint.strip_suffix(ending)).unwrap_or(checkpoint);
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_./:+".contains(c) { c } else { '-' };
-    stem.chars().map(plain).take(128).collect()
+    let plain = |c: char| if may_name_a_model(c) { c } else { '-' };
+    stem.chars().map(plain).take(LONGEST_NAME).collect()
 }
 
-/// A name as part of that of a file.
+/// The name of a model as part of that of a file.
 fn file_name(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
-        .collect()
+    let plain = |c: char| if may_name_a_model(c) && !"/:+".contains(c) { c } else { '-' };
+    name.chars().map(plain).collect()
 }
 
 fn free_name(name: &str, servers: &[ServerDraft]) -> String {

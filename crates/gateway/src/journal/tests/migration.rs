@@ -87,15 +87,20 @@ fn a_journal_of_an_earlier_version_is_not_read_before_it_is_brought_up() {
     Reader::open(&path).unwrap();
 }
 
+/// A journal of today without what an earlier version did not have.
+fn taken_back(version: i32, without: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let (folder, path) = version_1(1);
+    drop(Sqlite::open(&path, 5e8).unwrap());
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(without).unwrap();
+    raw.pragma_update(None, "user_version", version).unwrap();
+    (folder, path)
+}
+
 /// Version 2 had the tables of today without the time of a load.
 #[test]
 fn a_journal_of_version_2_learns_of_loads() {
-    let (_folder, path) = version_1(1);
-    drop(Sqlite::open(&path, 5e8).unwrap());
-    let raw = Connection::open(&path).unwrap();
-    raw.execute_batch("ALTER TABLE runs DROP COLUMN load; DROP TABLE callbacks").unwrap();
-    raw.pragma_update(None, "user_version", 2).unwrap();
-    drop(raw);
+    let (_folder, path) = taken_back(2, "ALTER TABLE runs DROP COLUMN load; DROP TABLE callbacks");
     let mut journal = Sqlite::open(&path, 5e8).unwrap();
     let reader = Reader::open(&path).unwrap();
     let before = reader.unfinished().unwrap();
@@ -116,12 +121,7 @@ fn a_journal_of_version_2_learns_of_loads() {
 /// Version 3 had the tables of today without callbacks.
 #[test]
 fn a_journal_of_version_3_learns_of_callbacks() {
-    let (_folder, path) = version_1(1);
-    drop(Sqlite::open(&path, 5e8).unwrap());
-    let raw = Connection::open(&path).unwrap();
-    raw.execute_batch("DROP TABLE callbacks").unwrap();
-    raw.pragma_update(None, "user_version", 3).unwrap();
-    drop(raw);
+    let (_folder, path) = taken_back(3, "DROP TABLE callbacks");
     drop(Sqlite::open(&path, 5e8).unwrap());
     assert_eq!(Reader::open(&path).unwrap().untold().unwrap(), []);
 }
