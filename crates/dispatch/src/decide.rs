@@ -77,7 +77,8 @@ impl<P: Policy> Scheduler<P> {
         let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
         if self.explanations == Explanations::Told {
             let offers = eligible.iter().copied().zip(observation.offers.iter().copied().map(Ok));
-            let unasked = (0..self.servers.len()).filter(|server| !eligible.contains(server));
+            // The eligible ones ascend.
+            let unasked = (0..self.servers.len()).filter(|j| eligible.binary_search(j).is_err());
             let unasked =
                 unasked.filter_map(|j| Some((j, Err(self.servers[j].unasked(now, order)?))));
             self.offered = Some(offers.chain(unasked).collect());

@@ -229,11 +229,7 @@ impl End {
             attempts,
             tardiness,
             quality: steps.map(|s| objective.quality(s)),
-            reward: steps.map(|s| {
-                let waited = at - order.request.arrival;
-                let reward = objective.reward(s, order.request.penalty, tardiness);
-                reward - objective.waiting_cost(waited)
-            }),
+            reward: steps.map(|s| objective.earned(s, &order.request, at)),
         }
     }
 }

@@ -103,7 +103,8 @@ impl Attached {
 }
 
 /// The longest that a run with this prediction may take.
-fn longest(limit: Duration, predicted: Seconds) -> Duration {
+fn longest(config: &Config, predicted: Seconds) -> Duration {
+    let limit = config.limits.run_seconds.duration();
     limit + Duration::from_secs_f64(4.0 * predicted.seconds().max(0.0))
 }
 
@@ -127,9 +128,6 @@ pub(crate) struct Engine {
     tickets: HashMap<RunId, String>,
     writer: Writer,
     metrics: Arc<Metrics>,
-    run_limit: Duration,
-    keep: Seconds,
-    remember: Seconds,
     config: Arc<Config>,
     opening: Opening,
     explanations: Explanations,
@@ -177,9 +175,6 @@ impl Engine {
             tickets: HashMap::new(),
             writer,
             metrics,
-            run_limit: config.limits.run_seconds.duration(),
-            keep: Seconds::of(config.limits.keep_seconds.seconds()),
-            remember: Seconds::of(config.limits.remember_seconds.seconds()),
             config: config.clone(),
             opening,
             explanations: Explanations::default(),
@@ -248,7 +243,9 @@ impl Engine {
         if self.ticks.is_multiple_of(Self::FORGET) {
             let clock = self.timeline.clock();
             self.writer.append(Record::Clock(clock));
-            let age = self.keep + self.remember;
+            let limits = &self.config.limits;
+            let age = limits.keep_seconds.seconds() + limits.remember_seconds.seconds();
+            let age = Seconds::of(age);
             self.writer.append(Record::Forget { lived: clock.lived, age });
         }
     }
@@ -282,12 +279,11 @@ impl Engine {
                 let _ = reply.send(self.ready());
             }
             Message::Administer { server, state, reply } => {
-                let index =
-                    self.servers.iter().position(|s| *s.name == *server && s.stay.is_some());
-                let leaves = |&index: &usize| {
-                    self.scheduler.servers()[index].administration == Administration::Removed
-                };
-                let index = index.filter(|index| !leaves(index));
+                // One that leaves is nobody's to administer any more.
+                let states = self.scheduler.servers().iter();
+                let index = states.zip(&self.servers).position(|(at, own)| {
+                    *own.name == *server && at.administration != Administration::Removed
+                });
                 if let Some(index) = index {
                     self.scheduler.administer(now, index, state);
                 }

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bounds::StepBounds;
+use crate::cluster::Request;
 use crate::message::number;
-use crate::units::{Seconds, Steps};
+use crate::units::{Seconds, Steps, Time};
 
 /// The objective: a quality curve and the weight of tardiness against it.
 ///
@@ -155,6 +156,12 @@ impl Objective {
     /// [`Objective::reward`].
     pub fn waiting_cost(&self, waited: Seconds) -> f64 {
         self.waiting_weight * waited.seconds()
+    }
+
+    /// What a request earns that is finished at this time: the reward of eq. (5), less what its waiting costs.
+    pub fn earned(&self, steps: Steps, request: &Request, finish: Time) -> f64 {
+        let reward = self.reward(steps, request.penalty, finish - request.due);
+        reward - self.waiting_cost(finish - request.arrival)
     }
 
     /// r = Q(s) − w · g(τ), eq. (5), with the tardiness in seconds.

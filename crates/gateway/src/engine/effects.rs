@@ -117,7 +117,7 @@ impl Engine {
         let spec = tracked.view.borrow().accepted.spec.clone();
         let abort = CancellationToken::new();
         self.aborts.insert(run.id, abort.clone());
-        let limit = longest(self.run_limit, run.service);
+        let limit = longest(&self.config, run.service);
         let job = Job { run: run.id, spec, steps: run.steps };
         let assignment = Assignment { job, task, limit, abort };
         let attached = &mut self.servers[run.server];
@@ -132,7 +132,8 @@ impl Engine {
         let End { request, at, outcome, run, attempts, tardiness, quality, reward } = end;
         let server = run.map(|run| self.servers[run.server].name.clone());
         let lived = self.timeline.lived();
-        let picture = png.map(|png| Picture { png, kept_until: lived + self.keep });
+        let kept_until = lived + Seconds::of(self.config.limits.keep_seconds.seconds());
+        let picture = png.map(|png| Picture { png, kept_until });
         let word = match &outcome {
             Outcome::Completed => "completed",
             Outcome::Failed { .. } => "failed",

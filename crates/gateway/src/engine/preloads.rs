@@ -21,7 +21,7 @@ impl Engine {
         let job = attached.trials.picture(name, Steps::MIN);
         attached.preload = Some(job.run);
         tracing::debug!(server = %attached.name, model = name, "a preload");
-        let (limit, abort) = (longest(self.run_limit, load), CancellationToken::new());
+        let (limit, abort) = (longest(&self.config, load), CancellationToken::new());
         let now = self.timeline.now();
         attached.assign(now, Assignment { job, task: Task::Try, limit, abort });
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{Fate, Reconfiguration, RequestId};
-use scheduling::{Model, Policy, Seconds, Time};
+use scheduling::{Model, Policy, Time};
 use serde::Serialize;
 
 use super::Engine;
@@ -132,14 +132,11 @@ impl Engine {
     }
 
     /// What the engine itself takes from the configuration.
-    pub(super) fn take_over(&mut self, config: &Config) {
+    fn take_over(&mut self, config: &Config) {
         self.policy = config.policy.to_string().into();
         self.shadow_policy = config.shadow_policy.as_ref().map(|name| name.to_string().into());
         self.unfamiliar = 0;
         self.opening.holds(config.limits.waiting as usize);
-        self.run_limit = config.limits.run_seconds.duration();
-        self.keep = Seconds::of(config.limits.keep_seconds.seconds());
-        self.remember = Seconds::of(config.limits.remember_seconds.seconds());
     }
 
     /// Lets go of the servers that were to leave and have finished.

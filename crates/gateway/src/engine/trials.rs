@@ -144,7 +144,7 @@ impl Engine {
             let job = attached.trials.start(self.config.model_name(model), abort.clone());
             let predicted = state.speed_with(model).service_time(job.steps);
             tracing::debug!(server = %attached.name, steps = job.steps.get(), "a trial");
-            let limit = longest(self.run_limit, predicted);
+            let limit = longest(&self.config, predicted);
             attached.assign(now, Assignment { job, task: Task::Try, limit, abort });
         }
     }

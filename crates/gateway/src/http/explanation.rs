@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use dispatch::Unasked;
 use jiff::Timestamp;
 use scheduling::policies::best_decision;
-use scheduling::{Decision, Observation, Offer, Time, Traffic};
+use scheduling::{Decision, Observation, Steps, Traffic};
 use serde::Serialize;
 
 use super::auth::Visitor;
@@ -77,11 +77,25 @@ impl ExplanationView {
             unasked: Vec::new(),
         };
         let Some(Explained { at, servers }) = explained else { return view };
+        let request = handle.config.request(&status.accepted);
+        let objective = handle.objective_of(status.accepted.spec.model.as_deref());
         let offers = view.offers.insert(Vec::new());
         for (name, offered) in servers {
             let server = name.to_string();
             match offered {
-                Ok(offer) => offers.push(OfferView::new(server, offer, *at, status, handle)),
+                Ok(offer) => {
+                    let observation = Observation {
+                        now: *at,
+                        request: &request,
+                        offers: from_ref(offer),
+                        objective,
+                        residencies: &[],
+                        traffic: &Traffic::default(),
+                    };
+                    let decided = entry.filter(|decided| *decided.server == *server);
+                    let decided = decided.map(|decided| decided.steps);
+                    offers.push(OfferView::new(server, &observation, decided, handle));
+                }
                 Err(why) => view.unasked.push(UnaskedView { server, why: *why }),
             }
         }
@@ -90,20 +104,17 @@ impl ExplanationView {
 }
 
 impl OfferView {
-    fn new(server: String, offer: &Offer, now: Time, status: &Status, handle: &Handle) -> Self {
-        let request = handle.config.request(&status.accepted);
-        let observation = Observation {
-            now,
-            request: &request,
-            offers: from_ref(offer),
-            objective: handle.objective_of(status.accepted.spec.model.as_deref()),
-            residencies: &[],
-            traffic: &Traffic::default(),
-        };
-        let decided = status.decision.as_ref().filter(|decided| *decided.server == *server);
+    /// Of the only server that is observed, with the steps that were decided there, if it was chosen.
+    fn new(
+        server: String,
+        observation: &Observation<'_>,
+        decided: Option<Steps>,
+        handle: &Handle,
+    ) -> Self {
+        let (now, offer) = (observation.now, &observation.offers[0]);
         let decision = match decided {
-            Some(decided) => Decision { server: 0, steps: decided.steps },
-            None => best_decision(&observation, |_, _| 0.0).0,
+            Some(steps) => Decision { server: 0, steps },
+            None => best_decision(observation, |_, _| 0.0).0,
         };
         let finish = observation.time_to_finish(decision);
         Self {

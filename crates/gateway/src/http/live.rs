@@ -43,7 +43,7 @@ pub(crate) async fn events(
         visitor,
         changes,
         due,
-        servers: Vec::new(),
+        servers: String::new(),
         look: Instant::now(),
         _open: open,
     };
@@ -58,7 +58,7 @@ struct Live {
     /// Requests that are to be told.
     due: VecDeque<RequestId>,
     /// The servers as they were told last.
-    servers: Vec<u8>,
+    servers: String,
     /// When they are looked at next.
     look: Instant,
     _open: super::account::Stream,
@@ -128,13 +128,13 @@ impl Live {
     /// The servers, if they have changed.
     async fn look_at_servers(&mut self) -> Result<Option<Bytes>, Unavailable> {
         let views = self.server.handle.servers().await?;
-        let text = serde_json::to_vec(&Servers::new(views, self.visitor.role));
+        let text = serde_json::to_string(&Servers::new(views, self.visitor.role));
         let text = text.expect("views are plain data");
         if text == self.servers {
             return Ok(None);
         }
         let room = self.visitor.budget.wait(text.len()).await;
-        let event = sse::event("servers", &String::from_utf8_lossy(&text));
+        let event = sse::event("servers", &text);
         self.servers = text;
         Ok(Some(room.carry(event)))
     }

@@ -171,8 +171,7 @@ impl DecisionView {
             predicted_finish: handle.date(entry.finish),
             predicted_tardiness_seconds: tardiness.seconds(),
             expected_quality: quality,
-            expected_reward: objective.reward(entry.steps, request.penalty, tardiness)
-                - objective.waiting_cost(entry.finish - request.arrival),
+            expected_reward: objective.earned(entry.steps, request, entry.finish),
             policy: entry.policy.to_string(),
             cause: entry.cause,
             why: why(entry, quality, tardiness),
