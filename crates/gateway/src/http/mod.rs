@@ -21,6 +21,7 @@ mod list;
 mod live;
 mod openai;
 mod origins;
+mod page;
 mod peer;
 mod places;
 mod problem;
@@ -143,9 +144,8 @@ fn below(prefix: &str, routes: Router) -> Router {
 
 fn routes(server: Server) -> Router {
     Router::new()
-        .route("/", get(servers::dashboard))
-        .route("/dashboard.css", get(servers::style))
-        .route("/dashboard.js", get(servers::script))
+        .route("/", get(page::index))
+        .route("/page/{*name}", get(page::file))
         .route("/healthz", get(servers::healthz))
         .route("/readyz", get(servers::readyz))
         .route("/metrics", get(servers::metrics))

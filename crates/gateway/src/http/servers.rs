@@ -139,31 +139,3 @@ pub(crate) async fn openapi() -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (kind, include_str!("openapi.json")).into_response()
 }
-
-/// `GET /`
-pub(crate) async fn dashboard() -> Response {
-    page("text/html; charset=utf-8", include_str!("dashboard.html"))
-}
-
-/// `GET /dashboard.css`
-pub(crate) async fn style() -> Response {
-    page("text/css; charset=utf-8", include_str!("dashboard.css"))
-}
-
-/// `GET /dashboard.js`
-pub(crate) async fn script() -> Response {
-    page("text/javascript; charset=utf-8", include_str!("dashboard.js"))
-}
-
-/// A part of the page, which consists of nothing but its own parts and asks nobody but us.
-fn page(kind: &'static str, text: &'static str) -> Response {
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-                  img-src 'self' blob:; base-uri 'none'; form-action 'none'; \
-                  frame-ancestors 'none'";
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, text).into_response()
-}

@@ -174,7 +174,7 @@ async fn answers_say_what_browsers_and_proxies_must_know() {
     let path = format!("/v1/requests/{}", done["id"].as_str().unwrap());
     let events = t.get(&format!("{path}/events")).await;
     assert_eq!(events.headers["x-accel-buffering"], "no");
-    for path in ["/", "/dashboard.js", "/healthz", &path, &format!("{path}/image"), "/v2"] {
+    for path in ["/", "/page/main.js", "/healthz", &path, &format!("{path}/image"), "/v2"] {
         let headers = t.get(path).await.headers;
         assert_eq!(headers["x-frame-options"], "DENY", "{path}");
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
@@ -183,11 +183,11 @@ async fn answers_say_what_browsers_and_proxies_must_know() {
         assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
         assert!(policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{path}");
         let scripts = policy.contains("script-src 'self'");
-        assert_eq!(scripts, matches!(path, "/" | "/dashboard.js"), "{path}: {policy}");
+        assert_eq!(scripts, matches!(path, "/" | "/page/main.js"), "{path}: {policy}");
     }
     // The page has nothing that its policy forbids.
     let page = String::from_utf8(t.get("/").await.body.to_vec()).unwrap();
-    assert!(page.contains("<script src=\"dashboard.js\"></script>"));
+    assert!(page.contains("<script type=\"module\" src=\"page/main.js\"></script>"));
     for inline in ["style=", "<style", "onclick", "onsubmit", "javascript:"] {
         assert!(!page.contains(inline), "{inline}");
     }
