@@ -8,6 +8,26 @@ const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
 /** Servers whose errors are drawn: the largest ones, where there are more. */
 const MOST_SERVERS = 6;
 
+/** Seconds that one point of a line stands for, by the resolution of what it is made of: few requests make no line. */
+const GROUP = { 5: 30, 300: 900 };
+
+/** Buckets as one: sums of counts and sums, means of what is sampled. */
+function merged(buckets) {
+  const sum = (into, from) => {
+    for (const [name, value] of Object.entries(from)) {
+      if (typeof value === "number") into[name] = (into[name] ?? 0) + value;
+      else if (typeof value === "object") into[name] = sum(into[name] ?? {}, value);
+    }
+    return into;
+  };
+  const all = buckets.reduce(sum, {});
+  for (const sampled of ["waiting", "backlog_seconds"]) {
+    const sampling = buckets.filter(bucket => bucket[sampled] !== undefined).length;
+    if (sampling) all[sampled] /= sampling;
+  }
+  return all;
+}
+
 const ratio = (sum, count) => (count > 0 ? sum / count : null);
 const byPenalty = (field, scale = 1) => buckets => PENALTIES.map(penalty => ({
   label: words[penalty],
@@ -39,7 +59,7 @@ const CHARTS = [
   { id: "tardiness", title: "Mean tardiness", unit: "s", lines: byPenalty("tardiness_seconds"), floor: 0, shown: value => `${number(value)} s` },
   { id: "steps", title: "Mean steps", unit: "", lines: byPenalty("steps"), floor: 0, shown: value => number(value, 0) },
   {
-    id: "backlog", title: "Backlog", unit: "s", floor: 0, shown: value => number(value),
+    id: "backlog", title: "Backlog", unit: "", floor: 0, shown: value => number(value),
     lines: buckets => [
       { label: "seconds per server", values: buckets.map(bucket => bucket.backlog_seconds ?? null) },
       { label: "waiting requests", values: buckets.map(bucket => bucket.waiting ?? null) },
@@ -111,8 +131,8 @@ export class Charts {
   }
 
   draw() {
-    const known = this.#buckets.get(this.#resolution);
-    const times = [...known.keys()].sort((a, b) => a - b), buckets = times.map(at => known.get(at));
+    const groups = Map.groupBy([...this.#buckets.get(this.#resolution)], ([at]) => Math.floor(at / GROUP[this.#resolution]) * GROUP[this.#resolution]);
+    const times = [...groups.keys()].sort((a, b) => a - b), buckets = times.map(at => merged(groups.get(at).map(([, bucket]) => bucket)));
     for (const chart of CHARTS) this.#line(chart, times, chart.lines(buckets, this.names));
     this.#against();
   }
@@ -134,7 +154,7 @@ export class Charts {
     const plot = new uPlot({
       width, height: 160, legend: { show: lines.length > 1, live: false }, cursor: { y: false, points: { size: 6 } },
       scales: { x: { time: true }, y: { range: range(chart) } },
-      axes: [axis(colours), { ...axis(colours), size: 44 }],
+      axes: [{ ...axis(colours), size: 26, space: 60, values: (_, marks) => marks.map(hour) }, { ...axis(colours), size: 44 }],
       series: [{}, ...lines.map((line, index) => ({
         label: line.label, stroke: colours.lines[index % colours.lines.length], width: 2, spanGaps: true, dash: DASHES[index % DASHES.length], points: { size: 4 },
       }))],
@@ -161,7 +181,7 @@ export class Charts {
         x: { time: false, range: () => extent(this.#scatter ?? { data }, 0, 1) },
         y: { range: () => extent(this.#scatter ?? { data }, 1, 10) },
       },
-      axes: [{ ...axis(colours), label: "tardiness, s", labelSize: 18, labelFont: colours.font }, { ...axis(colours), size: 44 }],
+      axes: [{ ...axis(colours), space: 50, size: 26, label: "tardiness, s", labelSize: 16, labelFont: colours.font }, { ...axis(colours), size: 44 }],
       series: [null, ...PENALTIES.map((penalty, index) => ({
         label: words[penalty], stroke: colours.lines[index], fill: colours.lines[index], facets: [{ scale: "x", auto: true }, { scale: "y", auto: true }], paths: marks(index),
       }))],
@@ -212,5 +232,6 @@ function style() {
   return { ink: of("--quiet"), grid: of("--line"), font: of("--small"), lines: [1, 2, 3, 4, 5, 6].map(index => of(`--line-${index}`)) };
 }
 
-const axis = ({ ink, grid, font }) => ({ stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 } });
+const hour = seconds => new Date(1000 * seconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const axis = ({ ink, grid, font }) => ({ stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1, size: 4 }, space: 34 });
 export { axis, style };

@@ -38,6 +38,6 @@ export const isLate = seconds => seconds >= 0.05;
 
 export const percent = share => (Number.isFinite(share) ? `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)} %` : "–");
 export const number = (value, digits = 1) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
-export const clock = milliseconds => new Date(milliseconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const clock = milliseconds => new Date(milliseconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 export const words = { linear: "linear", quadratic: "quadratic", square_root: "square root" };

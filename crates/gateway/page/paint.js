@@ -83,7 +83,7 @@ export function paintBar(pen, colours, bar, phase, x, now, top, height) {
     pen.lineWidth = bar.own ? 1.5 : 1;
     pen.strokeRect(left + 0.5, top + 0.5, Math.max(width - 1, 0.5), height - 1);
   }
-  if (height >= 11) label(pen, bar, phase, ink, left, width, top + height / 2);
+  if (height >= 11) label(pen, bar, phase, ink, load, right - load, top + height / 2);
 }
 
 function label(pen, bar, phase, ink, left, width, middle) {

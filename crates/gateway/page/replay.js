@@ -157,7 +157,7 @@ class Sums {
       this.#plot = new uPlot({
         width: place.clientWidth, height: 220, legend: { live: false }, cursor: { y: false },
         scales: { x: { time: false, range: [0, end / 1000] }, y: { range: [Math.min(0, ...this.#points.flat()), Math.max(1, ...this.#points.flat()) * 1.02] } },
-        axes: [{ ...axis(colours), values: (_, marks) => marks.map(mark => stamp(1000 * mark)) }, { ...axis(colours), size: 70 }],
+        axes: [{ ...axis(colours), space: 60, size: 26, values: (_, marks) => marks.map(mark => stamp(1000 * mark)) }, { ...axis(colours), size: 70 }],
         series: [{}, ...sides.map(({ schedule }, index) => ({ label: schedule.name, stroke: colours.lines[index], width: 2, dash: index ? [6, 3] : [] }))],
       }, this.#data(0), place);
     };
