@@ -58,7 +58,6 @@ export class Ask {
     const form = this.#form, body = { prompt: form.prompt.value, penalty: form.penalty.value };
     if (form.negative_prompt.value) body.negative_prompt = form.negative_prompt.value;
     if (form.model.value) body.model = form.model.value;
-    // A seed may have more digits than a number of JavaScript holds.
     for (const name of NUMBERS) if (form[name].value !== "") body[name] = Number(form[name].value);
     return body;
   }

@@ -11,6 +11,8 @@ export class Gallery {
   #list = byId("pictures");
   #cards = new Map();
   #before = null;
+  /** When the latest of those shown was accepted. */
+  #latest = Infinity;
   #on;
   #reading = 0;
   #seen = new IntersectionObserver(entries => {
@@ -33,9 +35,9 @@ export class Gallery {
 
   /** Begins anew with the latest. */
   async refresh() {
-    for (const card of this.#cards.values()) card.remove();
-    this.#cards.clear();
+    for (const id of [...this.#cards.keys()]) this.#drop(id);
     byId("newer").hidden = true;
+    this.#latest = 0;
     await this.#more(null);
   }
 
@@ -49,7 +51,7 @@ export class Gallery {
   told(bar) {
     const card = this.#cards.get(bar.id);
     if (card) card.told(bar);
-    else if (bar.state === "completed" && this.#before !== undefined) byId("newer").hidden = false;
+    else if (bar.state === "completed" && bar.accepted > this.#latest) byId("newer").hidden = false;
   }
 
   async #more(before) {
@@ -66,6 +68,7 @@ export class Gallery {
     if (this.#cards.has(request.id)) return this.#cards.get(request.id).update(request);
     const card = new Card(request, this.#on, this.#seen);
     this.#cards.set(request.id, card);
+    this.#latest = Math.max(this.#latest, Date.parse(request.accepted_at));
     if (where === "first") this.#list.prepend(card.item); else this.#list.append(card.item);
     this.#seen.observe(card.item);
     this.#count();
@@ -86,7 +89,7 @@ class Card {
   #looked = 0;
   #without = 0;
   #loading = false;
-  #parts;
+  parts;
 
   constructor(request, on, observer) {
     const picture = element("img", { alt: "", hidden: true });
@@ -97,8 +100,8 @@ class Card {
     const again = button("Same seed again", () => on.again(this.#request));
     const why = button("Why?", () => on.why(request.id));
     const save = element("a", { class: "button", hidden: true, download: `atelier-${request.id}.png` }, "Download");
-    this.#parts = { picture, frame, bar, cancel, save, prompt: element("p", { class: "prompt" }), facts: element("p", { class: "facts" }), problem: element("p", { class: "problem", role: "alert" }) };
-    this.item = element("li", { "data-id": request.id }, frame, bar, this.#parts.prompt, this.#parts.facts, this.#parts.problem,
+    this.parts = { picture, frame, bar, cancel, save, prompt: element("p", { class: "prompt" }), facts: element("p", { class: "facts" }), problem: element("p", { class: "problem", role: "alert" }) };
+    this.item = element("li", { "data-id": request.id }, frame, bar, this.parts.prompt, this.parts.facts, this.parts.problem,
       element("div", { class: "acts" }, cancel, save, again, why));
     this.observer = observer;
     this.update(request);
@@ -164,8 +167,6 @@ class Card {
       say(this.parts.problem, error.message);
     }
   }
-
-  get parts() { return this.#parts; }
 
   #state(state, progress) {
     const { frame, bar, cancel } = this.parts, live = state === "waiting" || state === "running";

@@ -15,8 +15,6 @@ export class Lanes {
   span = 60_000;
   /** The bar that is pointed at or was walked to. */
   picked = null;
-  /** Milliseconds that the latest frames took to draw. */
-  took = [];
   #root; #names; #canvas; #pen; #spoken; #colours; #source; #on;
   #rows = [];
   #row = 40;
@@ -72,10 +70,8 @@ export class Lanes {
     const pixel = this.span / this.#canvas.clientWidth, step = this.#calm.matches ? 1000 : pixel / 2;
     const drawn = this.#drawn;
     if (drawn.version === this.#source.version && drawn.picked === this.picked && Math.abs(now - drawn.now) < step) return;
-    const begun = performance.now();
     this.#draw(now);
     this.#drawn = { version: this.#source.version, picked: this.picked, now };
-    if (this.took.push(performance.now() - begun) > 1000) this.took.shift();
   }
 
   #resize() {

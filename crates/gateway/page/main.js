@@ -14,17 +14,14 @@ import { isLive, Workshop } from "./workshop.js";
 
 const workshop = new Workshop();
 const decisions = new Decisions(byId("card"), byId("why"));
-const charts = new Charts(byId("charts"), () => {
-  const ended = [...workshop.requests.values()].filter(bar => bar.state === "completed");
-  return ended.slice(-1000);
-});
+const charts = new Charts(byId("charts"), () => [...workshop.requests.values()].filter(bar => bar.state === "completed").slice(-1000));
 const operate = new Operate();
 const demo = new Demo(submit);
 const ask = new Ask(submit);
 ask.now = () => workshop.now();
 const gallery = new Gallery({
-  again: request => submit(repeated(request)),
-  why: id => {
+  again: async request => submit(repeated(request)),
+  why: async id => {
     const bar = workshop.requests.get(id);
     if (bar) return decisions.open(bar);
     throw new Error("It ended too long ago: its decision is not known any more.");
@@ -45,6 +42,7 @@ async function submit(body) {
 
 /** The body that asks for the same picture, with as much time as the first one had. */
 function repeated({ prompt, negative_prompt, width, height, seed, model, penalty, due, accepted_at }) {
+  if (!Number.isSafeInteger(seed)) throw new Error("Its seed has more digits than a browser can repeat.");
   const due_in_seconds = (Date.parse(due) - Date.parse(accepted_at)) / 1000;
   return { prompt, negative_prompt, width, height, seed, model, penalty, due_in_seconds };
 }
@@ -70,12 +68,10 @@ const heard = {
   },
   requests({ requests }) {
     for (const bar of workshop.setRequests(requests)) if (bar.own) gallery.told(bar);
-    changed = true;
   },
   statistics: buckets => charts.take(buckets),
   keys: keys => operate.setKeys(keys),
 };
-let changed = true;
 
 const stream = new Stream("v1/workshop", {
   event: (name, value) => heard[name]?.(value),
@@ -156,16 +152,15 @@ function list() {
   say(byId("list-said"), shown.length === 0 ? "Nothing waits or runs." : live.length > LISTED ? `And ${live.length - LISTED} that are due later.` : "");
 }
 
-let slow = 0;
+/** Lanes move with every frame; what is written in words need not. */
+let told = 0;
 function frame(at) {
   lanes.frame();
-  if (at - slow > 500) {
-    slow = at;
-    if (changed || [...workshop.requests.values()].some(isLive)) { tiles(); list(); }
-    changed = false;
+  if (at - told > 500) {
+    told = at;
+    tiles();
+    list();
   }
   requestAnimationFrame(frame);
 }
 requestAnimationFrame(frame);
-// To look at in tests.
-Object.assign(globalThis, { atelier: { workshop, lanes, stream } });
