@@ -105,9 +105,13 @@ export class Lanes {
     for (let index = first; index < last; index++) {
       const top = AXIS + index * this.#row - scroll;
       if (index % 2) { pen.fillStyle = colours.stripe; pen.fillRect(0, top, width, this.#row); }
-      this.#lane(this.#source.servers[index], now, { top, from, to, x });
     }
-    this.#axis(now, { width, height, from, to, x });
+    const marks = this.#marks(width, from, to);
+    this.#grid(marks, x, height);
+    for (let index = first; index < last; index++) {
+      this.#lane(this.#source.servers[index], now, { top: AXIS + index * this.#row - scroll, from, to, x });
+    }
+    this.#axis(marks, now, { width, height, x });
   }
 
   #lane(server, now, { top, from, to, x }) {
@@ -145,19 +149,34 @@ export class Lanes {
     pen.setLineDash([]);
   }
 
-  #axis(now, { width, height, from, to, x }) {
-    const pen = this.#pen, colours = this.#colours;
-    pen.fillStyle = colours.ground;
-    pen.fillRect(0, 0, width, AXIS);
-    const mark = 1000 * (MARKS.find(seconds => (1000 * seconds * width) / this.span > 70) ?? 86_400);
-    pen.fillStyle = colours.quiet;
-    pen.strokeStyle = colours.line;
+  /** The times that are marked. */
+  #marks(width, from, to) {
+    const distance = 1000 * (MARKS.find(seconds => (1000 * seconds * width) / this.span > 70) ?? 86_400), marks = [];
+    for (let time = Math.ceil(from / distance) * distance; time < to; time += distance) marks.push(time);
+    return marks;
+  }
+
+  #grid(marks, x, height) {
+    const pen = this.#pen;
+    pen.strokeStyle = this.#colours.line;
     pen.lineWidth = 1;
-    for (let time = Math.ceil(from / mark) * mark; time < to; time += mark) {
+    pen.beginPath();
+    for (const time of marks) {
       const place = Math.round(x(time)) + 0.5;
-      pen.beginPath(); pen.moveTo(place, AXIS - 5); pen.lineTo(place, height); pen.globalAlpha = 0.6; pen.stroke(); pen.globalAlpha = 1;
-      const text = this.#source.mark ? this.#source.mark(time) : clock(time);
-      if (Math.abs(place - x(now)) > 45) pen.fillText(text, place, AXIS / 2);
+      pen.moveTo(place, AXIS - 5);
+      pen.lineTo(place, height);
+    }
+    pen.stroke();
+  }
+
+  #axis(marks, now, { width, height, x }) {
+    const pen = this.#pen, colours = this.#colours;
+    // Over what is scrolled under it.
+    pen.fillStyle = colours.panel;
+    pen.fillRect(0, 0, width, AXIS);
+    pen.fillStyle = colours.quiet;
+    for (const time of marks) {
+      if (Math.abs(x(time) - x(now)) > 45) pen.fillText(this.#source.mark ? this.#source.mark(time) : clock(time), x(time), AXIS / 2);
     }
     const present = x(now);
     pen.strokeStyle = pen.fillStyle = colours.ink;

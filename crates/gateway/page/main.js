@@ -101,7 +101,10 @@ byId("key-form").addEventListener("submit", event => {
   key.set(byId("key").value.trim());
   stream.restart();
 });
-byId("span").addEventListener("change", event => lanes.zoom(Number(event.target.value)));
+const zoom = () => lanes.zoom(Number(byId("span").value));
+byId("span").addEventListener("change", zoom);
+// Browsers keep what was chosen before a reload.
+zoom();
 
 /** The last five minutes at a glance. */
 function tiles() {

@@ -3,7 +3,7 @@
 
 import { isLate } from "./dom.js";
 
-const NAMES = ["ink", "quiet", "line", "stripe", "ground", "running", "rest", "waiting", "done", "late", "failed", "on-running", "on-rest", "on-done", "on-late", "focus"];
+const NAMES = ["ink", "quiet", "line", "stripe", "panel", "running", "rest", "waiting", "done", "late", "failed", "on-running", "on-rest", "on-done", "on-late", "focus"];
 
 /** The colours of the page's style, with patterns made of them. */
 export class Palette {
@@ -48,7 +48,8 @@ function dotted(context, ground, ink) {
 
 /** Paints one bar. `x` turns a time into a place; the bar stands between `top` and `top + height`. */
 export function paintBar(pen, colours, bar, phase, x, now, top, height) {
-  const left = x(bar.from), right = Math.max(x(bar.to), left + 1.5), width = right - left;
+  // A pixel is left free between one bar and the next.
+  const left = x(bar.from), right = Math.max(x(bar.to) - 1, left + 1.5), width = right - left;
   const due = Math.min(Math.max(x(bar.due), left), right);
   const done = phase === "completed" || phase === "failed";
   let ink = colours.onRest;

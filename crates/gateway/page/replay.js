@@ -207,13 +207,17 @@ function drive(clock, sides, sums) {
     say(play, clock.playing ? "Pause" : "Play");
   };
   play.onclick = toggle;
+  play.disabled = false;
   addEventListener("keydown", event => {
     if (event.key !== " " || event.target.closest("button, input, select, textarea")) return;
     event.preventDefault();
     toggle();
   });
   at.oninput = () => clock.set(1000 * Number(at.value));
-  speed.onchange = () => clock.change({ speed: Number(speed.value) });
+  // Browsers keep what was chosen before a reload.
+  const hurry = () => clock.change({ speed: Number(speed.value) });
+  speed.onchange = hurry;
+  hurry();
   const zoom = () => sides.forEach(side => side.lanes.zoom(Number(span.value)));
   span.onchange = zoom;
   zoom();
