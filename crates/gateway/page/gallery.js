@@ -120,7 +120,6 @@ class Card {
     this.ended = result !== undefined;
     say(parts.prompt, request.prompt || "(no prompt)");
     parts.picture.alt = request.prompt || "picture without a prompt";
-    parts.frame.setAttribute("aria-label", `Enlarge: ${parts.picture.alt}`);
     this.#state(state, request.progress);
     const facts = [];
     const steps = result?.steps ?? decision?.steps, server = result?.server ?? decision?.server;
@@ -169,8 +168,10 @@ class Card {
   }
 
   #state(state, progress) {
-    const { frame, bar, cancel } = this.parts, live = state === "waiting" || state === "running";
+    const { frame, picture, bar, cancel } = this.parts, live = state === "waiting" || state === "running";
     say(frame.querySelector(".state"), state === "completed" ? "" : state);
+    if (state === "completed") frame.setAttribute("aria-label", `Enlarge: ${picture.alt}`);
+    else frame.removeAttribute("aria-label");
     this.item.dataset.state = state;
     bar.hidden = !live;
     if (state === "running" && progress !== undefined) bar.value = progress;

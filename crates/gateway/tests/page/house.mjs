@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
@@ -90,6 +90,7 @@ export const close = async () => browser?.close();
 export async function visit(house, { key, path = "/", expected, ...options } = {}) {
   const context = await (await open()).newContext({ viewport: { width: 1280, height: 900 }, acceptDownloads: true, ...options });
   const page = await context.newPage();
+  if (process.env.PAGE) await fromFolder(page);
   const wrong = [];
   page.on("console", message => { if (["error", "warning"].includes(message.type())) wrong.push(`${message.text()} ${message.location().url}`); });
   page.on("pageerror", error => wrong.push(error.stack));
@@ -105,6 +106,19 @@ export async function visit(house, { key, path = "/", expected, ...options } = {
     assert.deepEqual(left, [], "nothing goes wrong in the browser");
   };
   return page;
+}
+
+/** With PAGE=crates/gateway/page the page is that of the folder, so that a change to it needs no build. */
+async function fromFolder(page) {
+  const part = async (route, name) => {
+    const answer = await route.fetch();
+    await route.fulfill({ response: answer, body: readFileSync(join(process.env.PAGE, name)) });
+  };
+  await page.route(/\/page\/[^?]*$/, route => part(route, new URL(route.request().url()).pathname.replace(/.*\/page\//, "")));
+  await page.route(/^http:\/\/[^/]*\/([a-z]+\/)?$/, async route => {
+    const title = (await (await route.fetch()).text()).match(/<title>(.*)<\/title>/)[1];
+    await part(route, title === "atelier replay" ? "replay.html" : "index.html");
+  });
 }
 
 /** Waits until the page has the house's word. */

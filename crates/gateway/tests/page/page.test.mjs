@@ -13,7 +13,7 @@ after(close);
 
 /** Asks for a picture by the form, and hands back its card. */
 async function ask(page, prompt, due) {
-  await page.getByLabel("Prompt", { exact: true }).fill(prompt);
+  await page.locator("#ask [name=prompt]").fill(prompt);
   await page.getByLabel("Due in, s").fill(String(due));
   await page.getByRole("button", { name: "Paint" }).click();
   const card = page.locator("#pictures li").filter({ hasText: prompt }).first();
