@@ -23,7 +23,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use foldhash::fast::FixedState;
-use scheduling::{Objective, Offer, Policy, Request, Seconds, Time, Traffic};
+use scheduling::{Model, Objective, Offer, Policy, Request, Seconds, Time, Traffic};
 
 pub use event::{
     Cause, Decided, Effect, End, Failure, FailureClass, Offered, Order, Outcome, Owner, Preload,
@@ -324,6 +324,16 @@ impl<P: Policy> Scheduler<P> {
     /// Whether it is told what decisions were chosen from.
     pub fn set_explanations(&mut self, explanations: Explanations) {
         self.explanations = explanations;
+    }
+
+    /// What decisions on requests with a model are judged by.
+    pub fn objective_of(&self, model: Model) -> &Objective {
+        self.objectives.get(model.index()).unwrap_or(&self.objective)
+    }
+
+    /// Requests of an owner that have not ended.
+    pub fn held(&self, owner: &str) -> usize {
+        self.held.get(owner).copied().unwrap_or(0)
     }
 
     /// The servers, in the order of the configuration.

@@ -4,6 +4,7 @@
 //! request that has not durably ended, what others may see of it; ended ones are read from the
 //! journal.
 
+mod counting;
 mod effects;
 mod gauges;
 mod offers;
@@ -14,6 +15,7 @@ mod reconfigure;
 mod requests;
 mod restart;
 mod runs;
+mod statistics;
 mod trials;
 
 use std::collections::HashMap;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch::{Administration, Gate, Order, Quote, Rejection, RequestId, RunId, Scheduler};
+use indexmap::IndexMap;
 use scheduling::{Policy, Seconds, Time};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -29,19 +32,22 @@ use tokio_util::sync::CancellationToken;
 use crate::attach::{Foreman, Stay};
 use crate::config::Config;
 use crate::health::HealthCounter;
-use crate::journal::{Accepted, Record, Report, Writer};
+use crate::journal::{Accepted, Record, Report, Summary, Writer};
 use crate::metrics::{self, Metrics};
 use crate::speed::Learned;
 use crate::status::{Phase, Refusal, Status};
 use crate::timeline::Timeline;
 use crate::worker::{Assignment, Connection, Notice};
 
+use self::counting::ahead;
 pub(crate) use self::offers::Explained;
 use self::offers::Explanations;
 use self::opening::Opening;
-pub(crate) use self::questions::{InForce, Question};
+pub(crate) use self::questions::{InForce, Question, Usage};
 pub(crate) use self::reconfigure::{Changes, New};
 use self::requests::{Acceptance, Reply, Tracked};
+use self::statistics::Statistics;
+pub(crate) use self::statistics::{Bucket, Changed, Decisions, Runs, Scale};
 pub(crate) use self::trials::Trials;
 
 /// What requesters and operators ask.
@@ -56,6 +62,7 @@ pub(crate) enum Message {
     Policy { name: Arc<str>, policy: Box<dyn Policy>, reply: oneshot::Sender<()> },
     Reconfigure { new: Box<New>, reply: oneshot::Sender<Changes> },
     CalledBack { id: RequestId },
+    Remember { past: Vec<Summary> },
     Gauges { reply: oneshot::Sender<()> },
     Close { reply: oneshot::Sender<()> },
 }
@@ -120,7 +127,8 @@ pub(crate) struct Engine {
     foreman: Foreman,
     /// Ends that are to be told somewhere, and where.
     ended: mpsc::UnboundedSender<(RequestId, String)>,
-    live: HashMap<RequestId, Tracked>,
+    /// In an order that does not depend on their random names, in which whoever waits is told when all ends.
+    live: IndexMap<RequestId, Tracked>,
     keys: HashMap<(Arc<str>, String), RequestId>,
     aborts: HashMap<RunId, CancellationToken>,
     /// Names that backends gave to runs before a restart.
@@ -130,6 +138,7 @@ pub(crate) struct Engine {
     config: Arc<Config>,
     opening: Opening,
     explanations: Explanations,
+    statistics: Statistics,
     /// Tells how accepted requests stand whenever they change.
     changes: broadcast::Sender<Change>,
     closing: Vec<oneshot::Sender<()>>,
@@ -159,6 +168,7 @@ impl Engine {
         metrics: Arc<Metrics>,
     ) -> Self {
         let opening = Opening::new(timeline.now(), config.limits.waiting as usize);
+        let statistics = Statistics::new(ahead(&timeline));
         Self {
             scheduler,
             timeline,
@@ -169,7 +179,7 @@ impl Engine {
             servers,
             foreman,
             ended,
-            live: HashMap::new(),
+            live: IndexMap::new(),
             keys: HashMap::new(),
             aborts: HashMap::new(),
             tickets: HashMap::new(),
@@ -178,6 +188,7 @@ impl Engine {
             config: config.clone(),
             opening,
             explanations: Explanations::default(),
+            statistics,
             changes: broadcast::channel(Self::CHANGES).0,
             closing: Vec::new(),
             ticks: 0,
@@ -239,6 +250,7 @@ impl Engine {
         self.tick_opening(now);
         self.try_idle_servers(now);
         self.see_off();
+        self.sample(now);
         self.ticks += 1;
         if self.ticks.is_multiple_of(Self::FORGET) {
             let clock = self.timeline.clock();
@@ -290,6 +302,7 @@ impl Engine {
             Message::Reconfigure { new, reply } => {
                 let _ = reply.send(self.reconfigure(now, *new));
             }
+            Message::Remember { past } => self.statistics.remember(now, &past),
             Message::CalledBack { id } => self.writer.append(Record::CalledBack(id)),
             Message::Gauges { reply } => {
                 self.gauges(now);

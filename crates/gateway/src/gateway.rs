@@ -213,6 +213,7 @@ impl Gateway {
         engine.restore(unfinished);
         let (messages, message_inbox) = mpsc::channel(Self::INBOX);
         let changes = engine.changes();
+        let before = engine.before();
         let engine = spawner.spawn("the engine", engine.run(message_inbox, event_inbox).map(Ok));
         let reload = Reloads::channel();
         let handle = Handle {
@@ -229,6 +230,11 @@ impl Gateway {
             changes,
             reloads: reload.0,
         };
+        // Nobody waits for it, and it ends when it has been read.
+        let read = CancellationToken::new();
+        read.cancel();
+        let remember = handle.clone().remember(before).map(Ok);
+        spawner.spawn_until("the reader of what was before", remember, read);
         let reloader = Reloader::new(handle.clone(), world.backends, world.source);
         let site = reloader.site();
         spawner.spawn("the teller of ends", call_back(site.clone(), untold, ended));

@@ -11,10 +11,10 @@ use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::config::Config;
-use crate::engine::{Change, Explained, InForce, Message, Question};
+use crate::engine::{Change, Changed, Explained, InForce, Message, Question, Scale, Usage};
 use crate::http::{Caller, Secret};
 use crate::journal::{
-    Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
+    Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture, Window,
 };
 use crate::metrics::Metrics;
 use crate::past::Past;
@@ -165,6 +165,26 @@ impl Handle {
         self.look(|reply| Question::Servers { reply }).await
     }
 
+    /// The statistics that have changed since so many changes.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub(crate) async fn statistics(
+        &self,
+        scale: Scale,
+        since: u64,
+    ) -> Result<Changed, Unavailable> {
+        self.look(|reply| Question::Statistics { scale, since, reply }).await
+    }
+
+    /// What has come of the requests of these owners, in the same order.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub(crate) async fn usage(&self, owners: Vec<Owner>) -> Result<Vec<Usage>, Unavailable> {
+        self.look(|reply| Question::Usage { owners, reply }).await
+    }
+
     /// Whether a request would be taken in, if there were room for it.
     ///
     /// # Errors
@@ -270,6 +290,14 @@ impl Handle {
     /// [`Unavailable`]
     pub(crate) async fn past(&self, config: Arc<Config>) -> Result<Past, Unavailable> {
         self.read(Lane::Lists, move |archive| Past::read(archive, &config)).await
+    }
+
+    /// Reads what has come of the requests of the time before and tells the engine.
+    pub(crate) async fn remember(self, window: Window) {
+        // Its failure was told in the log; there is less to look back at then.
+        if let Ok(past) = self.read(Lane::Lists, move |archive| archive.summaries(&window)).await {
+            let _ = self.messages.send(Message::Remember { past }).await;
+        }
     }
 
     /// The date of a time.

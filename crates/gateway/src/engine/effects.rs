@@ -19,7 +19,10 @@ impl Engine {
             match effect {
                 Effect::Offered(offered) => self.offered(offered),
                 Effect::Decided(decided) => self.decided(decided),
-                Effect::Unplaced(id) => self.change(id, |s| s.phase = Phase::Unplaced),
+                Effect::Unplaced(id) => {
+                    self.settle(self.timeline.now(), id);
+                    self.change(id, |s| s.phase = Phase::Unplaced);
+                }
                 Effect::Start(run) => {
                     let Run { id, server, steps, start, load, service } = run;
                     if load > Seconds::ZERO {
@@ -57,6 +60,7 @@ impl Engine {
 
     fn decided(&mut self, decided: Decided) {
         let Decided { request, at, cause, quote } = decided;
+        self.settle(at, request);
         let server = self.servers[quote.decision.server].name.clone();
         let policy = self.policy.clone();
         self.metrics.add(
@@ -83,6 +87,7 @@ impl Engine {
             let labels = [("policy", &**name), ("against", &*policy), ("agrees", agrees)];
             self.metrics.add(metrics::SHADOW_DECISIONS, &labels, 1.0);
         }
+        self.compare(request, &entry);
         let ahead = match self.scheduler.standing(request) {
             Some(Standing::Waiting { ahead, .. }) => ahead,
             _ => 0,
@@ -136,6 +141,7 @@ impl Engine {
     }
 
     fn ended(&mut self, end: End, png: Option<Bytes>) {
+        self.count(&end);
         let End { request, at, outcome, run, attempts, tardiness, quality, reward } = end;
         let server = run.map(|run| self.servers[run.server].name.clone());
         let lived = self.timeline.lived();

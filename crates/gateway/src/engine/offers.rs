@@ -1,10 +1,11 @@
 //! What decisions were chosen from, kept for a while for those who ask why.
 
 use std::collections::{HashMap, VecDeque};
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use dispatch::{Offered, RequestId, Unasked};
-use scheduling::{Offer, Time};
+use scheduling::{Decision, Objective, Observation, Offer, Request, Steps, Time, Traffic};
 
 use super::Engine;
 
@@ -22,6 +23,25 @@ impl Explained {
     pub(crate) fn offer(&self, server: &str) -> Option<&Offer> {
         let (_, offered) = self.servers.iter().find(|(name, _)| **name == *server)?;
         offered.as_ref().ok()
+    }
+
+    /// The reward that was to be expected of so many steps there.
+    pub(super) fn expected(
+        &self,
+        server: &str,
+        steps: Steps,
+        request: &Request,
+        objective: &Objective,
+    ) -> Option<f64> {
+        let observation = Observation {
+            now: self.at,
+            request,
+            offers: from_ref(self.offer(server)?),
+            objective,
+            residencies: &[],
+            traffic: &Traffic::default(),
+        };
+        Some(observation.reward(Decision { server: 0, steps }))
     }
 }
 

@@ -6,6 +6,8 @@ use dispatch::{Owner, RequestId};
 use scheduling::Time;
 use tokio::sync::oneshot;
 
+use super::counting::ahead;
+use super::statistics::{Changed, Scale, Tally};
 use super::{Engine, Explained};
 use crate::config::Config;
 use crate::status::{Refusal, ServerView, Status};
@@ -20,6 +22,10 @@ pub(crate) enum Question {
     Standing { owner: Option<Owner>, reply: oneshot::Sender<Vec<Status>> },
     /// What is in force.
     InForce { reply: oneshot::Sender<InForce> },
+    /// The statistics that have changed since so many changes.
+    Statistics { scale: Scale, since: u64, reply: oneshot::Sender<Changed> },
+    /// What has come of the requests of these owners, in the same order.
+    Usage { owners: Vec<Owner>, reply: oneshot::Sender<Vec<Usage>> },
     /// Whether a request would be taken in.
     Ready { reply: oneshot::Sender<Result<(), Refusal>> },
 }
@@ -33,6 +39,14 @@ pub(crate) struct InForce {
     pub(crate) policy: Arc<str>,
     /// Name of the one whose decisions are only written down.
     pub(crate) shadow_policy: Option<Arc<str>>,
+}
+
+/// What has come of an owner's requests.
+pub(crate) struct Usage {
+    /// Since the gateway was started.
+    pub(crate) tally: Tally,
+    /// Those that have not ended.
+    pub(crate) held: usize,
 }
 
 impl Engine {
@@ -55,9 +69,20 @@ impl Engine {
                     shadow_policy: self.shadow_policy.clone(),
                 });
             }
+            Question::Statistics { scale, since, reply } => {
+                let changed = self.statistics.since(scale, since, now, ahead(&self.timeline));
+                let _ = reply.send(changed);
+            }
+            Question::Usage { owners, reply } => {
+                let _ = reply.send(owners.iter().map(|owner| self.usage(owner)).collect());
+            }
             Question::Ready { reply } => {
                 let _ = reply.send(self.ready());
             }
         }
+    }
+    fn usage(&self, owner: &Owner) -> Usage {
+        let tally = self.statistics.tallies().get(owner).copied().unwrap_or_default();
+        Usage { tally, held: self.scheduler.held(owner) }
     }
 }

@@ -82,7 +82,7 @@ impl Engine {
     }
 
     pub(super) fn untrack(&mut self, id: RequestId) -> Option<Tracked> {
-        let tracked = self.live.remove(&id)?;
+        let tracked = self.live.swap_remove(&id)?;
         let accepted = tracked.view.borrow().accepted.clone();
         if let Some(key) = &accepted.key {
             self.keys.remove(&(accepted.order.owner.clone(), key.key.clone()));
@@ -110,6 +110,7 @@ impl Engine {
     /// The journal has the request, so everybody may hear of it.
     pub(super) fn acknowledge(&mut self, now: Time, id: RequestId) {
         self.metrics.add(metrics::ACCEPTED, &[], 1.0);
+        self.accepted(id);
         self.scheduler.recorded(now, id);
         self.carry_out(None);
         let Some(status) = self.status(id) else { return };

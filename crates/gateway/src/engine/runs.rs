@@ -93,6 +93,7 @@ impl Engine {
         if run.service > Seconds::ZERO {
             let error = took.seconds() / run.service.seconds() - 1.0;
             self.metrics.observe(metrics::PREDICTION_ERROR, &labels, error);
+            self.statistics.ran(now, &self.servers[run.server].name, error);
         }
         let Some(tracked) = self.live.get(&run.id.request) else { return };
         let accepted = tracked.view.borrow().accepted.clone();

@@ -103,6 +103,11 @@ impl Account {
         Turn { _permit: self.turns.acquire().await.expect("it is never closed") }
     }
 
+    /// Answers that are held open.
+    pub(crate) fn streams_held(&self) -> usize {
+        self.most_streams.saturating_sub(self.streams.available_permits())
+    }
+
     /// An answer that is held open: events, or the end of a request.
     ///
     /// # Errors

@@ -91,8 +91,12 @@ impl Door {
 
     /// Everybody who may come in.
     fn visitors(&self) -> impl Iterator<Item = &Visitor> {
-        let keys = self.keys.iter().map(|(_, visitor)| visitor);
-        keys.chain(&self.local).chain([&self.guest])
+        self.holders().chain([&self.guest])
+    }
+
+    /// All who have a key, in the order of the configuration; without keys, everybody as one.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = &Visitor> {
+        self.keys.iter().map(|(_, visitor)| visitor).chain(&self.local)
     }
 
     /// Whoever has a link to a picture and needs no key for it.

@@ -7,12 +7,12 @@ use axum::response::{IntoResponse, Response};
 use dispatch::Unasked;
 use jiff::Timestamp;
 use scheduling::policies::best_decision;
-use scheduling::{Decision, Observation, Steps, Traffic};
+use scheduling::{Decision, Observation, Offer, Steps, Traffic};
 use serde::Serialize;
 
 use super::auth::Visitor;
 use super::problem::Problem;
-use super::requests::own;
+use super::requests::own_or_operated;
 use super::view::DecisionView;
 use super::{Server, answer};
 use crate::engine::Explained;
@@ -29,6 +29,10 @@ struct ExplanationView {
     offers: Option<Vec<OfferView>>,
     /// The servers that were not asked.
     unasked: Vec<UnaskedView>,
+    /// What the shadow policy's choice would have come to by these offers, with its steps; none if there was none or
+    /// that is not known any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow_offer: Option<OfferView>,
 }
 
 /// A server as it stood at the decision: with the steps that were decided where it was chosen, and elsewhere with those
@@ -59,7 +63,7 @@ pub(crate) async fn explain(
     visitor: Visitor,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let (status, room) = own(&server, &visitor, &id).await?;
+    let (status, room) = own_or_operated(&server, &visitor, &id).await?;
     let handle = &server.handle;
     let explained = handle.explain(status.accepted.order.id).await?;
     let view = ExplanationView::new(&status, explained.as_deref(), handle);
@@ -75,51 +79,63 @@ impl ExplanationView {
             decision,
             offers: None,
             unasked: Vec::new(),
+            shadow_offer: None,
         };
-        let Some(Explained { at, servers }) = explained else { return view };
+        let Some(explained) = explained else { return view };
         let request = handle.config.request(&status.accepted);
         let objective = handle.objective_of(status.accepted.spec.model.as_deref());
+        let (at, traffic) = (explained.at, Traffic::default());
+        let chosen = |server: &str| entry.filter(|decided| *decided.server == *server);
+        let shown = |server: &str, offer: &Offer, steps: Option<Steps>| {
+            let observation = Observation {
+                now: at,
+                request: &request,
+                offers: from_ref(offer),
+                objective,
+                residencies: &[],
+                traffic: &traffic,
+            };
+            OfferView::new(server, chosen(server).is_some(), &observation, steps, handle)
+        };
         let offers = view.offers.insert(Vec::new());
-        for (name, offered) in servers {
-            let server = name.to_string();
+        for (server, offered) in &explained.servers {
             match offered {
                 Ok(offer) => {
-                    let observation = Observation {
-                        now: *at,
-                        request: &request,
-                        offers: from_ref(offer),
-                        objective,
-                        residencies: &[],
-                        traffic: &Traffic::default(),
-                    };
-                    let decided = entry.filter(|decided| *decided.server == *server);
-                    let decided = decided.map(|decided| decided.steps);
-                    offers.push(OfferView::new(server, &observation, decided, handle));
+                    let decided = chosen(server).map(|decided| decided.steps);
+                    offers.push(shown(server, offer, decided));
                 }
-                Err(why) => view.unasked.push(UnaskedView { server, why: *why }),
+                Err(why) => {
+                    view.unasked.push(UnaskedView { server: server.to_string(), why: *why });
+                }
             }
         }
+        let shadow = entry.and_then(|entry| entry.shadow.as_ref());
+        view.shadow_offer = shadow.and_then(|shadow| {
+            let offer = explained.offer(&shadow.server)?;
+            Some(shown(&shadow.server, offer, Some(shadow.steps)))
+        });
         view
     }
 }
 
 impl OfferView {
-    /// Of the only server that is observed, with the steps that were decided there, if it was chosen.
+    /// Of the only server that is observed, with these steps or those that are best there.
     fn new(
-        server: String,
+        server: &str,
+        chosen: bool,
         observation: &Observation<'_>,
-        decided: Option<Steps>,
+        steps: Option<Steps>,
         handle: &Handle,
     ) -> Self {
         let (now, offer) = (observation.now, &observation.offers[0]);
-        let decision = match decided {
+        let decision = match steps {
             Some(steps) => Decision { server: 0, steps },
             None => best_decision(observation, |_, _| 0.0).0,
         };
         let finish = observation.time_to_finish(decision);
         Self {
-            server,
-            chosen: decided.is_some(),
+            server: server.into(),
+            chosen,
             steps: decision.steps.get(),
             predicted_start: handle.date(now + offer.backlog),
             predicted_finish: handle.date(now + finish),

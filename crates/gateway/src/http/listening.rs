@@ -13,25 +13,24 @@ use super::sse;
 use crate::engine::Change;
 use crate::handle::{Handle, Unavailable};
 
-/// Something that is looked at every so often, and told when it says something else than it did.
-pub(super) struct Look {
+/// Something that is done every so often.
+pub(super) struct Pace {
     every: Duration,
     next: Instant,
-    told: String,
 }
 
-impl Look {
-    /// It is looked at at once, and then at this pace.
+impl Pace {
+    /// It is done at once, and then at this pace.
     pub(super) fn every(every: Duration) -> Self {
-        Self { every, next: Instant::now(), told: String::new() }
+        Self { every, next: Instant::now() }
     }
 
-    /// When it is looked at next.
+    /// When it is done next.
     pub(super) fn next(&self) -> Instant {
         self.next
     }
 
-    /// Whether it is time to look, which is then done.
+    /// Whether it is time, which is then used.
     pub(super) fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let due = self.next <= now;
@@ -39,6 +38,19 @@ impl Look {
             self.next = now + self.every;
         }
         due
+    }
+}
+
+/// Something that is looked at every so often, and told when it says something else than it did.
+pub(super) struct Look {
+    pub(super) pace: Pace,
+    told: String,
+}
+
+impl Look {
+    /// It is looked at at once, and then at this pace.
+    pub(super) fn every(every: Duration) -> Self {
+        Self { pace: Pace::every(every), told: String::new() }
     }
 
     /// Whether this is not what was told last. Then it is from now on.

@@ -71,7 +71,7 @@ impl Live {
     /// The next event; none when the gateway stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Unavailable> {
         loop {
-            if self.servers.is_due()
+            if self.servers.pace.is_due()
                 && let Some(event) =
                     self.servers.at_servers(&self.server.handle, &self.visitor).await?
             {
@@ -86,7 +86,7 @@ impl Live {
                 }
                 continue;
             }
-            match self.ear.until(self.servers.next()).await {
+            match self.ear.until(self.servers.pace.next()).await {
                 Heard::Changes(changes) => changes.iter().for_each(|change| self.gather(change)),
                 Heard::Nothing => {}
                 // It is too far behind to hear of each.

@@ -16,6 +16,7 @@ mod face;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod headers;
+mod keys;
 mod links;
 mod list;
 mod listening;
@@ -163,6 +164,7 @@ fn routes(server: Server) -> Router {
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{name}", patch(servers::administer))
         .route("/v1/configuration/reload", put(servers::reload))
+        .route("/v1/keys", get(keys::list))
         .route("/v1/policy", get(servers::policy).put(servers::set_policy))
         .route("/pictures/{name}", get(links::picture))
         .route("/v1/images/generations", post(openai::generate))

@@ -16,6 +16,9 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
+    /// A minute in seconds; a thousandth of one forgives the rounding of sums.
+    const MINUTE: f64 = 60.001;
+
     pub(crate) fn new(per_minute: Option<u32>) -> Self {
         Self { per_minute, whole_at: Mutex::new(f64::NEG_INFINITY) }
     }
@@ -45,13 +48,25 @@ impl Rate {
         let now = now.seconds();
         let mut whole_at = self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
         let next = whole_at.max(now) + f64::from(requests) * Self::each(per_minute);
-        // A thousandth of a second forgives the rounding of sums.
-        if next > now + 60.001 {
+        if next > now + Self::MINUTE {
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
             return Err(problem.after(Seconds::of(next - now - 60.0)));
         }
         *whole_at = next;
         Ok(())
+    }
+
+    /// How many may come in a minute, if that is bounded.
+    pub(crate) fn per_minute(&self) -> Option<u32> {
+        self.per_minute
+    }
+
+    /// How many may come now, if that is bounded.
+    pub(crate) fn left(&self, now: Time) -> Option<u32> {
+        let per_minute = self.per_minute?;
+        let whole_at = *self.whole_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = (Self::MINUTE - (whole_at - now.seconds()).max(0.0)) / Self::each(per_minute);
+        Some((left as u32).min(per_minute))
     }
 
     /// Gives back what was counted for requests that were not accepted.

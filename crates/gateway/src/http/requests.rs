@@ -130,12 +130,33 @@ pub(crate) async fn own(
     visitor: &Visitor,
     id: &str,
 ) -> Result<(Status, Room), Problem> {
+    seen(server, id, visitor, |status| status.accepted.order.owner == visitor.owner).await
+}
+
+/// The same for operators, who may see it of everybody where neither prompts nor pictures are shown.
+pub(crate) async fn own_or_operated(
+    server: &Server,
+    visitor: &Visitor,
+    id: &str,
+) -> Result<(Status, Room), Problem> {
+    let operated = visitor.role == Role::Operator;
+    let own = |status: &Status| status.accepted.order.owner == visitor.owner;
+    seen(server, id, visitor, |status| operated || own(status)).await
+}
+
+/// The request of this name, if it may be seen, with room for it in an answer.
+async fn seen(
+    server: &Server,
+    id: &str,
+    visitor: &Visitor,
+    may_be: impl FnOnce(&Status) -> bool,
+) -> Result<(Status, Room), Problem> {
     let id = RequestId(uuid::Uuid::parse_str(id).map_err(|_| Problem::not_found())?);
     let room = visitor.budget.claim(answer::most_bytes_of_a_request(&server.handle.config))?;
     let _turn = visitor.first_turn().await?;
     let status = server.handle.status(id).await?;
-    let own = status.filter(|status| status.accepted.order.owner == visitor.owner);
-    own.map(|status| (status, room)).ok_or_else(Problem::not_found)
+    let seen = status.filter(may_be);
+    seen.map(|status| (status, room)).ok_or_else(Problem::not_found)
 }
 
 /// `GET /v1/requests/{id}`

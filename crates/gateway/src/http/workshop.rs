@@ -4,6 +4,7 @@
 //! Whoever comes back is told anew how everything stands.
 
 mod brief;
+mod figures;
 mod site;
 
 use std::sync::Arc;
@@ -16,20 +17,28 @@ use dispatch::RequestId;
 use futures_util::{Stream, stream};
 use indexmap::IndexMap;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use self::brief::Brief;
+use self::figures::Figures;
 use self::site::Site;
 use super::account::Role;
 use super::auth::Visitor;
-use super::listening::{Ear, Heard, Look, event};
+use super::keys::Keys;
+use super::listening::{Ear, Heard, Look, Pace, event};
 use super::problem::Problem;
 use super::{Server, answer, sse};
+use crate::engine::Scale;
 use crate::handle::Unavailable;
 use crate::journal::{Entry, Filter};
 use crate::status::{Phase, Status};
 
 /// Pause between two looks at the servers, and at what is in force.
 const LOOK: Duration = Duration::from_millis(500);
+/// Pause between two looks at the statistics.
+const FIGURES: Duration = Duration::from_secs(5);
+/// Pause between two looks at the keys.
+const KEYS: Duration = Duration::from_secs(2);
 /// Changes of a request within this time are one.
 const GATHER: Duration = Duration::from_millis(200);
 /// Requests in one event.
@@ -48,8 +57,10 @@ pub(crate) async fn open(
     // Before it is looked how everything stands, so that nothing changes unseen in between.
     let ear = Ear::new(&server.handle, GATHER);
     let (site, servers) = (Look::every(LOOK), Look::every(LOOK));
+    let operating = (visitor.role == Role::Operator).then(Operating::begin);
     let due = IndexMap::new();
-    let mut workshop = Workshop { server, visitor, ear, due, site, servers, _open: open };
+    let mut workshop =
+        Workshop { server, visitor, ear, due, site, servers, operating, _open: open };
     workshop.begin().await?;
     Ok(sse::answer(workshop.stream()))
 }
@@ -63,7 +74,69 @@ struct Workshop {
     due: IndexMap<RequestId, Arc<Status>>,
     site: Look,
     servers: Look,
+    /// What only operators see.
+    operating: Option<Operating>,
     _open: super::account::Stream,
+}
+
+/// What operators see beside requests.
+struct Operating {
+    recent: Series,
+    day: Series,
+    keys: Look,
+}
+
+impl Operating {
+    fn begin() -> Self {
+        let series = |scale| Series { scale, told: 0, pace: Pace::every(FIGURES) };
+        let (recent, day) = (series(Scale::Recent), series(Scale::Day));
+        Self { recent, day, keys: Look::every(KEYS) }
+    }
+
+    /// When something of it is looked at next.
+    fn next(&self) -> Instant {
+        let keys = self.keys.pace.next();
+        self.recent.pace.next().min(self.day.pace.next()).min(keys)
+    }
+
+    /// What is new of it, if anything.
+    async fn look(
+        &mut self,
+        server: &Server,
+        visitor: &Visitor,
+    ) -> Result<Option<Bytes>, Unavailable> {
+        for series in [&mut self.recent, &mut self.day] {
+            if series.pace.is_due()
+                && let Some(figures) = series.look(server).await?
+            {
+                return Ok(Some(event(visitor, "statistics", &json(&figures)).await));
+            }
+        }
+        if self.keys.pace.is_due() {
+            let text = json(&Keys::of(server).await?);
+            if self.keys.differs(&text) {
+                return Ok(Some(event(visitor, "keys", &text).await));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Statistics of one scale.
+struct Series {
+    scale: Scale,
+    /// Changes that have been told.
+    told: u64,
+    pace: Pace,
+}
+
+impl Series {
+    /// What has changed, if anything.
+    async fn look(&mut self, server: &Server) -> Result<Option<Figures>, Unavailable> {
+        let changed = server.handle.statistics(self.scale, self.told).await?;
+        self.told = changed.changes;
+        Ok(Figures::new(self.scale, &changed))
+    }
 }
 
 /// What came of looking at something.
@@ -136,7 +209,7 @@ impl Workshop {
                 Seen::Superseded => return Ok(None),
                 Seen::Same => {}
             }
-            if self.servers.is_due()
+            if self.servers.pace.is_due()
                 && let Some(event) =
                     self.servers.at_servers(&self.server.handle, &self.visitor).await?
             {
@@ -145,7 +218,12 @@ impl Workshop {
             if !self.due.is_empty() {
                 return Ok(Some(self.requests().await));
             }
-            match self.ear.until(self.site.next().min(self.servers.next())).await {
+            if let Some(operating) = &mut self.operating
+                && let Some(event) = operating.look(&self.server, &self.visitor).await?
+            {
+                return Ok(Some(event));
+            }
+            match self.ear.until(self.next_look()).await {
                 Heard::Changes(changes) => changes.into_iter().for_each(|now| self.gather(now)),
                 Heard::Nothing => {}
                 // It is too far behind to hear of each.
@@ -155,8 +233,13 @@ impl Workshop {
         }
     }
 
+    fn next_look(&self) -> Instant {
+        let next = self.site.pace.next().min(self.servers.pace.next());
+        self.operating.as_ref().map_or(next, |operating| next.min(operating.next()))
+    }
+
     async fn look_at_site(&mut self) -> Result<Seen, Unavailable> {
-        if !self.site.is_due() {
+        if !self.site.pace.is_due() {
             return Ok(Seen::Same);
         }
         let handle = &self.server.handle;

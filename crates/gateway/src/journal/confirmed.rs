@@ -13,7 +13,7 @@ use scheduling::Time;
 
 use super::{
     Accepted, Archive, Clocks, CompletedRun, Entry, Filter, JournalError, Kept, Page,
-    StoredPicture, Unfinished,
+    StoredPicture, Summary, Unfinished, Window,
 };
 
 /// Requests that may be in the store, and of which the journal has not said that they are.
@@ -130,6 +130,10 @@ impl<A: Archive> Archive for Confirmed<A> {
 
     fn arrivals(&self, most: u32) -> Result<Vec<Accepted>, JournalError> {
         self.archive.arrivals(most)
+    }
+
+    fn summaries(&self, window: &Window) -> Result<Vec<Summary>, JournalError> {
+        self.archive.summaries(window)
     }
 
     fn untold(&self) -> Result<Vec<(RequestId, String)>, JournalError> {

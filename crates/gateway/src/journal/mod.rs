@@ -13,6 +13,7 @@ mod reads;
 mod record;
 mod rows;
 mod sqlite;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,6 +32,7 @@ pub use record::{
 };
 pub use sqlite::Sqlite;
 pub(crate) use sqlite::{Checkpointer, word};
+pub use summary::{Summary, Window, Worth};
 pub(crate) use writer::{Report, Writer};
 
 /// What became of a record.
@@ -119,6 +121,12 @@ pub trait Archive: Send + Sync + 'static {
     /// # Errors
     /// [`JournalError`] if the store cannot be read.
     fn arrivals(&self, most: u32) -> Result<Vec<Accepted>, JournalError>;
+
+    /// What has come of the requests that ended in some time, summed up.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the store cannot be read.
+    fn summaries(&self, window: &Window) -> Result<Vec<Summary>, JournalError>;
 
     /// Requests that have ended, and where that is still to be told.
     ///

@@ -15,6 +15,7 @@ use super::record::{
 };
 use super::rows::{BEHIND, REQUEST, accepted, checked, decision, end, identifier};
 use super::sqlite::word;
+use super::summary::{Summary, Window, summaries};
 use super::{Archive, JournalError, file};
 
 /// The reading side: a few connections, taken in turn.
@@ -282,6 +283,10 @@ impl Archive for Reader {
             c.prepare_cached(&latest)?.query_map([most], accepted)?.collect::<Result<_, _>>()?;
         requests.reverse();
         Ok(requests)
+    }
+
+    fn summaries(&self, window: &Window) -> Result<Vec<Summary>, JournalError> {
+        Ok(summaries(&self.connection(), window)?)
     }
 
     fn untold(&self) -> Result<Vec<(RequestId, String)>, JournalError> {

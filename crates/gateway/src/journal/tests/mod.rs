@@ -3,6 +3,7 @@ mod files;
 mod lists;
 mod migration;
 mod roundtrip;
+mod summary;
 mod writer;
 
 use std::sync::Arc;
