@@ -26,6 +26,7 @@ mod peer;
 mod places;
 mod problem;
 mod rate;
+mod replay;
 mod requests;
 mod serve;
 mod servers;
@@ -61,6 +62,7 @@ use crate::metrics;
 pub(crate) use callbacks::{Caller, call_back};
 pub(crate) use descriptors::fit_descriptors;
 pub(crate) use links::Secret;
+pub(crate) use replay::serve as serve_replay;
 pub(crate) use serve::serve;
 
 /// The name under which the whole cluster is offered as one model.
