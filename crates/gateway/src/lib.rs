@@ -27,6 +27,7 @@ mod parity;
 mod parts;
 mod past;
 mod policies;
+mod previews;
 mod reload;
 mod replay;
 mod speed;

@@ -24,6 +24,7 @@ mod origins;
 mod page;
 mod peer;
 mod places;
+mod preview;
 mod problem;
 mod rate;
 mod replay;
@@ -156,6 +157,7 @@ fn routes(server: Server) -> Router {
         .route("/v1/requests/{id}", get(requests::show).delete(requests::cancel))
         .route("/v1/requests/{id}/decision", get(explanation::explain))
         .route("/v1/requests/{id}/image", get(requests::image))
+        .route("/v1/requests/{id}/preview", get(preview::preview))
         .route("/v1/requests/{id}/events", get(requests::events))
         .route("/v1/quotes", post(requests::quote))
         .route("/v1/events", get(live::events))
