@@ -1,120 +1,169 @@
-"use strict";
-const form = document.getElementById("ask"), note = document.getElementById("note");
-form.key.value = sessionStorage.getItem("api-key") || "";
-form.key.onchange = () => { sessionStorage.setItem("api-key", form.key.value); refresh(); };
+// The page: one stream tells what happens, and everything here shows some of it.
 
-async function call(method, path, body) {
-  const headers = { "content-type": "application/json" };
-  if (form.key.value) headers.authorization = "Bearer " + form.key.value;
-  // The gateway may stand below a path of its own.
-  const response = await fetch(path.replace(/^\//, ""), { method, headers, body: body && JSON.stringify(body) });
-  if (response.ok) return response;
-  const problem = await response.json().catch(() => ({ detail: response.statusText }));
-  throw new Error(problem.detail);
-}
+import { call, get, key } from "./api.js";
+import { Ask } from "./ask.js";
+import { Charts } from "./charts.js";
+import { Decisions } from "./decision.js";
+import { Demo } from "./demo.js";
+import { byId, duration, element, isLate, lateness, number, percent, say } from "./dom.js";
+import { Gallery } from "./gallery.js";
+import { Lanes } from "./lanes.js";
+import { Operate, serverCell } from "./operate.js";
+import { Stream } from "./stream.js";
+import { isLive, Workshop } from "./workshop.js";
 
-// Text is always set as text: prompts come from anybody.
-function cell(row, content, number) {
-  const td = row.insertCell();
-  if (content instanceof Node) td.append(content); else td.textContent = content ?? "";
-  if (number) td.className = "n";
-  return td;
-}
-const fixed = (value, digits) => value == null ? "" : value.toFixed(digits);
+const workshop = new Workshop();
+const decisions = new Decisions(byId("card"), byId("why"));
+const charts = new Charts(byId("charts"), () => [...workshop.requests.values()].filter(bar => bar.state === "completed").slice(-1000));
+const operate = new Operate();
+const demo = new Demo(submit);
+const ask = new Ask(submit);
+ask.now = () => workshop.now();
+const gallery = new Gallery({
+  again: async request => submit(repeated(request)),
+  why: async id => {
+    const bar = workshop.requests.get(id);
+    if (bar) return decisions.open(bar);
+    throw new Error("It ended too long ago: its decision is not known any more.");
+  },
+});
+const lanes = new Lanes(byId("lanes"), workshop, {
+  pick: (bar, place) => decisions.point(bar, place),
+  open: bar => decisions.open(bar),
+  server: (item, server) => serverCell(item, server, workshop.site?.operator === true),
+});
 
-function bar(share) {
-  const outer = document.createElement("div"), inner = document.createElement("i");
-  outer.className = "bar";
-  inner.style.width = 100 * share + "%";
-  outer.append(inner);
-  return outer;
-}
-
-const pictures = new Map();
-function picture(request) {
-  const img = document.createElement("img");
-  img.alt = "";
-  if (!request.result?.image) return "";
-  if (!pictures.has(request.id)) {
-    pictures.set(request.id, call("GET", request.result.image).then(r => r.blob()).then(b => URL.createObjectURL(b)));
-  }
-  pictures.get(request.id).then(url => { img.src = url; }, () => {});
-  return img;
+/** Sends a request and shows it among the pictures. */
+async function submit(body) {
+  const request = await call("POST", "v1/requests", { body }).then(answer => answer.json());
+  gallery.add(request);
+  return request;
 }
 
-// What can be asked for; nothing to choose where no models are configured.
-function offerModels(servers) {
-  const names = [...new Set(servers.flatMap(server => (server.models ?? []).map(model => model.name)))].sort();
-  if (names.join() === [...form.model.options].map(option => option.value).join()) return;
-  form.model.replaceChildren(...names.map(name => new Option(name)));
-  form.model.hidden = names.length === 0;
+/** The body that asks for the same picture, with as much time as the first one had. */
+function repeated({ prompt, negative_prompt, width, height, seed, model, penalty, due, accepted_at }) {
+  if (!Number.isSafeInteger(seed)) throw new Error("Its seed has more digits than a browser can repeat.");
+  const due_in_seconds = (Date.parse(due) - Date.parse(accepted_at)) / 1000;
+  return { prompt, negative_prompt, width, height, seed, model, penalty, due_in_seconds };
 }
 
-function showServers(servers) {
-  offerModels(servers);
-  const body = document.getElementById("servers");
-  body.replaceChildren();
-  for (const server of servers) {
-    const row = body.insertRow();
-    cell(row, server.name);
-    const busy = server.running ? "running" : server.preloading ? "loading " + server.preloading : "idle";
-    const state = !server.healthy ? "unhealthy" : !server.enabled ? "draining" : busy;
-    cell(row, state).title = server.trouble || "";
-    const loaded = (server.models ?? []).filter(model => model.loaded);
-    cell(row, loaded.map(model => model.name).join(", "));
-    const { steps_per_second, overhead_seconds } = loaded[0] ?? server;
-    cell(row, fixed(steps_per_second, 1), true);
-    cell(row, fixed(overhead_seconds, 2) + " s", true);
-    cell(row, server.waiting, true);
-    cell(row, fixed(server.backlog_seconds, 1) + " s", true);
-    const button = document.createElement("button");
-    button.textContent = server.enabled ? "drain" : "enable";
-    button.onclick = () => act(() => call("PATCH", "/v1/servers/" + server.name, { enabled: !server.enabled }));
-    cell(row, button);
-  }
-}
-
-function showRequests(requests) {
-  const body = document.getElementById("requests");
-  body.replaceChildren();
-  for (const request of requests) {
-    const row = body.insertRow(), decision = request.decision, result = request.result;
-    cell(row, picture(request));
-    cell(row, request.prompt).title = request.model ?? "";
-    cell(row, request.state === "running" ? bar(request.progress) : request.state).title = request.reason || "";
-    cell(row, result?.server ?? decision?.server).title = decision?.why || "";
-    cell(row, result?.steps ?? decision?.steps, true);
-    cell(row, fixed(result?.quality ?? decision?.expected_quality, 1), true);
-    const late = result ? result.tardiness_seconds : decision?.predicted_tardiness_seconds;
-    // What is shown as 0.0 s is not marked.
-    cell(row, late == null ? "" : fixed(late, 1) + " s", true).classList.toggle("late", late >= 0.05);
-  }
-}
-
-async function refresh() {
-  try {
-    const [policies, servers, list] = await Promise.all([
-      call("GET", "/v1/policy").then(r => r.json()),
-      call("GET", "/v1/servers").then(r => r.json()),
-      call("GET", "/v1/requests?limit=25").then(r => r.json()),
-    ]);
-    document.getElementById("policy").textContent = "Decided by " + policies.policy +
-      (policies.shadow_policy ? ", with " + policies.shadow_policy + " as its shadow." : ".");
-    showServers(servers.servers);
-    showRequests(list.requests);
-  } catch (error) { note.textContent = error.message; }
-}
-async function act(what) {
-  note.textContent = "";
-  try { await what(); } catch (error) { note.textContent = error.message; }
-  refresh();
-}
-form.onsubmit = event => {
-  event.preventDefault();
-  act(() => call("POST", "/v1/requests", {
-    prompt: form.prompt.value, due_in_seconds: Number(form.due.value), penalty: form.penalty.value,
-    model: form.model.value || null,
-  }));
+const heard = {
+  site(site) {
+    const before = workshop.site;
+    workshop.setSite(site);
+    say(byId("policy"), `Decided by ${site.policy}${site.shadow_policy ? `, with ${site.shadow_policy} as its shadow` : ""}.`);
+    say(byId("version"), `atelier ${site.version}`);
+    byId("key-form").hidden = !site.keys;
+    byId("others-legend").parentElement.hidden = site.operator;
+    charts.names = { acting: site.policy, shadow: site.shadow_policy ?? "none" };
+    ask.configure(site);
+    operate.configure(site);
+    demo.configure(site);
+    lanes.setServers();
+    if (before?.owner !== site.owner) gallery.refresh().catch(error => say(byId("note"), error.message));
+  },
+  servers({ servers }) {
+    workshop.setServers(servers);
+    lanes.setServers();
+  },
+  requests({ requests }) {
+    for (const bar of workshop.setRequests(requests)) if (bar.own) gallery.told(bar);
+  },
+  statistics: buckets => charts.take(buckets),
+  keys: keys => operate.setKeys(keys),
 };
-refresh();
-setInterval(() => { if (!document.hidden) refresh(); }, 1000);
+
+const stream = new Stream("v1/workshop", {
+  event: (name, value) => heard[name]?.(value),
+  state(state, problem) {
+    const node = byId("connection");
+    node.className = state;
+    if (state === "live") {
+      workshop.reconnected();
+      charts.reconnected();
+      say(node, "live");
+      say(byId("note"), "");
+      return;
+    }
+    if (state === "connecting" && node.textContent) return;
+    say(node, state === "lost" ? "connecting again …" : "connecting …");
+    if (problem?.status === 401) {
+      byId("key-form").hidden = false;
+      say(node, "locked");
+      say(byId("note"), key.get() ? "The gateway does not know this API key." : "The gateway wants an API key.");
+    } else if (problem?.status) say(byId("note"), problem.message);
+  },
+});
+
+byId("key").value = key.get();
+byId("key-form").addEventListener("submit", event => {
+  event.preventDefault();
+  key.set(byId("key").value.trim());
+  stream.restart();
+});
+const zoom = () => lanes.zoom(Number(byId("span").value));
+byId("span").addEventListener("change", zoom);
+// Browsers keep what was chosen before a reload.
+zoom();
+
+/** The last five minutes at a glance. */
+function tiles() {
+  const now = workshop.now();
+  let [done, onTime, quality, late, waiting, running] = [0, 0, 0, 0, 0, 0];
+  for (const bar of workshop.requests.values()) {
+    if (bar.state === "waiting") waiting++;
+    else if (bar.state === "running") running++;
+    else if (bar.state === "completed" && bar.finish > now - 300_000) {
+      done++;
+      quality += bar.quality;
+      if (!isLate(bar.tardiness)) onTime++;
+    }
+    if (isLive(bar) && now > bar.due) late++;
+  }
+  const shown = [["on time", percent(onTime / done)], ["mean quality", number(quality / done)], ["done", done], ["running", running], ["waiting", waiting], ["past due now", late]];
+  const tiles = byId("tiles");
+  if (!tiles.childElementCount) tiles.append(...shown.map(([name]) => element("div", {}, element("dt", {}, name), element("dd"))));
+  shown.forEach(([, value], index) => say(tiles.children[index].lastChild, String(value)));
+  tiles.lastChild.classList.toggle("late", late > 0);
+}
+
+const LISTED = 25;
+
+/** What is under way as a table, which can be read aloud. Rows are kept, so that focus stays where it is. */
+function list() {
+  const now = workshop.now(), body = byId("list").tBodies[0];
+  for (const server of workshop.servers) workshop.barsOf(server.name, now);
+  const live = [...workshop.requests.values()].filter(isLive).sort((a, b) => a.due - b.due);
+  const shown = live.slice(0, LISTED);
+  while (body.rows.length > shown.length) body.deleteRow(-1);
+  shown.forEach((bar, index) => {
+    const row = body.rows[index] ?? body.insertRow();
+    if (!row.cells.length) {
+      row.append(element("th", { scope: "row" }), ...Array.from({ length: 5 }, (_, column) => element("td", { class: column > 0 && column < 4 ? "n" : undefined })),
+        element("td", {}, element("button", {}, "Why?")));
+    }
+    const button = row.lastChild.firstChild;
+    button.setAttribute("aria-label", `Why was this decided so: ${bar.steps} steps on ${bar.server}?`);
+    button.onclick = () => decisions.open(bar);
+    const late = Math.max((bar.to - bar.due) / 1000, 0), known = Number.isFinite(bar.to);
+    const texts = [bar.server ?? "none yet", bar.state === "running" && bar.progress !== undefined ? `running, ${Math.round(100 * bar.progress)} %` : bar.state,
+      bar.steps ?? "", duration((bar.due - now) / 1000), known ? duration((bar.to - now) / 1000) : "", known ? lateness(late) : ""];
+    texts.forEach((text, column) => say(row.cells[column], String(text)));
+    row.cells[5].className = known && isLate(late) ? "late" : "";
+  });
+  byId("list").hidden = shown.length === 0;
+  say(byId("list-said"), shown.length === 0 ? "Nothing waits or runs." : live.length > LISTED ? `And ${live.length - LISTED} that are due later.` : "");
+}
+
+/** Lanes move with every frame; what is written in words need not. */
+let told = 0;
+function frame(at) {
+  lanes.frame();
+  if (at - told > 500) {
+    told = at;
+    tiles();
+    list();
+  }
+  requestAnimationFrame(frame);
+}
+requestAnimationFrame(frame);

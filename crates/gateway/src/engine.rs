@@ -9,6 +9,7 @@ mod gauges;
 mod offers;
 mod opening;
 mod preloads;
+mod questions;
 mod reconfigure;
 mod requests;
 mod restart;
@@ -19,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Administration, Gate, Order, Owner, Quote, Rejection, RequestId, RunId, Scheduler};
+use dispatch::{Administration, Gate, Order, Quote, Rejection, RequestId, RunId, Scheduler};
 use scheduling::{Policy, Seconds, Time};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
@@ -31,13 +32,14 @@ use crate::health::HealthCounter;
 use crate::journal::{Accepted, Record, Report, Writer};
 use crate::metrics::{self, Metrics};
 use crate::speed::Learned;
-use crate::status::{Phase, Refusal, ServerView, Status};
+use crate::status::{Phase, Refusal, Status};
 use crate::timeline::Timeline;
 use crate::worker::{Assignment, Connection, Notice};
 
 pub(crate) use self::offers::Explained;
 use self::offers::Explanations;
 use self::opening::Opening;
+pub(crate) use self::questions::{InForce, Question};
 pub(crate) use self::reconfigure::{Changes, New};
 use self::requests::{Acceptance, Reply, Tracked};
 pub(crate) use self::trials::Trials;
@@ -49,12 +51,9 @@ pub(crate) enum Message {
     Status { id: RequestId, reply: oneshot::Sender<Option<Status>> },
     Watch { id: RequestId, reply: oneshot::Sender<Option<watch::Receiver<Status>>> },
     Cancel { id: RequestId, reply: oneshot::Sender<bool> },
-    Explain { id: RequestId, reply: oneshot::Sender<Option<Arc<Explained>>> },
-    Servers { reply: oneshot::Sender<Vec<ServerView>> },
-    Ready { reply: oneshot::Sender<Result<(), Refusal>> },
+    Ask(Question),
     Administer { server: String, state: Administration, reply: oneshot::Sender<bool> },
     Policy { name: Arc<str>, policy: Box<dyn Policy>, reply: oneshot::Sender<()> },
-    Policies { reply: oneshot::Sender<(Arc<str>, Option<Arc<str>>)> },
     Reconfigure { new: Box<New>, reply: oneshot::Sender<Changes> },
     CalledBack { id: RequestId },
     Gauges { reply: oneshot::Sender<()> },
@@ -131,7 +130,7 @@ pub(crate) struct Engine {
     config: Arc<Config>,
     opening: Opening,
     explanations: Explanations,
-    /// Tells which accepted requests change, and whose they are.
+    /// Tells how accepted requests stand whenever they change.
     changes: broadcast::Sender<Change>,
     closing: Vec<oneshot::Sender<()>>,
     ticks: u32,
@@ -139,8 +138,9 @@ pub(crate) struct Engine {
     lost: bool,
 }
 
-/// An accepted request that has changed, and whose it is.
-pub(crate) type Change = (RequestId, Owner);
+/// How an accepted request stands that has changed. It is kept until all who listen have heard it, or are so many
+/// changes behind that they begin anew.
+pub(crate) type Change = Arc<Status>;
 
 impl Engine {
     /// Changes that somebody who listens may be behind.
@@ -269,15 +269,7 @@ impl Engine {
             Message::Cancel { id, reply } => {
                 let _ = reply.send(self.scheduler.cancel(now, id));
             }
-            Message::Explain { id, reply } => {
-                let _ = reply.send(self.explanations.of(id));
-            }
-            Message::Servers { reply } => {
-                let _ = reply.send(self.views(now));
-            }
-            Message::Ready { reply } => {
-                let _ = reply.send(self.ready());
-            }
+            Message::Ask(question) => self.answer(now, question),
             Message::Administer { server, state, reply } => {
                 // One that leaves is nobody's to administer any more.
                 let states = self.scheduler.servers().iter();
@@ -294,9 +286,6 @@ impl Engine {
                 self.scheduler.set_policy(policy);
                 self.policy = name;
                 let _ = reply.send(());
-            }
-            Message::Policies { reply } => {
-                let _ = reply.send((self.policy.clone(), self.shadow_policy.clone()));
             }
             Message::Reconfigure { new, reply } => {
                 let _ = reply.send(self.reconfigure(now, *new));
@@ -366,7 +355,7 @@ impl Engine {
                 if let Some(mut tracked) = self.untrack(id) {
                     let end = tracked.ending.take().expect("what is reported was handed in");
                     tracked.view.send_modify(|status| status.phase = Phase::Ended(end));
-                    self.tell(id, &tracked);
+                    self.tell(&tracked);
                     if let Some(url) = tracked.view.borrow().accepted.callback.clone() {
                         // Whoever tells it lives as long as the engine.
                         let _ = self.ended.send((id, url));

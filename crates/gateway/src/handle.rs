@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dispatch::{Administration, Order, Quote, Rejection, RequestId};
+use dispatch::{Administration, Order, Owner, Quote, Rejection, RequestId};
 use jiff::Timestamp;
 use scheduling::{Objective, PolicyName};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::config::Config;
-use crate::engine::{Change, Explained, Message};
+use crate::engine::{Change, Explained, InForce, Message, Question};
 use crate::http::{Caller, Secret};
 use crate::journal::{
     Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture,
@@ -45,7 +45,7 @@ pub(crate) struct Handle {
     pub(crate) caller: Option<Arc<Caller>>,
     /// What links to pictures are signed with.
     pub(crate) secret: Secret,
-    /// Tells which accepted requests change, and whose they are.
+    /// Tells how accepted requests stand whenever they change.
     pub(crate) changes: broadcast::Sender<Change>,
     /// How what is painted looks.
     pub(crate) previews: Previews,
@@ -157,7 +157,7 @@ impl Handle {
         &self,
         id: RequestId,
     ) -> Result<Option<Arc<Explained>>, Unavailable> {
-        self.ask(|reply| Message::Explain { id, reply }).await
+        self.look(|reply| Question::Explanation { id, reply }).await
     }
 
     /// The servers.
@@ -165,7 +165,7 @@ impl Handle {
     /// # Errors
     /// [`Unavailable`]
     pub(crate) async fn servers(&self) -> Result<Vec<ServerView>, Unavailable> {
-        self.ask(|reply| Message::Servers { reply }).await
+        self.look(|reply| Question::Servers { reply }).await
     }
 
     /// Whether a request would be taken in, if there were room for it.
@@ -173,7 +173,7 @@ impl Handle {
     /// # Errors
     /// [`Refusal`], as a submission would be refused.
     pub(crate) async fn ready(&self) -> Result<(), Refusal> {
-        self.ask(|reply| Message::Ready { reply }).await.unwrap_or(Err(Refusal::Busy))
+        self.look(|reply| Question::Ready { reply }).await.unwrap_or(Err(Refusal::Busy))
     }
 
     /// Takes a server in or out; false if there is none of that name.
@@ -188,12 +188,20 @@ impl Handle {
         self.ask(|reply| Message::Administer { server, state, reply }).await
     }
 
-    /// Names of the policy that decides and of the one whose decisions are only written down.
+    /// What is in force at the moment.
     ///
     /// # Errors
     /// [`Unavailable`]
-    pub(crate) async fn policies(&self) -> Result<(Arc<str>, Option<Arc<str>>), Unavailable> {
-        self.ask(|reply| Message::Policies { reply }).await
+    pub(crate) async fn in_force(&self) -> Result<InForce, Unavailable> {
+        self.look(|reply| Question::InForce { reply }).await
+    }
+
+    /// How all requests stand that have not ended, or those of one owner.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub(crate) async fn standing(&self, owner: Option<Owner>) -> Result<Vec<Status>, Unavailable> {
+        self.look(|reply| Question::Standing { owner, reply }).await
     }
 
     /// Builds the policy anew, which reads a checkpoint again, and puts it in place.
@@ -275,6 +283,13 @@ impl Handle {
     /// Now, in seconds since 1970.
     pub(crate) fn unix_seconds(&self) -> f64 {
         self.date(self.timeline.now()).as_millisecond() as f64 / 1e3
+    }
+
+    async fn look<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, Unavailable> {
+        self.ask(|reply| Message::Ask(question(reply))).await
     }
 
     pub(crate) async fn ask<T>(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dispatch::{Administration, Health, Rejection, RequestId, Run, Speed};
-use scheduling::{Seconds, Sigma, Time};
+use scheduling::{Seconds, Sigma, Steps, Time};
 
 use crate::journal::{Accepted, DecisionEntry, EndEntry, Entry};
 
@@ -14,6 +14,8 @@ pub(crate) struct Status {
     pub accepted: Arc<Accepted>,
     /// The latest decision.
     pub decision: Option<DecisionEntry>,
+    /// Time to load its model first: that of its run, or else of the offer that was chosen; none if that is not known.
+    pub load: Option<Seconds>,
     /// How far it is.
     pub phase: Phase,
 }
@@ -30,8 +32,8 @@ pub(crate) enum Phase {
     Unplaced,
     /// It runs.
     Running {
-        /// Since when.
-        start: Time,
+        /// Where and since when.
+        run: RunView,
         /// Share that is done, where the backend tells.
         progress: Option<f64>,
     },
@@ -39,10 +41,30 @@ pub(crate) enum Phase {
     Ended(EndEntry),
 }
 
+/// A run as others may see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RunView {
+    /// Name of the server.
+    pub server: Arc<str>,
+    /// Steps.
+    pub steps: Steps,
+    /// Since when.
+    pub start: Time,
+    /// Until when, as it was predicted.
+    pub finish: Time,
+}
+
+impl Status {
+    /// A request of which nothing has been decided.
+    pub(crate) fn new(accepted: Arc<Accepted>) -> Self {
+        Self { accepted, decision: None, load: None, phase: Phase::Unplaced }
+    }
+}
+
 impl From<Entry> for Status {
     fn from(entry: Entry) -> Self {
         let phase = entry.end.map_or(Phase::Unplaced, Phase::Ended);
-        Self { accepted: Arc::new(entry.accepted), decision: entry.decision, phase }
+        Self { decision: entry.decision, phase, ..Self::new(Arc::new(entry.accepted)) }
     }
 }
 

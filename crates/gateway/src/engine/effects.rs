@@ -9,7 +9,7 @@ use super::{Engine, longest};
 use crate::backends::Job;
 use crate::journal::{DecisionEntry, EndEntry, OpenRun, Picture, Record, Shadow, word};
 use crate::metrics;
-use crate::status::Phase;
+use crate::status::{Phase, RunView};
 use crate::worker::{Assignment, Task};
 
 impl Engine {
@@ -87,8 +87,11 @@ impl Engine {
             Some(Standing::Waiting { ahead, .. }) => ahead,
             _ => 0,
         };
+        let explained = self.explanations.of(request);
+        let offer = explained.as_deref().and_then(|explained| explained.offer(&entry.server));
         self.change(request, |status| {
             status.decision = Some(entry.clone());
+            status.load = offer.map(|offer| offer.load);
             status.phase = Phase::Waiting { ahead };
         });
         self.writer.append(Record::Decided { request, decision: entry });
@@ -123,8 +126,12 @@ impl Engine {
         let attached = &mut self.servers[run.server];
         attached.trials.stop();
         attached.assign(self.timeline.now(), assignment);
+        let server = attached.name.clone();
+        let finish = run.start + run.service;
+        let seen = RunView { server, steps: run.steps, start: run.start, finish };
         self.change(run.id.request, |status| {
-            status.phase = Phase::Running { start: run.start, progress: None };
+            status.load = Some(run.load);
+            status.phase = Phase::Running { run: seen, progress: None };
         });
     }
 

@@ -17,6 +17,14 @@ pub(crate) struct Explained {
     pub(crate) servers: Vec<(Arc<str>, Result<Offer, Unasked>)>,
 }
 
+impl Explained {
+    /// What a server offered, if it was asked.
+    pub(crate) fn offer(&self, server: &str) -> Option<&Offer> {
+        let (_, offered) = self.servers.iter().find(|(name, _)| **name == *server)?;
+        offered.as_ref().ok()
+    }
+}
+
 /// Of the latest requests.
 #[derive(Debug, Default)]
 pub(super) struct Explanations {

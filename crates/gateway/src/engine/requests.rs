@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch::{Gate, Order, RequestId, Standing};
+use dispatch::{Gate, Order, Owner, RequestId, Standing};
 use scheduling::Time;
 use tokio::sync::{oneshot, watch};
 
@@ -77,8 +77,7 @@ impl Engine {
         if let Some(key) = &accepted.key {
             self.keys.insert((accepted.order.owner.clone(), key.key.clone()), id);
         }
-        let status = Status { accepted, decision: None, phase: Phase::Unplaced };
-        let (view, _) = watch::channel(status);
+        let (view, _) = watch::channel(Status::new(accepted));
         self.live.insert(id, Tracked { view, acceptance, ending: None });
     }
 
@@ -100,6 +99,14 @@ impl Engine {
         Some(status)
     }
 
+    /// How all requests stand that have not ended and are known to have been accepted, or those of one owner.
+    pub(super) fn standing(&self, owner: Option<&Owner>) -> Vec<Status> {
+        let known = |t: &&Tracked| matches!(t.acceptance, Acceptance::Durable);
+        let views = self.live.values().filter(known).map(|tracked| tracked.view.borrow());
+        let own = |view: &Status| owner.is_none_or(|owner| view.accepted.order.owner == *owner);
+        views.filter(|view| own(view)).map(|view| view.clone()).collect()
+    }
+
     /// The journal has the request, so everybody may hear of it.
     pub(super) fn acknowledge(&mut self, now: Time, id: RequestId) {
         self.metrics.add(metrics::ACCEPTED, &[], 1.0);
@@ -115,15 +122,14 @@ impl Engine {
             let _ = reply.send(Ok(status));
         }
         if let Some(tracked) = self.live.get(&id) {
-            self.tell(id, tracked);
+            self.tell(tracked);
         }
     }
 
     /// Tells whoever listens that a request has changed. Of one that the journal does not have yet nobody hears.
-    pub(super) fn tell(&self, id: RequestId, tracked: &Tracked) {
+    pub(super) fn tell(&self, tracked: &Tracked) {
         if self.changes.receiver_count() > 0 && matches!(tracked.acceptance, Acceptance::Durable) {
-            let owner = tracked.view.borrow().accepted.order.owner.clone();
-            let _ = self.changes.send((id, owner));
+            let _ = self.changes.send(Arc::new(tracked.view.borrow().clone()));
         }
     }
 
@@ -142,7 +148,7 @@ impl Engine {
     pub(super) fn change(&self, id: RequestId, change: impl FnOnce(&mut Status)) {
         if let Some(tracked) = self.live.get(&id) {
             tracked.view.send_modify(change);
-            self.tell(id, tracked);
+            self.tell(tracked);
         }
     }
 }

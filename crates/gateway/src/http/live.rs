@@ -9,14 +9,11 @@ use axum::response::Response;
 use bytes::Bytes;
 use dispatch::RequestId;
 use futures_util::{Stream, stream};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::Instant;
 
 use super::auth::Visitor;
+use super::listening::{Ear, Heard, Look};
 use super::problem::Problem;
 use super::requests::told;
-use super::servers::Servers;
 use super::{Server, answer, sse};
 use crate::engine::Change;
 use crate::handle::Unavailable;
@@ -36,17 +33,9 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     let open = visitor.open_stream()?;
     // Before it is looked how everything stands, so that nothing changes unseen in between.
-    let changes = server.handle.changes.subscribe();
-    let due = VecDeque::new();
-    let mut live = Live {
-        server,
-        visitor,
-        changes,
-        due,
-        servers: String::new(),
-        look: Instant::now(),
-        _open: open,
-    };
+    let ear = Ear::new(&server.handle, GATHER);
+    let (due, servers) = (VecDeque::new(), Look::every(LOOK));
+    let mut live = Live { server, visitor, ear, due, servers, _open: open };
     live.begin().await?;
     Ok(sse::answer(live.stream()))
 }
@@ -54,13 +43,10 @@ pub(crate) async fn events(
 struct Live {
     server: Server,
     visitor: Visitor,
-    changes: broadcast::Receiver<Change>,
+    ear: Ear,
     /// Requests that are to be told.
     due: VecDeque<RequestId>,
-    /// The servers as they were told last.
-    servers: String,
-    /// When they are looked at next.
-    look: Instant,
+    servers: Look,
     _open: super::account::Stream,
 }
 
@@ -85,11 +71,11 @@ impl Live {
     /// The next event; none when the gateway stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Unavailable> {
         loop {
-            if self.look <= Instant::now() {
-                self.look = Instant::now() + LOOK;
-                if let Some(event) = self.look_at_servers().await? {
-                    return Ok(Some(event));
-                }
+            if self.servers.is_due()
+                && let Some(event) =
+                    self.servers.at_servers(&self.server.handle, &self.visitor).await?
+            {
+                return Ok(Some(event));
             }
             if let Some(id) = self.due.pop_front() {
                 let handle = &self.server.handle;
@@ -100,42 +86,20 @@ impl Live {
                 }
                 continue;
             }
-            let change = tokio::select! {
-                change = self.changes.recv() => change,
-                () = tokio::time::sleep_until(self.look) => continue,
-            };
-            match change {
-                Ok(change) => {
-                    self.gather(change);
-                    tokio::time::sleep(GATHER).await;
-                    while let Ok(change) = self.changes.try_recv() {
-                        self.gather(change);
-                    }
-                }
+            match self.ear.until(self.servers.next()).await {
+                Heard::Changes(changes) => changes.iter().for_each(|change| self.gather(change)),
+                Heard::Nothing => {}
                 // It is too far behind to hear of each.
-                Err(RecvError::Lagged(_)) => self.begin().await?,
-                Err(RecvError::Closed) => return Ok(None),
+                Heard::TooMuch => self.begin().await?,
+                Heard::End => return Ok(None),
             }
         }
     }
 
-    fn gather(&mut self, (id, owner): Change) {
-        if owner == self.visitor.owner && !self.due.contains(&id) {
-            self.due.push_back(id);
+    fn gather(&mut self, change: &Change) {
+        let order = &change.accepted.order;
+        if order.owner == self.visitor.owner && !self.due.contains(&order.id) {
+            self.due.push_back(order.id);
         }
-    }
-
-    /// The servers, if they have changed.
-    async fn look_at_servers(&mut self) -> Result<Option<Bytes>, Unavailable> {
-        let views = self.server.handle.servers().await?;
-        let text = serde_json::to_string(&Servers::new(views, self.visitor.role));
-        let text = text.expect("views are plain data");
-        if text == self.servers {
-            return Ok(None);
-        }
-        let room = self.visitor.budget.wait(text.len()).await;
-        let event = sse::event("servers", &text);
-        self.servers = text;
-        Ok(Some(room.carry(event)))
     }
 }

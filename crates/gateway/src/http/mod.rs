@@ -18,6 +18,7 @@ pub(crate) mod fuzzing;
 mod headers;
 mod links;
 mod list;
+mod listening;
 mod live;
 mod openai;
 mod origins;
@@ -37,6 +38,7 @@ mod tests;
 mod trace;
 mod value;
 mod view;
+mod workshop;
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -161,6 +163,7 @@ fn routes(server: Server) -> Router {
         .route("/v1/requests/{id}/events", get(requests::events))
         .route("/v1/quotes", post(requests::quote))
         .route("/v1/events", get(live::events))
+        .route("/v1/workshop", get(workshop::open))
         .route("/v1/servers", get(servers::list))
         .route("/v1/servers/{name}", patch(servers::administer))
         .route("/v1/configuration/reload", put(servers::reload))

@@ -13,7 +13,28 @@ macro_rules! parts {
     };
 }
 
-const PARTS: &[(&str, &[u8])] = parts!["main.js", "page.css"];
+const PARTS: &[(&str, &[u8])] = parts![
+    "api.js",
+    "ask.js",
+    "charts.js",
+    "decision.js",
+    "demo.js",
+    "dom.js",
+    "gallery.js",
+    "icon.svg",
+    "lanes.js",
+    "main.js",
+    "operate.js",
+    "page.css",
+    "paint.js",
+    "replay.js",
+    "stream.js",
+    "vendor",
+    "workshop.js",
+    "vendor/uPlot-LICENSE.txt",
+    "vendor/uPlot.css",
+    "vendor/uPlot.js",
+];
 
 /// `GET /`
 pub(crate) async fn index() -> Response {
@@ -34,6 +55,7 @@ pub(crate) async fn file(Path(name): Path<String>) -> Result<Response, Problem> 
     let kind = match name.rsplit_once('.') {
         Some((_, "js")) => "text/javascript; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",
+        Some((_, "svg")) => "image/svg+xml",
         _ => "text/plain; charset=utf-8",
     };
     Ok(part(kind, bytes))

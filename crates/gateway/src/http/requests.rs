@@ -120,7 +120,7 @@ pub(crate) async fn quote(
     visitor.rate.take(1, handle.timeline.now())?;
     let quoted = handle.quote(accepted.order.clone()).await;
     let (quote, policy) = quoted.inspect_err(|_| visitor.rate.give_back(1))?;
-    let status = Status { accepted: Arc::new(accepted), decision: None, phase: Phase::Unplaced };
+    let status = Status::new(Arc::new(accepted));
     Ok(Json(DecisionView::quoted(&quote, policy, &status, handle)).into_response())
 }
 

@@ -15,6 +15,7 @@ use super::auth::Visitor;
 use super::body::{JsonBody, parse};
 use super::problem::Problem;
 use super::view::ServerJson;
+use crate::engine::InForce;
 use crate::reload::ReloadError;
 use crate::status::ServerView;
 
@@ -83,9 +84,9 @@ struct Policies {
 
 /// `GET /v1/policy`: who decides, and who is only asked.
 pub(crate) async fn policy(State(server): State<Server>, _: Visitor) -> Answer {
-    let (policy, shadow) = server.handle.policies().await?;
-    let (policy, shadow_policy) = (policy.to_string(), shadow.map(|name| name.to_string()));
-    Ok(Json(Policies { policy, shadow_policy }).into_response())
+    let InForce { policy, shadow_policy, .. } = server.handle.in_force().await?;
+    let shadow_policy = shadow_policy.map(|name| name.to_string());
+    Ok(Json(Policies { policy: policy.to_string(), shadow_policy }).into_response())
 }
 
 #[derive(Deserialize)]

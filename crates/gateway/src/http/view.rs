@@ -96,7 +96,7 @@ impl<'a> RequestView<'a> {
         let date = |time: Time| handle.date(time);
         let mut view = Self {
             id: order.id.to_string(),
-            state: "waiting",
+            state: state(&status.phase),
             reason: None,
             prompt: &spec.prompt,
             negative_prompt: &spec.negative_prompt,
@@ -117,16 +117,9 @@ impl<'a> RequestView<'a> {
             Phase::Unplaced => view.reason = Some("no server can take it at the moment"),
             Phase::Waiting { ahead } => view.queue_position = Some(*ahead),
             Phase::Running { progress, .. } => {
-                view.state = "running";
                 view.progress = Some(progress.unwrap_or(0.0));
             }
             Phase::Ended(end) => {
-                view.state = match &end.outcome {
-                    Outcome::Completed => "completed",
-                    Outcome::Failed { .. } => "failed",
-                    Outcome::Cancelled => "cancelled",
-                    Outcome::Expired => "expired",
-                };
                 if let Outcome::Failed { reason } = &end.outcome {
                     view.reason = Some(told(reason, role));
                 }
@@ -146,6 +139,20 @@ impl<'a> RequestView<'a> {
             }
         }
         view
+    }
+}
+
+/// How far a request is, in a word.
+pub(crate) fn state(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Unplaced | Phase::Waiting { .. } => "waiting",
+        Phase::Running { .. } => "running",
+        Phase::Ended(end) => match &end.outcome {
+            Outcome::Completed => "completed",
+            Outcome::Failed { .. } => "failed",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Expired => "expired",
+        },
     }
 }
 

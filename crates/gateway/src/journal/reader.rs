@@ -149,6 +149,7 @@ impl Archive for Reader {
         let (ended, live) = match state {
             None => ("", None),
             Some("live") => (" AND ended IS NULL", None),
+            Some("ended") => (" AND ended IS NOT NULL", None),
             Some("running") => (" AND ended IS NULL", Some(true)),
             Some("waiting") => (" AND ended IS NULL", Some(false)),
             Some(_) => (" AND ended = :state", None),

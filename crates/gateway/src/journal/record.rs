@@ -292,8 +292,8 @@ pub struct Page {
 pub struct Filter {
     /// Only this owner's.
     pub owner: Option<String>,
-    /// Only those that ended so: `completed`, `failed`, `cancelled`, `expired`, or `live` for
-    /// those that have not ended, which are either `running` or `waiting`.
+    /// Only those that ended so: `completed`, `failed`, `cancelled`, `expired`, or `ended` for all of these; or `live`
+    /// for those that have not ended, which are either `running` or `waiting`.
     pub state: Option<String>,
     /// Only those that were decided for this server.
     pub server: Option<String>,

@@ -192,6 +192,7 @@ async fn answers_say_what_browsers_and_proxies_must_know() {
         assert!(!page.contains(inline), "{inline}");
     }
     assert_eq!(page.matches("<script").count(), 1);
+    assert_eq!(page.matches("//").count(), 0, "it asks nobody else");
 }
 
 #[tokio::test]

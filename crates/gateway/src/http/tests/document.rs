@@ -228,7 +228,8 @@ async fn every_route_is_documented_and_every_documented_route_exists() {
         for method in ["get", "post", "put", "patch", "delete"] {
             let verb = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             // An answer that never ends is not waited for.
-            let status = if (method, &*path) == ("get", "/v1/events") {
+            let endless = ["/v1/events", "/v1/workshop"].contains(&&*path);
+            let status = if method == "get" && endless {
                 t.begin(&path).await.status().as_u16()
             } else {
                 t.send(verb, &path, &[], &Value::Null).await.status

@@ -5,20 +5,23 @@ use futures_util::StreamExt as _;
 use super::*;
 
 /// Somebody who listens, and what he has heard.
-struct Listener {
+pub(super) struct Listener {
     body: axum::body::BodyDataStream,
     heard: String,
 }
 
 impl Listener {
-    async fn new(t: &Test) -> Self {
-        let response = t.begin("/v1/events").await;
+    pub(super) async fn new(t: &Test, path: &str) -> Self {
+        let response = t.begin(path).await;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { body: response.into_body().into_data_stream(), heard: String::new() }
     }
 
     /// Listens until it is so.
-    async fn until(&mut self, what: impl Fn(&[(String, Value)]) -> bool) -> Vec<(String, Value)> {
+    pub(super) async fn until(
+        &mut self,
+        what: impl Fn(&[(String, Value)]) -> bool,
+    ) -> Vec<(String, Value)> {
         let heard = async {
             loop {
                 let events: Vec<_> = (self.heard.split_inclusive("\n\n"))
@@ -50,9 +53,9 @@ async fn whoever_listens_sees_servers_and_his_own_requests_as_they_change() {
     t.key = Some("alice");
     let asked = |prompt: &str| json!({ "prompt": prompt, "due_in_seconds": 20.0 });
     t.finish(&asked("before")).await;
-    let mut ann = Listener::new(&t).await;
+    let mut ann = Listener::new(&t, "/v1/events").await;
     t.key = Some("bob");
-    let mut bob = Listener::new(&t).await;
+    let mut bob = Listener::new(&t, "/v1/events").await;
     // How everything stands comes first.
     let events = ann.until(|events| !states(events, "before").is_empty()).await;
     assert_eq!(events[0].0, "servers");

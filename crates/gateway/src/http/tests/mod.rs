@@ -21,6 +21,7 @@ mod reload;
 mod requests;
 mod restarts;
 mod servers;
+mod workshop;
 
 use std::collections::VecDeque;
 use std::path::Path;

@@ -1,0 +1,63 @@
+//! What those ask who look on and change nothing.
+
+use std::sync::Arc;
+
+use dispatch::{Owner, RequestId};
+use scheduling::Time;
+use tokio::sync::oneshot;
+
+use super::{Engine, Explained};
+use crate::config::Config;
+use crate::status::{Refusal, ServerView, Status};
+
+/// What somebody wants to know.
+pub(crate) enum Question {
+    /// What the latest decision of a request was chosen from, if that is still known.
+    Explanation { id: RequestId, reply: oneshot::Sender<Option<Arc<Explained>>> },
+    /// The servers.
+    Servers { reply: oneshot::Sender<Vec<ServerView>> },
+    /// How all requests stand that have not ended, or those of one owner.
+    Standing { owner: Option<Owner>, reply: oneshot::Sender<Vec<Status>> },
+    /// What is in force.
+    InForce { reply: oneshot::Sender<InForce> },
+    /// Whether a request would be taken in.
+    Ready { reply: oneshot::Sender<Result<(), Refusal>> },
+}
+
+/// What is in force at the moment.
+#[derive(Clone)]
+pub(crate) struct InForce {
+    /// What the operator wants.
+    pub(crate) config: Arc<Config>,
+    /// Name of the policy that decides.
+    pub(crate) policy: Arc<str>,
+    /// Name of the one whose decisions are only written down.
+    pub(crate) shadow_policy: Option<Arc<str>>,
+}
+
+impl Engine {
+    // Whoever asked may have gone away: that its answer finds nobody is no error.
+    pub(super) fn answer(&self, now: Time, question: Question) {
+        match question {
+            Question::Explanation { id, reply } => {
+                let _ = reply.send(self.explanations.of(id));
+            }
+            Question::Servers { reply } => {
+                let _ = reply.send(self.views(now));
+            }
+            Question::Standing { owner, reply } => {
+                let _ = reply.send(self.standing(owner.as_ref()));
+            }
+            Question::InForce { reply } => {
+                let _ = reply.send(InForce {
+                    config: self.config.clone(),
+                    policy: self.policy.clone(),
+                    shadow_policy: self.shadow_policy.clone(),
+                });
+            }
+            Question::Ready { reply } => {
+                let _ = reply.send(self.ready());
+            }
+        }
+    }
+}
