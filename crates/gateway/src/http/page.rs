@@ -29,7 +29,6 @@ const PARTS: &[(&str, &[u8])] = parts![
     "paint.js",
     "replay.js",
     "stream.js",
-    "vendor",
     "workshop.js",
     "vendor/uPlot-LICENSE.txt",
     "vendor/uPlot.css",
