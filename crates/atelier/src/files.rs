@@ -74,6 +74,14 @@ pub(crate) fn read_rows(file: &Path, models: &[String]) -> Result<Vec<Row>, Fail
         .map_err(|error| Failure::refused(file.display(), error))
 }
 
+/// The rows in a CSV file, and the models that it names.
+pub(crate) fn read_rows_and_models(file: &Path) -> Result<(Vec<Row>, Vec<String>), Failure> {
+    let text = read(file)?;
+    let models = scheduling::models_in_rows(&text);
+    let read = models.and_then(|models| Ok((scheduling::read_rows(&text, &models)?, models)));
+    read.map_err(|error| Failure::refused(file.display(), error))
+}
+
 /// The policies of these names.
 pub(crate) fn load_policies(names: &[PolicyName]) -> Result<Vec<Recipe>, Failure> {
     let load = |name| Recipe::load(name).map_err(|error| Failure::Refused(error.into()));

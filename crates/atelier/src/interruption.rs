@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Ctrl-C and SIGTERM.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,4 +14,23 @@ pub(crate) fn flag() -> anyhow::Result<&'static AtomicBool> {
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(&INTERRUPTED)
+}
+
+/// Resolves at Ctrl-C or SIGTERM, for what is served until then. From the call on neither ends the process.
+pub(crate) fn terminated() -> impl Future<Output = ()> {
+    #[cfg(unix)]
+    let signals = {
+        use tokio::signal::unix::{SignalKind, signal};
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    };
+    async move {
+        #[cfg(unix)]
+        if let (Ok(mut interrupt), Ok(mut terminate)) = signals {
+            tokio::select! {
+                _ = interrupt.recv() => return,
+                _ = terminate.recv() => return,
+            }
+        }
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }

@@ -49,6 +49,7 @@ enum Command {
     Init(commands::init::Arguments),
     Plan(commands::plan::Arguments),
     Tune(commands::tune::Arguments),
+    Replay(commands::replay::Arguments),
     Verify(commands::verify::Arguments),
     Workload(commands::workload::Arguments),
 }
@@ -97,6 +98,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Init(arguments) => commands::init::run(&arguments),
         Command::Plan(arguments) => commands::plan::run(&arguments),
         Command::Tune(arguments) => commands::tune::run(&arguments),
+        Command::Replay(arguments) => commands::replay::run(&arguments),
         Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Workload(arguments) => commands::workload::run(&arguments),
     }

@@ -12,6 +12,7 @@ use crate::config::{Config, ServerConfig};
 use crate::engine::{Attached, Event, Trials};
 use crate::health::HealthCounter;
 use crate::parts::Spawner;
+use crate::previews::Previews;
 use crate::speed::Learned;
 use crate::worker::{self, Connection};
 
@@ -24,12 +25,17 @@ pub(crate) struct Stay(u64);
 pub(crate) struct Foreman {
     events: mpsc::UnboundedSender<Event>,
     parts: Spawner,
+    previews: Previews,
     stays: u64,
 }
 
 impl Foreman {
-    pub(crate) fn new(events: mpsc::UnboundedSender<Event>, parts: Spawner) -> Self {
-        Self { events, parts, stays: 0 }
+    pub(crate) fn new(
+        events: mpsc::UnboundedSender<Event>,
+        parts: Spawner,
+        previews: Previews,
+    ) -> Self {
+        Self { events, parts, previews, stays: 0 }
     }
 
     /// Starts the worker and the prober of a server.
@@ -52,7 +58,8 @@ impl Foreman {
         };
         let leave = CancellationToken::new();
         let (connect, connection) = watch::channel(config.connection(backend));
-        let work = worker::work(connection.clone(), inbox, notify.clone()).map(Ok);
+        let work =
+            worker::work(connection.clone(), inbox, self.previews.clone(), notify.clone()).map(Ok);
         self.parts.spawn_until(format!("the worker of server {name}"), work, leave.clone());
         let doubt = Arc::new(Notify::new());
         let probe = worker::keep_probing(connection, doubt.clone(), notify);

@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::parts::{PartEnded, Parts};
 use crate::past::Past;
 use crate::policies::{Policies, PolicyFactory};
+use crate::previews::Previews;
 use crate::reload::{Reloader, Reloads, Source};
 use crate::threads::Threads;
 use crate::timeline::{Timeline, WallClock};
@@ -188,7 +189,8 @@ impl Gateway {
         let keep = keep_journal(checkpointer, closing.clone(), report);
         let keeper = spawner.spawn("the journal's keeper", keep);
         (world.serving)();
-        let mut foreman = Foreman::new(events, spawner.clone());
+        let previews = Previews::default();
+        let mut foreman = Foreman::new(events, spawner.clone(), previews.clone());
         let attached = (config.servers.iter().zip(connected))
             .map(|(server, backend)| foreman.attach(&config, server, backend))
             .collect();
@@ -228,6 +230,7 @@ impl Gateway {
             caller,
             secret,
             changes,
+            previews,
             reloads: reload.0,
         };
         // Nobody waits for it, and it ends when it has been read.

@@ -19,6 +19,7 @@ use crate::journal::{
 use crate::metrics::Metrics;
 use crate::past::Past;
 use crate::policies::Policies;
+use crate::previews::Previews;
 use crate::reload::Reloads;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::threads::aside;
@@ -46,6 +47,8 @@ pub(crate) struct Handle {
     pub(crate) secret: Secret,
     /// Tells how accepted requests stand whenever they change.
     pub(crate) changes: broadcast::Sender<Change>,
+    /// How what is painted looks.
+    pub(crate) previews: Previews,
     /// To have the configuration read again.
     pub(crate) reloads: Reloads,
 }

@@ -27,7 +27,9 @@ mod parity;
 mod parts;
 mod past;
 mod policies;
+mod previews;
 mod reload;
+mod replay;
 mod speed;
 mod status;
 mod threads;
@@ -49,6 +51,7 @@ pub use config::Config;
 pub use gateway::{BackendFactory, StartError, World, check};
 pub use policies::{PolicyFactory, rules};
 pub use reload::{ReadConfig, Source};
+pub use replay::{Replay, ReplayError, Schedule, replay};
 
 /// The gateway does not serve, or not any more.
 #[derive(Debug, Error)]

@@ -11,8 +11,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
+use crate::backends::{
+    Backend, BackendError, Cancelled, Job, Painted, Preview, Timing, Watcher, picture,
+};
 use crate::health::Rhythm;
+use crate::previews::{Easel, Previews};
 use crate::threads::aside;
 
 /// A job for a worker.
@@ -97,6 +100,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn work<N>(
     connection: watch::Receiver<Connection>,
     mut inbox: mpsc::UnboundedReceiver<Assignment>,
+    previews: Previews,
     notify: N,
 ) where
     N: Fn(Notice) + Send + Sync + 'static,
@@ -112,7 +116,8 @@ pub(crate) async fn work<N>(
             // Given up while the run before was stopping: the server never hears of it.
             (Err(BackendError::Cancelled), before)
         } else {
-            let run = Run { backend: &*backend, job: &job, limit, abort, trial };
+            let previews = &previews;
+            let run = Run { backend: &*backend, job: &job, previews, limit, abort, trial };
             // A panic in an adapter costs its run, not the server.
             let ended = AssertUnwindSafe(run.to_its_end(task, &notify)).catch_unwind().await;
             ended.unwrap_or_else(|panic| (Err(panicked(&*panic)), Before::Unsettled))
@@ -142,6 +147,7 @@ enum Before {
 struct Run<'a> {
     backend: &'a dyn Backend,
     job: &'a Job,
+    previews: &'a Previews,
     limit: Duration,
     abort: CancellationToken,
     trial: bool,
@@ -159,7 +165,8 @@ impl Run<'_> {
         };
         let told = if self.trial { None } else { Some(notify) };
         let (ticket, begun) = (Mutex::new(given.clone()), Mutex::new(Instant::now()));
-        let watcher = Reporter { run: self.job.run, ticket, begun, told };
+        let easel = told.map(|_| self.previews.of_run(self.job.run));
+        let watcher = Reporter { run: self.job.run, ticket, begun, told, easel };
         let found_again = matches!(task, Task::LookUp { .. });
         let mut call = match task {
             Task::Generate | Task::Try => self.backend.generate(self.job, &watcher),
@@ -246,6 +253,8 @@ struct Reporter<'a> {
     begun: Mutex<Instant>,
     /// None if nobody waits for the picture.
     told: Option<&'a (dyn Fn(Notice) + Send + Sync)>,
+    /// Where previews are seen, as long as it runs.
+    easel: Option<Easel>,
 }
 
 impl Reporter<'_> {
@@ -269,6 +278,16 @@ impl Reporter<'_> {
 impl Watcher for Reporter<'_> {
     fn waits(&self) {
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn preview(&self, picture: Preview) {
+        if let Some(easel) = &self.easel {
+            easel.show(picture);
+        }
+    }
+
+    fn wants_previews(&self) -> bool {
+        self.easel.is_some()
     }
 
     fn progress(&self, share: f64) {

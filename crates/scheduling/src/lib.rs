@@ -44,7 +44,9 @@ pub use policies::{AgentName, Cap, PolicyName, PolicyNameError, Rule};
 pub use policy::{Decision, Observation, Policy};
 pub use queue::{Dispatched, Execution, Queues};
 pub use random::{Generator, Purpose};
-pub use row::{Beyond, Row, RowError, RowOutcome, read_rows, rows_in_parts, write_rows};
+pub use row::{
+    Beyond, Row, RowError, RowOutcome, models_in_rows, read_rows, rows_in_parts, write_rows,
+};
 pub use spread::Spread;
 pub use traffic::Traffic;
 pub use units::{OutOfRange, Seconds, Size, StepRate, Steps, Time};

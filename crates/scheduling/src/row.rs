@@ -1,5 +1,7 @@
 //! What happened to one request, and the CSV that lists it for all of them.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
@@ -269,6 +271,29 @@ pub fn read_rows(text: &str, models: &[String]) -> Result<Vec<Row>, RowError> {
     Ok(rows)
 }
 
+/// Names of the models in rows as CSV, each once; none where no row names one. For [`read_rows`] where
+/// no instance says which there are.
+///
+/// # Errors
+/// [`RowError`] on what is no CSV.
+pub fn models_in_rows(text: &str) -> Result<Vec<String>, RowError> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let broken = |error: csv::Error| RowError(bounded(&error.to_string()));
+    let header = reader.headers().map_err(broken)?;
+    let Some(column) = header.iter().position(|name| name == "model") else {
+        return Ok(Vec::new());
+    };
+    let mut models = BTreeSet::new();
+    for line in reader.records() {
+        models.extend(line.map_err(broken)?.get(column).map(str::to_owned));
+    }
+    // Where there is but one, it has no name.
+    if models.iter().all(String::is_empty) {
+        models.clear();
+    }
+    Ok(models.into_iter().collect())
+}
+
 /// CSV that does not hold rows.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
@@ -322,6 +347,7 @@ mod tests {
         let rows = read_rows(&text, &models).unwrap();
         assert_eq!(rows[0].beyond.map(|beyond| beyond.model), Some(Model(1)));
         assert_eq!(write_rows(&rows, &models), text);
+        assert_eq!(models_in_rows(&text).unwrap(), ["sdxl, tuned"]);
         for name in ["", "flux"] {
             let text = text.replace("\"sdxl, tuned\"", name);
             let message = read_rows(&text, &models).unwrap_err().to_string();
@@ -341,6 +367,21 @@ mod tests {
             let message = read_rows(&text, &[]).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn models_are_named_as_the_rows_name_them() {
+        for (text, models) in [
+            ("", &[][..]),
+            ("request,server\n0,1\n", &[]),
+            ("request,model\n0,\n1,\n", &[]),
+            ("request,model\n0,b\n1,a\n2,b\n", &["a", "b"]),
+            ("request,model\n0,\n1,a\n", &["", "a"]),
+        ] {
+            assert_eq!(models_in_rows(text).unwrap(), models, "{text:?}");
+        }
+        let message = models_in_rows("request,model\n0,a\n1\n").unwrap_err().to_string();
+        assert!(message.contains("line: 3"), "{message}");
     }
 
     #[test]

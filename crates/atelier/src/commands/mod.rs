@@ -8,6 +8,7 @@ pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod instance;
 pub(crate) mod plan;
+pub(crate) mod replay;
 pub(crate) mod reproduce;
 pub(crate) mod serve;
 pub(crate) mod simulate;

@@ -14,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 use crate::failure::Failure;
+use crate::interruption::terminated;
 
 /// Run the gateway: requests come in by HTTP, pictures go out on time.
 #[derive(clap::Args)]
@@ -128,19 +129,4 @@ pub(crate) fn policies(config: &Config) -> PolicyFactory {
             .and_then(|recipe| recipe.policy(cluster, generator))
             .map_err(|error| error.to_string())
     })
-}
-
-/// Resolves at Ctrl-C or SIGTERM.
-async fn terminated() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

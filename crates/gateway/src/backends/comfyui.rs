@@ -16,6 +16,7 @@ pub(crate) mod convert;
 pub(crate) mod find;
 mod history;
 pub(crate) mod nodes;
+mod preview;
 mod progress;
 mod workflow;
 

@@ -16,6 +16,7 @@ pub fn answer(bytes: &[u8]) {
     let _ = match kind % 8 {
         0 => read(bytes).and_then(|answer: automatic1111::Generated| answer.picture()).map(drop),
         1 => read::<automatic1111::TaskProgress>(bytes).map(|progress| {
+            drop(progress.preview());
             assert!(progress.share().is_none_or(|share| (0.0..=1.0).contains(&share)));
         }),
         2 => read(bytes).and_then(|answer: openai::Images| answer.picture()).map(drop),

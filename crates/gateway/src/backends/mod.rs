@@ -13,6 +13,7 @@ mod excerpt;
 pub(crate) mod fuzzing;
 pub(crate) mod openai;
 pub mod picture;
+mod preview;
 pub(crate) mod sdcpp;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -27,6 +28,7 @@ pub(crate) use self::checkpoints::Checkpoints;
 pub(crate) use self::client::{Client, check_url};
 pub use self::error::BackendError;
 pub use self::excerpt::Excerpt;
+pub use self::preview::Preview;
 
 use crate::journal::Spec;
 
@@ -60,6 +62,12 @@ pub trait Watcher: Send + Sync {
     fn ticket(&self, ticket: &str);
     /// It stands behind something else there, so its own time has not begun.
     fn waits(&self) {}
+    /// It looks like this at the moment.
+    fn preview(&self, _picture: Preview) {}
+    /// Whether somebody may look at previews: where nobody can, none need be made.
+    fn wants_previews(&self) -> bool {
+        false
+    }
 }
 
 /// What came of a job.

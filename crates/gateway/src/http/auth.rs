@@ -187,7 +187,8 @@ fn key_in(header: &str) -> Option<String> {
     Some(pair.split_once(':').map_or(&*pair, |(_, password)| password).into())
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Whether a `Host` is a name of the loopback interface.
+pub(super) fn is_loopback(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,

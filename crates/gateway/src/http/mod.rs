@@ -26,8 +26,10 @@ mod origins;
 mod page;
 mod peer;
 mod places;
+mod preview;
 mod problem;
 mod rate;
+mod replay;
 mod requests;
 mod serve;
 mod servers;
@@ -64,6 +66,7 @@ use crate::metrics;
 pub(crate) use callbacks::{Caller, call_back};
 pub(crate) use descriptors::fit_descriptors;
 pub(crate) use links::Secret;
+pub(crate) use replay::serve as serve_replay;
 pub(crate) use serve::serve;
 
 /// The name under which the whole cluster is offered as one model.
@@ -157,6 +160,7 @@ fn routes(server: Server) -> Router {
         .route("/v1/requests/{id}", get(requests::show).delete(requests::cancel))
         .route("/v1/requests/{id}/decision", get(explanation::explain))
         .route("/v1/requests/{id}/image", get(requests::image))
+        .route("/v1/requests/{id}/preview", get(preview::preview))
         .route("/v1/requests/{id}/events", get(requests::events))
         .route("/v1/quotes", post(requests::quote))
         .route("/v1/events", get(live::events))

@@ -1,7 +1,7 @@
 //! The page: its parts, and what a browser may do with them.
 
 use axum::extract::Path;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
@@ -40,10 +40,17 @@ pub(crate) async fn index() -> Response {
     part("text/html; charset=utf-8", include_bytes!("../../page/index.html"))
 }
 
+/// `GET /` of a replay.
+pub(super) async fn replay() -> Response {
+    part("text/html; charset=utf-8", include_bytes!("../../page/replay.html"))
+}
+
 /// `GET /page/{name}`
 pub(crate) async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
     let found = PARTS.iter().find(|(known, _)| *known == name);
-    let &(name, bytes) = found.ok_or_else(Problem::not_found)?;
+    let &(name, bytes) = found.ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, "not_found", "the page has no such part")
+    })?;
     let kind = match name.rsplit_once('.') {
         Some((_, "js")) => "text/javascript; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",

@@ -38,6 +38,7 @@ struct Stubborn {
 impl Backend for Stubborn {
     async fn generate(&self, _: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         watcher.progress(0.5);
+        watcher.preview(Preview::of(Bytes::from_static(b"\xff\xd8\xff")).unwrap());
         match self.call {
             Call::Ends(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
             Call::Waits(seconds) => {
@@ -98,13 +99,22 @@ fn worker(
     call: Call,
     cancel: Cancel,
 ) -> (mpsc::UnboundedSender<Assignment>, mpsc::UnboundedReceiver<Notice>, Arc<Stubborn>) {
+    worker_seen(call, cancel, &Previews::default())
+}
+
+/// The same, whose previews are seen here.
+fn worker_seen(
+    call: Call,
+    cancel: Cancel,
+    previews: &Previews,
+) -> (mpsc::UnboundedSender<Assignment>, mpsc::UnboundedReceiver<Notice>, Arc<Stubborn>) {
     let backend = Arc::new(Stubborn { call, cancel, cancels: AtomicU32::new(0) });
     let (assign, inbox) = mpsc::unbounded_channel();
     let (tell, told) = mpsc::unbounded_channel();
     let notify = move |notice| {
         let _ = tell.send(notice);
     };
-    tokio::spawn(work(connection(backend.clone()), inbox, notify));
+    tokio::spawn(work(connection(backend.clone()), inbox, previews.clone(), notify));
     (assign, told, backend)
 }
 
@@ -207,6 +217,43 @@ async fn a_trial_tells_nothing_but_its_time() {
     let Some(Notice::Tried { result, .. }) = told.recv().await else { panic!("no other notice") };
     let took = Duration::from_secs(5);
     assert_eq!(result, Ok(Trial { took, timing: Timing::Direct }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn previews_are_seen_while_a_run_lasts_and_none_of_trials() {
+    let abort = CancellationToken::new();
+    let request = job(1).run.request;
+    for (call, task, seen) in [
+        (Call::Ends(5), Task::Generate, true),
+        (Call::Ends(5), Task::LookUp { ticket: None }, true),
+        (Call::Hangs, Task::Generate, true),
+        (Call::Panics, Task::Generate, false),
+        (Call::Ends(5), Task::Try, false),
+    ] {
+        let previews = Previews::default();
+        let cancel = Cancel::Says(Cancelled::Stopped);
+        let (assign, mut told, _) = worker_seen(call, cancel, &previews);
+        assign.send(assignment(1, task, &abort)).unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(previews.latest(request).is_some(), seen, "{call:?}");
+        let _ = end(&mut told).await;
+        assert_eq!(previews.latest(request), None, "{call:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_dropped_leaves_no_preview() {
+    let previews = Previews::default();
+    let backend: Arc<dyn Backend> =
+        Arc::new(Stubborn { call: Call::Hangs, cancel: Cancel::Hangs, cancels: AtomicU32::new(0) });
+    let (assign, inbox) = mpsc::unbounded_channel();
+    let working = tokio::spawn(work(connection(backend), inbox, previews.clone(), |_| ()));
+    assign.send(assignment(1, Task::Generate, &CancellationToken::new())).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(previews.latest(job(1).run.request).is_some());
+    working.abort();
+    assert!(working.await.unwrap_err().is_cancelled());
+    assert_eq!(previews.latest(job(1).run.request), None);
 }
 
 #[tokio::test(start_paused = true)]

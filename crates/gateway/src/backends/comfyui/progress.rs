@@ -1,4 +1,4 @@
-//! How far a prompt is, as ComfyUI tells over its WebSocket. Only ever a convenience: whatever goes
+//! How far a prompt is and how it looks, as ComfyUI tells over its WebSocket. Only ever a convenience: whatever goes
 //! wrong here, the prompt goes on and its progress is simply not known.
 
 use std::convert::Infallible;
@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::error::Error;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::preview::preview;
 use super::{Client, Watcher};
 use crate::backends::client::Duplex;
 
@@ -52,7 +53,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Smallest rise worth telling, which bounds how often a server can make us tell.
 const RISE: f64 = 1e-3;
 
-/// Tells the watcher how far a prompt is until it is dropped.
+/// Tells the watcher how far a prompt is, and shows how it looks, until it is dropped.
 pub(super) async fn follow(
     client: &Client,
     prompt: &Prompt<'_>,
@@ -63,6 +64,12 @@ pub(super) async fn follow(
         match tokio::time::timeout(CONNECT, connect(client, prompt.client)).await {
             Ok(Ok(mut socket)) => {
                 while let Some(Ok(message)) = socket.next().await {
+                    if let Message::Binary(bytes) = &message
+                        && watcher.wants_previews()
+                        && let Some(picture) = preview(bytes, prompt.id)
+                    {
+                        watcher.preview(picture);
+                    }
                     if let Some(share) = prompt.share(&message)
                         && share >= told + RISE
                     {

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 pub use pictures::PictureSet;
 pub use sampler::{Method, Sampling};
 
-use super::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
+use super::{Backend, BackendError, Cancelled, Job, Painted, Preview, Timing, Watcher, picture};
 
 /// How a painter draws with one model.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,9 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
+    /// Least time between two previews.
+    const PREVIEWS: Duration = Duration::from_millis(250);
+
     pub(crate) fn new(
         reference_pixels: u32,
         canvas: Canvas,
@@ -106,13 +109,21 @@ impl Backend for Demo {
             Sampling::new(Arc::new(set), method, steps, seed)
         })
         .await?;
-        for step in 1..=job.steps.get() {
-            sampling = aside(move || {
+        let (last, mut shown) = (job.steps.get(), start);
+        for step in 1..=last {
+            let due = watcher.wants_previews() && shown.elapsed() >= Self::PREVIEWS && step < last;
+            let preview;
+            (sampling, preview) = aside(move || {
                 sampling.step();
-                sampling
+                let preview = due.then(|| picture::encode(&sampling.rgb(), width, height));
+                (sampling, preview)
             })
             .await?;
-            watcher.progress(f64::from(step) / f64::from(steps.get()));
+            if let Some(preview) = preview.and_then(|png| Preview::of(png.into())) {
+                watcher.preview(preview);
+                shown = Instant::now();
+            }
+            watcher.progress(f64::from(step) / f64::from(last));
             tokio::time::sleep_until(start + pace * step).await;
         }
         let png = aside(move || picture::encode(&sampling.rgb(), width, height)).await?;
@@ -146,10 +157,17 @@ mod tests {
     use crate::journal::Spec;
     use dispatch::{RequestId, RunId};
     use scheduling::Steps;
-    struct Progress(Mutex<Vec<f64>>);
+    #[derive(Default)]
+    struct Progress(Mutex<Vec<f64>>, Mutex<Vec<Preview>>);
     impl Watcher for Progress {
         fn progress(&self, share: f64) {
             self.0.lock().unwrap().push(share);
+        }
+        fn preview(&self, picture: Preview) {
+            self.1.lock().unwrap().push(picture);
+        }
+        fn wants_previews(&self) -> bool {
+            true
         }
         fn ticket(&self, _: &str) {}
     }
@@ -159,7 +177,7 @@ mod tests {
         let rate = StepRate::new(10.0).unwrap();
         let canvas = Canvas { rate, load: Duration::from_secs(7), method: Method::Ddim };
         let demo = Demo::new(32 * 32, canvas, BTreeMap::new(), (1, Vec::new()));
-        for (width, steps, seconds) in [(32, 5, 0.5), (32, 10, 1.0), (64, 10, 2.0)] {
+        for (width, steps, seconds, seen) in [(32, 5, 0.5, 1), (32, 10, 1.0, 2), (64, 10, 2.0, 4)] {
             let spec = Spec {
                 prompt: "a red circle on blue".into(),
                 negative_prompt: String::new(),
@@ -170,13 +188,19 @@ mod tests {
             };
             let run = RunId { request: RequestId(uuid::Uuid::nil()), attempt: 1 };
             let job = Job { run, spec, steps: Steps::new(steps).unwrap() };
-            let progress = Progress(Mutex::default());
+            let progress = Progress::default();
             let start = Instant::now();
             let png = demo.generate(&job, &progress).await.unwrap().png;
             assert_eq!(start.elapsed(), Duration::from_secs_f64(seconds));
             picture::check(&png, width, 32).unwrap();
             let shares = progress.0.into_inner().unwrap();
             assert_eq!((shares.len() as u32, shares.last()), (steps, Some(&1.0)));
+            // At most four times a second, and not of what is finished.
+            let previews = progress.1.into_inner().unwrap();
+            assert_eq!(previews.len(), seen);
+            for preview in previews {
+                picture::check(preview.bytes(), width, 32).unwrap();
+            }
         }
     }
 }

@@ -77,7 +77,7 @@ pub(crate) fn job(attempt: u32) -> Job {
 }
 
 #[derive(Default)]
-struct Notes(Mutex<(Vec<f64>, Option<String>)>);
+struct Notes(Mutex<(Vec<f64>, Option<String>)>, Mutex<Vec<Preview>>);
 
 impl Watcher for Notes {
     fn progress(&self, share: f64) {
@@ -85,6 +85,12 @@ impl Watcher for Notes {
     }
     fn ticket(&self, ticket: &str) {
         self.0.lock().unwrap().1 = Some(ticket.into());
+    }
+    fn preview(&self, picture: Preview) {
+        self.1.lock().unwrap().push(picture);
+    }
+    fn wants_previews(&self) -> bool {
+        true
     }
 }
 

@@ -5,7 +5,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::*;
 
 #[tokio::test]
-async fn comfyui_tells_progress_whatever_else_its_socket_says() {
+async fn comfyui_tells_progress_and_previews_whatever_else_its_socket_says() {
     let (stand_in, url) = stand_in().await;
     let ours = job(1).uuid().to_string();
     let progress = |value: u32, max: u32, prompt: &str, node: &str| {
@@ -16,6 +16,8 @@ async fn comfyui_tells_progress_whatever_else_its_socket_says() {
         Message::Text("{\"type\": \"status\"".into()),
         Message::Text("{\"type\": \"progress\", \"data\": [1, 2]}".into()),
         Message::Binary(vec![0, 0, 0, 1, 255].into()),
+        Message::Binary(b"\0\0\0\x01\0\0\0\x01\xff\xd8\xff\xe0".to_vec().into()),
+        Message::Binary(b"\0\0\0\x01\0\0\0\x01<svg>".to_vec().into()),
         progress(22, 23, "another prompt", "3"),
         progress(9, 10, &ours, "upscaler"),
         progress(7, 23, &ours, "3"),
@@ -39,6 +41,9 @@ async fn comfyui_tells_progress_whatever_else_its_socket_says() {
     *stand_in.mood.lock().unwrap() = Mood::Faithful;
     picture::check(&call.await.unwrap().unwrap().png, 16, 16).unwrap();
     assert_eq!(notes.0.lock().unwrap().0, [7.0 / 23.0, 1.0]);
+    let previews = notes.1.lock().unwrap();
+    assert_eq!(previews.len(), 1, "what is no picture is none");
+    assert_eq!(&previews[0].bytes()[..], b"\xff\xd8\xff\xe0");
     let seen = stand_in.seen.lock().unwrap();
     let (_, asked) = seen.iter().find(|(path, _)| path == "/prompt").unwrap();
     assert_eq!(asked["client_id"], ours, "progress is told to whoever handed the prompt in");
@@ -61,7 +66,7 @@ async fn comfyui_cancels_by_name() {
 }
 
 #[tokio::test]
-async fn automatic1111_tells_progress_and_interrupts_only_its_own_task() {
+async fn automatic1111_tells_progress_shows_previews_and_interrupts_only_its_own_task() {
     let (stand_in, url) = stand_in().await;
     let backend = backend("automatic1111", &url);
     *stand_in.mood.lock().unwrap() = Mood::Hang;
@@ -74,6 +79,13 @@ async fn automatic1111_tells_progress_and_interrupts_only_its_own_task() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(notes.0.lock().unwrap().0[0], 0.4);
+    // The same preview is not sent again.
+    while notes.0.lock().unwrap().0.len() < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let previews = notes.1.lock().unwrap().clone();
+    assert_eq!(previews.len(), 1);
+    assert_eq!(&previews[0].bytes()[..], b"\xff\xd8\xff\xe0");
     let interrupts = || {
         let seen = stand_in.seen.lock().unwrap();
         seen.iter().filter(|(path, _)| path == "/sdapi/v1/interrupt").count()

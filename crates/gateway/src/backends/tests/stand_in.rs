@@ -240,7 +240,14 @@ fn respond(
         }
         ("POST", "/internal/progress") => {
             let active = *s.active.lock().unwrap() == Some(text(&body["id_task"]));
-            ok(json!({ "active": active, "queued": false, "completed": !active, "progress": 0.4 }))
+            let mut told =
+                json!({ "active": active, "queued": false, "completed": !active, "progress": 0.4 });
+            if active && body["live_preview"] == true {
+                let unseen = body["id_live_preview"] != 1;
+                told["live_preview"] = json!(unseen.then_some("data:image/jpeg;base64,/9j/4A=="));
+                told["id_live_preview"] = json!(1);
+            }
+            ok(told)
         }
         ("POST", "/sdapi/v1/interrupt") => {
             *s.mood.lock().unwrap() = Mood::Faithful;

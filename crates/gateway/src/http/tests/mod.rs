@@ -16,6 +16,7 @@ mod openai;
 mod operation;
 mod origins;
 mod parsers;
+mod preview;
 mod reload;
 mod requests;
 mod restarts;
@@ -36,7 +37,9 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::backends::tests::WORKFLOW;
-use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
+use crate::backends::{
+    Backend, BackendError, Cancelled, Job, Painted, Preview, Timing, Watcher, picture,
+};
 use crate::config::Config;
 use crate::gateway::{Gateway, World};
 use crate::policies::rules;
@@ -51,6 +54,8 @@ enum Act {
     Fail(BackendError),
     /// Never answers.
     Hang,
+    /// Shows these bytes as a preview and never answers.
+    Show(&'static [u8]),
     /// Delivers these bytes, whatever they are.
     Send(Bytes),
 }
@@ -66,6 +71,13 @@ impl Backend for Scripted {
         match act {
             Act::Fail(error) => return Err(error),
             Act::Hang => std::future::pending().await,
+            Act::Show(bytes) => {
+                if let Some(preview) = Preview::of(Bytes::from_static(bytes)) {
+                    watcher.preview(preview);
+                }
+                watcher.progress(0.5);
+                std::future::pending().await
+            }
             Act::Send(png) => return Ok(Painted { png, timing: Timing::Direct }),
             Act::Deliver(seconds) => {
                 watcher.progress(0.5);
