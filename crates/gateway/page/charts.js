@@ -67,11 +67,15 @@ const CHARTS = [
   },
   { id: "errors", title: "Prediction error of runs", unit: "%", lines: errors, shown: value => `${value > 0 ? "+" : ""}${number(value)} %`, none: "No run has ended yet." },
   {
-    id: "shadow", title: "Reward expected at the decision", unit: "", shown: value => number(value, 2), none: "There is no shadow policy, or it has not been asked yet.",
+    // The shadow policy decides in a world of its own, in which every run takes what it is predicted to.
+    id: "shadow", title: "Mean reward, and what the shadow would have earned", unit: "", shown: value => number(value), none: "There is no shadow policy, or nothing has ended yet.",
     lines: (buckets, names) => {
-      if (!buckets.some(bucket => bucket.decisions?.count)) return [];
-      const mean = field => buckets.map(({ decisions }) => ratio(decisions?.[field], decisions?.count));
-      return [{ label: names.acting, values: mean("expected_reward") }, { label: `${names.shadow} (shadow)`, values: mean("shadow_expected_reward") }];
+      if (!buckets.some(bucket => bucket.shadow)) return [];
+      const earned = ({ penalties }) => Object.values(penalties ?? {}).reduce((sum, { reward }) => sum + reward, 0);
+      return [
+        { label: names.acting, values: buckets.map(bucket => ratio(earned(bucket), bucket.completed)) },
+        { label: `${names.shadow} (shadow)`, values: buckets.map(({ shadow }) => ratio(shadow?.reward, shadow?.completed)) },
+      ];
     },
   },
 ];

@@ -15,6 +15,7 @@ mod reconfigure;
 mod requests;
 mod restart;
 mod runs;
+mod shadow;
 mod statistics;
 mod trials;
 
@@ -46,6 +47,8 @@ use self::opening::Opening;
 pub(crate) use self::questions::{InForce, Question, Usage};
 pub(crate) use self::reconfigure::{Changes, New};
 use self::requests::{Acceptance, Reply, Tracked};
+pub(crate) use self::shadow::ShadowPolicy;
+use self::shadow::ShadowWorld;
 use self::statistics::Statistics;
 pub(crate) use self::statistics::{Bucket, Changed, Decisions, Runs, Scale};
 pub(crate) use self::trials::Trials;
@@ -139,6 +142,8 @@ pub(crate) struct Engine {
     opening: Opening,
     explanations: Explanations,
     statistics: Statistics,
+    /// What the shadow policy makes of the same requests.
+    shadow: Option<ShadowWorld>,
     /// Tells how accepted requests stand whenever they change.
     changes: broadcast::Sender<Change>,
     closing: Vec<oneshot::Sender<()>>,
@@ -189,6 +194,7 @@ impl Engine {
             opening,
             explanations: Explanations::default(),
             statistics,
+            shadow: None,
             changes: broadcast::channel(Self::CHANGES).0,
             closing: Vec::new(),
             ticks: 0,
@@ -251,6 +257,7 @@ impl Engine {
         self.try_idle_servers(now);
         self.see_off();
         self.sample(now);
+        self.shadow_advance(now);
         self.ticks += 1;
         if self.ticks.is_multiple_of(Self::FORGET) {
             let clock = self.timeline.clock();
@@ -279,6 +286,7 @@ impl Engine {
                 let _ = reply.send(self.live.get(&id).map(|tracked| tracked.view.subscribe()));
             }
             Message::Cancel { id, reply } => {
+                self.shadow_cancel(now, id);
                 let _ = reply.send(self.scheduler.cancel(now, id));
             }
             Message::Ask(question) => self.answer(now, question),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attach::Foreman;
 use crate::backends::Backend;
 use crate::config::{self, Config, ConfigError, ServerConfig};
-use crate::engine::{Engine, Event, Message};
+use crate::engine::{Engine, Event, Message, ShadowPolicy};
 use crate::handle::Handle;
 use crate::http::{Caller, Secret, Site, call_back};
 use crate::journal::{
@@ -89,7 +89,7 @@ pub enum StartError {
 pub(crate) struct Named {
     pub(crate) policies: Policies,
     pub(crate) policy: Box<dyn Policy>,
-    pub(crate) shadow: Option<Box<dyn Policy>>,
+    pub(crate) shadow: Option<ShadowPolicy>,
     pub(crate) connected: Vec<Arc<dyn Backend>>,
     pub(crate) caller: Option<Arc<Caller>>,
 }
@@ -103,7 +103,10 @@ impl Named {
         let policies = Policies::new(policies.clone(), config.seed);
         let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
         let policy = build("policy", &config.policy)?;
-        let shadow = config.shadow_policy.as_ref().map(|name| build("shadow_policy", name));
+        let shadow = config.shadow_policy.as_ref().map(|name| {
+            let policy = || build("shadow_policy", name);
+            Ok::<_, ConfigError>(ShadowPolicy { beside: policy()?, alone: policy()? })
+        });
         let shadow = shadow.transpose()?;
         let connect = |server| backends(server, config);
         let connected = config.servers.iter().map(connect).collect::<Result<Vec<_>, _>>()?;
@@ -165,7 +168,8 @@ impl Gateway {
         let (unfinished, untold) = (archive.unfinished()?, archive.untold()?);
         let servers = config.servers.iter().map(|server| config.spec(server)).collect();
         let mut scheduler = Scheduler::new(servers, config.objective(), policy, config.bounds());
-        scheduler.set_shadow(shadow);
+        let (beside, alone) = shadow.map(|shadow| (shadow.beside, shadow.alone)).unzip();
+        scheduler.set_shadow(beside);
         scheduler.set_objectives(config.objectives());
         scheduler.set_preloading(config.preloading());
         scheduler.set_explanations(Explanations::Told);
@@ -213,6 +217,7 @@ impl Gateway {
             tracing::info!(requests = unfinished.len(), "going on with what had not ended");
         }
         engine.restore(unfinished);
+        engine.shadowed_by(alone);
         let (messages, message_inbox) = mpsc::channel(Self::INBOX);
         let changes = engine.changes();
         let before = engine.before();

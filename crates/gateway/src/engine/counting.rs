@@ -60,18 +60,8 @@ impl Engine {
         let Some(tracked) = self.live.get(&end.request) else { return };
         let accepted = tracked.view.borrow().accepted.clone();
         let order = &accepted.order;
-        let worth = match (end.run, end.quality, end.reward) {
-            (Some(run), Some(quality), Some(reward)) => Worth {
-                completed: 1,
-                on_time: u64::from(end.tardiness == Seconds::ZERO),
-                tardiness: end.tardiness.seconds(),
-                quality,
-                steps: u64::from(run.steps.get()),
-                reward,
-            },
-            _ => Worth::default(),
-        };
-        let ended = Ended { outcome: &end.outcome, penalty: order.request.penalty, worth };
+        let (penalty, worth) = (order.request.penalty, Worth::of(end));
+        let ended = Ended { outcome: &end.outcome, penalty, worth };
         self.statistics.ended(end.at, &order.owner, &ended);
     }
 

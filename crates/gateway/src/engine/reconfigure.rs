@@ -6,7 +6,7 @@ use dispatch::{Fate, Reconfiguration, RequestId};
 use scheduling::{Model, Policy, Time};
 use serde::Serialize;
 
-use super::Engine;
+use super::{Engine, ShadowPolicy};
 use crate::backends::Backend;
 use crate::config::Config;
 use crate::past::Past;
@@ -15,7 +15,7 @@ use crate::past::Past;
 pub(crate) struct New {
     pub(crate) config: Arc<Config>,
     pub(crate) policy: Box<dyn Policy>,
-    pub(crate) shadow: Option<Box<dyn Policy>>,
+    pub(crate) shadow: Option<ShadowPolicy>,
     /// In the order of the configuration.
     pub(crate) backends: Vec<Arc<dyn Backend>>,
     pub(crate) past: Past,
@@ -39,7 +39,8 @@ impl Engine {
         let before = std::mem::replace(&mut self.config, config);
         let config = self.config.clone();
         let places = self.places(&config);
-        self.seat(now, &before, &places, (policy, shadow), &past);
+        let (beside, alone) = shadow.map(|shadow| (shadow.beside, shadow.alone)).unzip();
+        self.seat(now, &before, &places, (policy, beside), &past);
         let mut changes = Changes::default();
         for ((&place, server), backend) in places.iter().zip(&config.servers).zip(backends) {
             let name = server.name.get_ref().clone();
@@ -69,6 +70,7 @@ impl Engine {
             self.relearn(places[server], model, &runs);
         }
         self.take_over(&config);
+        self.shadowed_by(alone);
         self.see_off();
         changes
     }

@@ -111,6 +111,7 @@ impl Engine {
     pub(super) fn acknowledge(&mut self, now: Time, id: RequestId) {
         self.metrics.add(metrics::ACCEPTED, &[], 1.0);
         self.accepted(id);
+        self.shadow_arrival(now, id);
         self.scheduler.recorded(now, id);
         self.carry_out(None);
         let Some(status) = self.status(id) else { return };

@@ -8,9 +8,19 @@ use dispatch::{
     Effect, End, Failure, FailureClass, Health, Limits, Order, Outcome, Preload, RequestId, RunId,
     Scheduler, ServerSpec, ServerState,
 };
-use scheduling::{Policy, Seconds, Time};
+use scheduling::{Model, Policy, Seconds, Time};
 
+use super::Engine;
 use crate::config::Config;
+use crate::journal::Worth;
+
+/// The shadow policy, twice, as policies remember what they have seen.
+pub(crate) struct ShadowPolicy {
+    /// Asked beside the one that acts, from the same queues.
+    pub(crate) beside: Box<dyn Policy>,
+    /// Decides in a world of its own.
+    pub(crate) alone: Box<dyn Policy>,
+}
 
 /// The world of a shadow policy.
 pub(super) struct ShadowWorld {
@@ -34,11 +44,10 @@ impl ShadowWorld {
         policy: Box<dyn Policy>,
         config: &Config,
     ) -> Self {
-        let specs = servers.iter().map(|state| ServerSpec {
-            server: state.server.clone(),
-            max_pixels: state.max_pixels,
-        });
-        let limits = Limits { waiting: usize::MAX, attempts: u32::MAX, horizon: None };
+        let specs = servers
+            .iter()
+            .map(|state| ServerSpec { server: state.server.clone(), max_pixels: state.max_pixels });
+        let limits = Limits { attempts: u32::MAX, horizon: None, ..config.bounds() };
         let mut scheduler = Scheduler::new(specs.collect(), config.objective(), policy, limits);
         scheduler.set_objectives(config.objectives());
         scheduler.set_preloading(config.preloading());
@@ -73,7 +82,8 @@ impl ShadowWorld {
         loop {
             let wakeup = self.scheduler.next_wakeup();
             let coming = self.coming.peek().map(|Reverse((bits, _))| time(*bits));
-            let Some(next) = wakeup.into_iter().chain(coming).reduce(Time::min) else { break };
+            let earlier = |a: Time, b: Time| if b < a { b } else { a };
+            let Some(next) = coming.into_iter().chain(wakeup).reduce(earlier) else { break };
             if next > now {
                 break;
             }
@@ -116,7 +126,7 @@ impl ShadowWorld {
         let hosted = theirs.server.hosting.iter().flat_map(|hosting| &hosting.models);
         let mut models: Vec<_> = hosted.map(|own| own.model).collect();
         if models.is_empty() {
-            models.push(scheduling::Model::default());
+            models.push(Model::default());
         }
         for model in models {
             let (speed, load) = (theirs.speed_with(model), theirs.load_of(model));
@@ -169,6 +179,39 @@ fn time(bits: u64) -> Time {
     Time::ZERO + Seconds::of(f64::from_bits(bits))
 }
 
+impl Engine {
+    /// Lets a shadow policy begin in a world of its own.
+    pub(crate) fn shadowed_by(&mut self, policy: Option<Box<dyn Policy>>) {
+        let (now, servers) = (self.timeline.now(), self.scheduler.servers());
+        self.shadow = policy.map(|policy| ShadowWorld::new(now, servers, policy, &self.config));
+    }
+
+    /// A request was accepted, so it comes to the shadow policy as well.
+    pub(super) fn shadow_arrival(&mut self, now: Time, id: RequestId) {
+        let Some(tracked) = self.live.get(&id) else { return };
+        let order = self.completed(&tracked.view.borrow().accepted);
+        let servers = self.scheduler.servers();
+        let ended = self.shadow.as_mut().map(|world| world.arrive(now, servers, order));
+        self.shadow_earned(ended);
+    }
+
+    pub(super) fn shadow_cancel(&mut self, now: Time, id: RequestId) {
+        let ended = self.shadow.as_mut().map(|world| world.cancel(now, id));
+        self.shadow_earned(ended);
+    }
+
+    pub(super) fn shadow_advance(&mut self, now: Time) {
+        let ended = self.shadow.as_mut().map(|world| world.advance(now));
+        self.shadow_earned(ended);
+    }
+
+    fn shadow_earned(&mut self, ended: Option<Vec<End>>) {
+        for end in ended.into_iter().flatten() {
+            self.statistics.shadow_earned(end.at, Worth::of(&end));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,7 +233,8 @@ mod tests {
         let specs = cluster.map(|server| ServerSpec { server: server.clone(), max_pixels: 1 });
         let limits = Limits { waiting: 9, attempts: 9, horizon: None };
         let objective = instance.objective().clone();
-        let mut scheduler = Scheduler::new(specs.collect(), objective, policy("greedy", instance), limits);
+        let mut scheduler =
+            Scheduler::new(specs.collect(), objective, policy("greedy", instance), limits);
         (0..instance.cluster().len()).for_each(|index| scheduler.server_up(Time::ZERO, index));
         scheduler.servers().to_vec()
     }
@@ -210,7 +254,8 @@ mod tests {
         let text = text.replace("requests = 2000", "requests = 300");
         let scenario = Scenario::from_toml(&text).unwrap();
         let instance = scenario.instance(SEED, Episode::Evaluation(0));
-        let config = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\nbackend = { kind = \"demo\" }";
+        let config =
+            "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\nbackend = { kind = \"demo\" }";
         (instance, Config::parse("x.toml", config).unwrap())
     }
 
@@ -220,7 +265,8 @@ mod tests {
         let (instance, config) = paper();
         for name in ["greedy", "myopic", "fixed[steps=30]"] {
             let servers = servers(&instance);
-            let mut world = ShadowWorld::new(Time::ZERO, &servers, policy(name, &instance), &config);
+            let mut world =
+                ShadowWorld::new(Time::ZERO, &servers, policy(name, &instance), &config);
             let mut ended = Vec::new();
             for (index, request) in instance.requests().iter().enumerate() {
                 ended.extend(world.arrive(request.arrival, &servers, order(index, *request)));
@@ -241,7 +287,8 @@ mod tests {
     fn it_goes_along_with_what_happens_to_the_servers_and_with_who_leaves() {
         let (instance, config) = paper();
         let mut servers = servers(&instance);
-        let mut world = ShadowWorld::new(Time::ZERO, &servers, policy("greedy", &instance), &config);
+        let mut world =
+            ShadowWorld::new(Time::ZERO, &servers, policy("greedy", &instance), &config);
         let [first, second, third] = [0, 1, 2].map(|index| order(index, instance.requests()[0]));
         let (now, later) = (instance.requests()[0].arrival, Time::ZERO + Seconds::of(1e6));
         // Only the last server is left, and it has turned out half as fast.

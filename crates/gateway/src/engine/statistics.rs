@@ -55,6 +55,8 @@ pub(crate) struct Bucket {
     /// Seconds until a server is free.
     pub(crate) backlog: Mean,
     pub(crate) decisions: Decisions,
+    /// What completed in the shadow policy's own world.
+    pub(crate) shadow: Worth,
 }
 
 /// How far completed runs were from their predictions.
@@ -277,6 +279,11 @@ impl Statistics {
             decisions.expected += expected;
             decisions.shadow_expected += shadow;
         });
+    }
+
+    /// A request has completed in the shadow policy's own world.
+    pub(crate) fn shadow_earned(&mut self, at: Time, worth: Worth) {
+        self.note(at, |bucket| bucket.shadow.add(worth));
     }
 
     /// What the journal knows of the time before, in spans of a day's buckets.

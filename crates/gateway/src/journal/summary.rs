@@ -1,6 +1,6 @@
 //! What came of the requests of the last day, summed up: one query, for those who look back after a restart.
 
-use dispatch::Outcome;
+use dispatch::{End, Outcome};
 use rusqlite::{Connection, named_params};
 use scheduling::{Seconds, TardinessPenalty, Time};
 
@@ -24,6 +24,21 @@ pub struct Worth {
 }
 
 impl Worth {
+    /// Of one request; nothing unless it has completed.
+    pub(crate) fn of(end: &End) -> Self {
+        match (end.run, end.quality, end.reward) {
+            (Some(run), Some(quality), Some(reward)) => Self {
+                completed: 1,
+                on_time: u64::from(end.tardiness == Seconds::ZERO),
+                tardiness: end.tardiness.seconds(),
+                quality,
+                steps: u64::from(run.steps.get()),
+                reward,
+            },
+            _ => Self::default(),
+        }
+    }
+
     /// All of both.
     pub(crate) fn add(&mut self, other: Self) {
         self.completed += other.completed;

@@ -36,6 +36,8 @@ struct BucketView {
     backlog_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decisions: Option<DecisionsView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shadow: Option<WorthView>,
 }
 
 #[derive(Serialize)]
@@ -95,6 +97,7 @@ impl BucketView {
             waiting: bucket.waiting.value(),
             backlog_seconds: bucket.backlog.value(),
             decisions: (count > 0).then(|| bucket.decisions.into()),
+            shadow: (bucket.shadow.completed > 0).then(|| (&bucket.shadow).into()),
         }
     }
 }
