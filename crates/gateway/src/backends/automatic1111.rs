@@ -197,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    fn preview(active: bool, live_preview: Value) -> Option<Preview> {
+    fn preview(active: bool, live_preview: &Value) -> Option<Preview> {
         let answer = json!({
             "active": active, "progress": 0.5, "live_preview": live_preview, "id_live_preview": 3
         });
@@ -224,7 +224,7 @@ mod tests {
             (true, json!({ "deep": [] }), None),
             (true, Value::Null, None),
         ] {
-            let preview = preview(active, url.clone());
+            let preview = preview(active, &url);
             let shown: String = url.to_string().chars().take(60).collect();
             assert_eq!(preview.map(|preview| preview.content_type()), kind, "{active} {shown}");
         }
@@ -233,8 +233,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_preview_makes_it_panic(text in ".{0,80}", base64 in "[A-Za-z0-9+/=]{0,80}") {
-            preview(true, json!(text));
-            preview(true, json!(format!("data:image/{text};base64,{base64}")));
+            preview(true, &json!(text));
+            preview(true, &json!(format!("data:image/{text};base64,{base64}")));
         }
     }
 }

@@ -238,17 +238,7 @@ fn respond(
         ("POST", "/sdapi/v1/txt2img") => {
             ok(json!({ "images": [picture], "parameters": {}, "info": "{}" }))
         }
-        ("POST", "/internal/progress") => {
-            let active = *s.active.lock().unwrap() == Some(text(&body["id_task"]));
-            let mut told =
-                json!({ "active": active, "queued": false, "completed": !active, "progress": 0.4 });
-            if active && body["live_preview"] == true {
-                let unseen = body["id_live_preview"] != 1;
-                told["live_preview"] = json!(unseen.then_some("data:image/jpeg;base64,/9j/4A=="));
-                told["id_live_preview"] = json!(1);
-            }
-            ok(told)
-        }
+        ("POST", "/internal/progress") => ok(progress(s, body)),
         ("POST", "/sdapi/v1/interrupt") => {
             *s.mood.lock().unwrap() = Mood::Faithful;
             ok(json!({}))
@@ -328,6 +318,19 @@ fn respond(
         }
         _ => (StatusCode::NOT_FOUND, "no such route").into_response(),
     }
+}
+
+/// What AUTOMATIC1111 tells of a task, and its only preview to whoever has not seen it.
+fn progress(s: &StandIn, asked: &Value) -> Value {
+    let active = *s.active.lock().unwrap() == asked["id_task"].as_str().map(String::from);
+    let mut told =
+        json!({ "active": active, "queued": false, "completed": !active, "progress": 0.4 });
+    if active && asked["live_preview"] == true {
+        let unseen = asked["id_live_preview"] != 1;
+        told["live_preview"] = json!(unseen.then_some("data:image/jpeg;base64,/9j/4A=="));
+        told["id_live_preview"] = json!(1);
+    }
+    told
 }
 
 /// What ComfyUI tells of a prompt: nothing before it is through.

@@ -76,7 +76,7 @@ impl Backend for Scripted {
                     watcher.preview(preview);
                 }
                 watcher.progress(0.5);
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
             Act::Send(png) => return Ok(Painted { png, timing: Timing::Direct }),
             Act::Deliver(seconds) => {
