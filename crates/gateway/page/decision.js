@@ -127,7 +127,7 @@ function offers(told, bar) {
   if (shadow) rows.push(line(shadow, `${shadow.server} (${told.decision?.shadow?.agrees ? "the shadow policy agrees" : "the shadow policy's choice"})`, "shadow"));
   const head = ["server", "steps", "start", "finish", "lateness", "quality", "reward"];
   const note = "What each server offered at that moment: with the decided steps where it was chosen, elsewhere with those that are best for this request alone.";
-  return element("div", { class: "wide" },
+  return element("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Offers" },
     element("table", { class: "offers" },
       element("caption", {}, note, all.length > MOST ? ` The best ${MOST} of ${all.length}.` : ""),
       element("thead", {}, element("tr", {}, ...head.map((text, column) => element("th", { scope: "col", class: column ? "n" : undefined }, text)))),

@@ -186,8 +186,9 @@ class Card {
     if (now - this.#looked < BETWEEN || this.#without >= TRIES) return;
     this.#looked = now;
     try {
-      const seen = await (await call("GET", `v1/requests/${this.#request.id}/preview`)).blob();
-      if (!this.ended) this.#show(seen);
+      const answer = await call("GET", `v1/requests/${this.#request.id}/preview`);
+      if (answer.status === 204) this.#without++;
+      else if (!this.ended) this.#show(await answer.blob());
     } catch {
       this.#without++;
     }

@@ -42,6 +42,7 @@ pub(crate) struct InForce {
 }
 
 /// What has come of an owner's requests.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     /// Since the gateway was started.
     pub(crate) tally: Tally,

@@ -62,7 +62,7 @@ pub(crate) struct Bucket {
 /// How far completed runs were from their predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Runs {
-    pub(crate) runs: u64,
+    pub(crate) count: u64,
     /// Sum of time / prediction − 1.
     pub(crate) error: f64,
     /// Sum of its absolute value.
@@ -256,7 +256,7 @@ impl Statistics {
     pub(crate) fn ran(&mut self, now: Time, server: &Arc<str>, error: f64) {
         self.note(now, |bucket| {
             let runs = bucket.runs.entry(server.clone()).or_default();
-            runs.runs += 1;
+            runs.count += 1;
             runs.error += error;
             runs.absolute_error += error.abs();
         });
@@ -266,7 +266,9 @@ impl Statistics {
     pub(crate) fn sampled(&mut self, now: Time, waiting: usize, backlogs: &[Seconds]) {
         self.note(now, |bucket| {
             bucket.waiting.add(waiting as f64);
-            backlogs.iter().for_each(|backlog| bucket.backlog.add(backlog.seconds()));
+            for backlog in backlogs {
+                bucket.backlog.add(backlog.seconds());
+            }
         });
     }
 

@@ -19,12 +19,10 @@ pub(crate) async fn preview(
 ) -> Result<Response, Problem> {
     let (status, room) = own(&server, &visitor, &id).await?;
     drop(room);
-    let none = |detail: &str| Problem::new(StatusCode::CONFLICT, "no_preview", detail);
-    if !matches!(status.phase, Phase::Running { .. }) {
-        return Err(none("the request does not run"));
-    }
-    let latest = server.handle.previews.latest(status.accepted.order.id);
-    let preview = latest.ok_or_else(|| none("its server has sent no preview"))?;
+    let runs = matches!(status.phase, Phase::Running { .. });
+    let latest = server.handle.previews.latest(status.accepted.order.id).filter(|_| runs);
+    // Whoever looks on asks again and again, so that there is none at the moment is no error.
+    let Some(preview) = latest else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let bytes = preview.bytes();
     let room = visitor.budget.claim(bytes.len())?;
     let headers =

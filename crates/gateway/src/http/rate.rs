@@ -99,6 +99,10 @@ mod tests {
         }
         let problem = rate.take(1, at(5.0)).unwrap_err();
         assert_eq!((problem.status.as_u16(), problem.retry_after), (429, Some(20)));
+        assert_eq!(
+            (rate.left(at(5.0)), rate.left(at(25.0)), rate.left(at(90.0))),
+            (Some(0), Some(1), Some(3))
+        );
         rate.take(1, at(25.0)).unwrap();
         assert!(rate.take(1, at(25.0)).is_err());
     }

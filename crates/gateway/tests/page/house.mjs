@@ -46,6 +46,7 @@ export class Atelier {
   async begin(port) {
     const options = { cwd: this.folder, env: { ...process.env, XDG_STATE_HOME: this.folder }, stdio: ["ignore", "ignore", "pipe"] };
     this.process = spawn(ATELIER, [...this.commandline, "--listen", `127.0.0.1:${port}`], options);
+    houses.add(this);
     this.said = "";
     await new Promise((done, failed) => {
       this.process.once("error", failed);
@@ -62,6 +63,7 @@ export class Atelier {
     const ended = new Promise(done => this.process.once("exit", done));
     this.process.kill("SIGTERM");
     await ended;
+    houses.delete(this);
   }
 
   /** Ends and comes back at the same address. */
@@ -80,8 +82,14 @@ export class Atelier {
 }
 
 let browser;
+const houses = new Set();
 export const open = async () => (browser ??= await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] }));
-export const close = async () => browser?.close();
+
+/** Ends all that tests have left, also where they failed. */
+export async function close() {
+  await browser?.close();
+  for (const house of houses) house.process.kill("SIGKILL");
+}
 
 /**
  * A page before a house. What it says on its console, what it breaks, and whom it asks beside the house make its test fail, unless

@@ -68,7 +68,7 @@ fn runs_samples_and_decisions_are_summed_up() {
     statistics.decided(at(2.0), false, 38.0, 39.5);
     let buckets = all(&statistics, Scale::Recent, 2.0, 0.0);
     let [(0, bucket)] = &*buckets else { panic!("{buckets:?}") };
-    assert_eq!(bucket.runs[&a], Runs { runs: 2, error: 0.25, absolute_error: 0.75 });
+    assert_eq!(bucket.runs[&a], Runs { count: 2, error: 0.25, absolute_error: 0.75 });
     assert_eq!((bucket.waiting.value(), bucket.backlog.value()), (Some(1.5), Some(0.75)));
     let decisions = Decisions { count: 2, agreed: 1, expected: 78.0, shadow_expected: 79.5 };
     assert_eq!(bucket.decisions, decisions);

@@ -39,6 +39,12 @@ impl Listener {
         };
         tokio::time::timeout(Duration::from_mins(1), heard).await.expect("it comes to that")
     }
+
+    /// Listens until nothing more comes.
+    pub(super) async fn end(mut self) {
+        let heard = async { while self.body.next().await.is_some() {} };
+        tokio::time::timeout(Duration::from_mins(1), heard).await.expect("it ends");
+    }
 }
 
 /// The states in which the request with this prompt was seen.

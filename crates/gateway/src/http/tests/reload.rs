@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use dispatch::RequestId;
 
+use super::live::Listener;
 use super::*;
 use crate::reload::Source;
 
@@ -249,4 +250,17 @@ async fn what_cannot_be_reloaded_says_why_and_changes_nothing() {
     let t = super::start("").await;
     let refused = t.send(Method::PUT, "/v1/configuration/reload", &[], &Value::Null).await;
     assert_eq!((refused.status, &refused.json()["reason"]), (409, &json!("no_file")));
+}
+
+/// Whoever looked on may not be allowed to any more: he comes back if he is.
+#[tokio::test]
+async fn another_configuration_ends_the_stream_of_the_workshop() {
+    let r = start(&format!("{POLICY}{}{SIZE}", server("a", ""))).await;
+    let mut listener = Listener::new(&r.t, "/v1/workshop").await;
+    listener.until(|events| events.len() > 1).await;
+    r.reload(&format!("policy = \"myopic\"\n{}{SIZE}", server("a", ""))).await;
+    listener.end().await;
+    let mut listener = Listener::new(&r.t, "/v1/workshop").await;
+    let events = listener.until(|events| events.len() > 1).await;
+    assert_eq!(events[0].1["policy"], "myopic");
 }

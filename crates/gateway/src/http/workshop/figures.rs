@@ -117,7 +117,7 @@ impl From<&Worth> for WorthView {
 
 impl From<&Runs> for RunsView {
     fn from(runs: &Runs) -> Self {
-        Self { runs: runs.runs, error: runs.error, absolute_error: runs.absolute_error }
+        Self { runs: runs.count, error: runs.error, absolute_error: runs.absolute_error }
     }
 }
 
