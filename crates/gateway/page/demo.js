@@ -38,7 +38,7 @@ export class Demo {
     for (let person = 0; person < PEOPLE; person++) {
       const ground = any(COLOURS), colour = any(COLOURS.filter(other => other !== ground));
       const due = mean * (0.5 + Math.random());
-      const body = { prompt: `a ${colour} ${any(SHAPES)} on ${ground}`, due_in_seconds: Math.round(10 * due) / 10, penalty: any(PENALTIES) };
+      const body = { prompt: `${colour === "orange" ? "an" : "a"} ${colour} ${any(SHAPES)} on ${ground}`, due_in_seconds: Math.round(10 * due) / 10, penalty: any(PENALTIES) };
       try { await this.#send(body); } catch (error) { say(byId("note"), error.message); break; }
     }
     button.disabled = false;

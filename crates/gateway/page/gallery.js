@@ -136,7 +136,7 @@ class Card {
     }
     facts.push(`seed ${request.seed}`, `${words[request.penalty]} penalty`);
     say(parts.facts, facts.join(" · "));
-    this.item.classList.toggle("late", isLate(result?.tardiness_seconds ?? decision?.predicted_tardiness_seconds ?? 0));
+    this.item.classList.toggle("tardy", isLate(result?.tardiness_seconds ?? decision?.predicted_tardiness_seconds ?? 0));
     say(parts.problem, state === "completed" ? "" : state === "expired" ? "It was not begun in time." : request.reason ?? "");
     if (this.item.isConnected && result?.image) this.load();
   }
