@@ -11,6 +11,9 @@ const MOST_SERVERS = 6;
 /** Seconds that one point of a line stands for, by the resolution of what it is made of: few requests make no line. */
 const GROUP = { 5: 30, 300: 900 };
 
+/** Seconds that a line shows. */
+const PERIOD = { 5: 900, 300: 86_400 };
+
 /** Buckets as one: sums of counts and sums, means of what is sampled. */
 function merged(buckets) {
   const sum = (into, from) => {
@@ -68,7 +71,7 @@ const CHARTS = [
   { id: "errors", title: "Prediction error of runs", unit: "%", lines: errors, shown: value => `${value > 0 ? "+" : ""}${number(value)} %`, none: "No run has ended yet." },
   {
     // The shadow policy decides in a world of its own, in which every run takes what it is predicted to.
-    id: "shadow", title: "Mean reward, and what the shadow would have earned", unit: "", shown: value => number(value), none: "There is no shadow policy, or nothing has ended yet.",
+    id: "shadow", title: "Mean reward, and the shadow’s", unit: "", shown: value => number(value), none: "There is no shadow policy, or nothing has ended yet.",
     lines: (buckets, names) => {
       if (!buckets.some(bucket => bucket.shadow)) return [];
       const earned = ({ penalties }) => Object.values(penalties ?? {}).reduce((sum, { reward }) => sum + reward, 0);
@@ -85,6 +88,8 @@ export class Charts {
   #root;
   #buckets = new Map([[5, new Map()], [300, new Map()]]);
   #resolution = 5;
+  /** When the latest point is. */
+  #latest = 0;
   #plots = new Map();
   #scatter = null;
   #ended = () => [];
@@ -137,6 +142,7 @@ export class Charts {
   draw() {
     const groups = Map.groupBy([...this.#buckets.get(this.#resolution)], ([at]) => Math.floor(at / GROUP[this.#resolution]) * GROUP[this.#resolution]);
     const times = [...groups.keys()].sort((a, b) => a - b), buckets = times.map(at => merged(groups.get(at).map(([, bucket]) => bucket)));
+    this.#latest = times.at(-1) ?? Date.now() / 1000;
     for (const chart of CHARTS) this.#line(chart, times, chart.lines(buckets, this.names));
     this.#against();
   }
@@ -157,7 +163,7 @@ export class Charts {
     const colours = style();
     const plot = new uPlot({
       width, height: 160, legend: { show: lines.length > 1, live: false }, cursor: { y: false, points: { size: 6 } },
-      scales: { x: { time: true }, y: { range: range(chart) } },
+      scales: { x: { time: true, range: () => [this.#latest - PERIOD[this.#resolution], this.#latest] }, y: { range: range(chart) } },
       axes: [{ ...axis(colours), size: 26, space: 60, values: (_, marks) => marks.map(hour) }, { ...axis(colours), size: 44 }],
       series: [{}, ...lines.map((line, index) => ({
         label: line.label, stroke: colours.lines[index % colours.lines.length], width: 2, spanGaps: true, dash: DASHES[index % DASHES.length], points: { size: 4 },

@@ -201,10 +201,13 @@ async function begin() {
 function drive(clock, sides, sums) {
   const play = byId("play"), at = byId("at"), span = byId("span"), speed = byId("speed");
   at.max = clock.end / 1000;
+  // What is written in words is brought up to date less often than lanes are drawn.
+  let [shown, slow] = [-1, 0];
   const toggle = () => {
     if (!clock.playing && clock.now() >= clock.end) clock.set(0);
     clock.change({ playing: !clock.playing });
     say(play, clock.playing ? "Pause" : "Play");
+    slow = 0;
   };
   play.onclick = toggle;
   play.disabled = false;
@@ -221,7 +224,6 @@ function drive(clock, sides, sums) {
   const zoom = () => sides.forEach(side => side.lanes.zoom(Number(span.value)));
   span.onchange = zoom;
   zoom();
-  let [shown, slow] = [-1, 0];
   const frame = when => {
     const now = clock.now();
     for (const side of sides) side.lanes.frame();

@@ -21,7 +21,7 @@ export async function serious(page) {
   return found.filter(({ impact }) => impact === "serious" || impact === "critical");
 }
 
-/** Takes a picture for the documentation, if it is asked for. */
-export const picture = async (page, name, options) => {
-  if (process.env.PICTURES) await page.screenshot({ path: join(process.env.PICTURES, name), ...options });
+/** Takes a picture of a page, or of a part of it, for the documentation, if it is asked for. */
+export const picture = async (part, name) => {
+  if (process.env.PICTURES) await part.screenshot({ path: join(process.env.PICTURES, name) });
 };

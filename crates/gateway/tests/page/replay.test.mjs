@@ -33,6 +33,7 @@ test("two policies are played side by side, and their rewards count up", async (
   await page.getByRole("button", { name: "Play" }).click();
   await page.waitForFunction(() => [...document.querySelectorAll(".score .reward dd")].every(value => parseFloat(value.textContent) > 1000));
   await page.getByRole("button", { name: "Pause" }).click();
+  await page.waitForTimeout(200);
   const paused = await reward(page);
   await page.waitForTimeout(300);
   assert.deepEqual(await reward(page), paused, "a pause is one");
