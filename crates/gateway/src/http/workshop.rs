@@ -201,7 +201,7 @@ impl Workshop {
         Ok(())
     }
 
-    /// The next event; none when the gateway stops or another configuration is in force.
+    /// The next event; none when the gateway stops, another configuration is in force, or too much has been missed.
     async fn next(&mut self) -> Result<Option<Bytes>, Unavailable> {
         loop {
             match self.look_at_site().await? {
@@ -226,9 +226,8 @@ impl Workshop {
             match self.ear.until(self.next_look()).await {
                 Heard::Changes(changes) => changes.into_iter().for_each(|now| self.gather(now)),
                 Heard::Nothing => {}
-                // It is too far behind to hear of each.
-                Heard::TooMuch => self.begin().await?,
-                Heard::End => return Ok(None),
+                // Whoever is too far behind to hear of each comes back and is told how everything stands.
+                Heard::TooMuch | Heard::End => return Ok(None),
             }
         }
     }

@@ -24,12 +24,7 @@ impl Listener {
     ) -> Vec<(String, Value)> {
         let heard = async {
             loop {
-                let events: Vec<_> = (self.heard.split_inclusive("\n\n"))
-                    .filter_map(|event| {
-                        event.strip_prefix("event: ")?.strip_suffix("\n\n")?.split_once("\ndata: ")
-                    })
-                    .map(|(name, data)| (name.to_string(), serde_json::from_str(data).unwrap()))
-                    .collect();
+                let events = self.events();
                 if what(&events) {
                     return events;
                 }
@@ -41,9 +36,22 @@ impl Listener {
     }
 
     /// Listens until nothing more comes.
-    pub(super) async fn end(mut self) {
-        let heard = async { while self.body.next().await.is_some() {} };
+    pub(super) async fn end(mut self) -> Vec<(String, Value)> {
+        let heard = async {
+            while let Some(part) = self.body.next().await {
+                self.heard.push_str(std::str::from_utf8(&part.unwrap()).unwrap());
+            }
+        };
         tokio::time::timeout(Duration::from_mins(1), heard).await.expect("it ends");
+        self.events()
+    }
+
+    /// What has been heard so far.
+    fn events(&self) -> Vec<(String, Value)> {
+        let events = self.heard.split_inclusive("\n\n").filter_map(|event| {
+            event.strip_prefix("event: ")?.strip_suffix("\n\n")?.split_once("\ndata: ")
+        });
+        events.map(|(name, data)| (name.to_string(), serde_json::from_str(data).unwrap())).collect()
     }
 }
 
