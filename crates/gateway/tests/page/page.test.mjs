@@ -28,7 +28,9 @@ test("one asks, sees the quote, the progress and the picture, and takes it away"
   const page = await visit(house);
   await live(page);
   await page.locator("#quote", { hasText: /At the moment: \d+ steps? on (quick|slow), ready in .* s, on time, quality/ }).waitFor();
+  const preview = page.waitForResponse(answer => answer.url().endsWith("/preview") && answer.status() === 200);
   const card = await ask(page, "a yellow ring on blue", 5);
+  assert.match((await preview).headers()["content-type"], /^image\/png/);
   await ended(card, "completed");
   const drawn = card.locator("img");
   await page.waitForFunction(image => image.complete && image.naturalWidth === 64, await drawn.elementHandle());
