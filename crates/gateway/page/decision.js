@@ -27,6 +27,13 @@ export class Decisions {
     dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
   }
 
+  /** Nothing is known any more. */
+  forget() {
+    this.#known.clear();
+    this.#card.hidden = true;
+    this.#dialog.close();
+  }
+
   /** Shows what is known of a bar beside it, and more as soon as the gateway has said it. */
   point(bar, place) {
     clearTimeout(this.#timer);

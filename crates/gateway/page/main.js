@@ -49,7 +49,9 @@ function repeated({ prompt, negative_prompt, width, height, seed, model, penalty
 
 const heard = {
   site(site) {
-    const before = workshop.site;
+    const other = workshop.site?.owner !== site.owner;
+    // Another key sees nothing of what the one before it saw.
+    if (other) [workshop, decisions].forEach(part => part.forget());
     workshop.setSite(site);
     say(byId("policy"), `Decided by ${site.policy}${site.shadow_policy ? `, with ${site.shadow_policy} as its shadow` : ""}.`);
     say(byId("version"), `atelier ${site.version}`);
@@ -60,7 +62,7 @@ const heard = {
     operate.configure(site);
     demo.configure(site);
     lanes.setServers();
-    if (before?.owner !== site.owner) gallery.refresh().catch(error => say(byId("note"), error.message));
+    if (other) gallery.refresh().catch(error => say(byId("note"), error.message));
   },
   servers({ servers }) {
     workshop.setServers(servers);

@@ -71,6 +71,13 @@ export class Workshop {
     this.version++;
   }
 
+  /** Nothing is known any more. */
+  forget() {
+    this.requests.clear();
+    this.#lanes.clear();
+    this.version++;
+  }
+
   setSite(site) {
     this.site = site;
     this.#skew = Date.parse(site.now) - Date.now();

@@ -162,13 +162,11 @@ fn a_disk_that_lies_is_found_out() {
         // Found out after a kill.
         (Lie::Hidden, ["is not found", "runs after its end was told"]),
     ] {
-        // Where few are killed and little is asked, a lie may cost nobody anything.
-        let found: Vec<_> =
-            (1..=8).filter_map(|seed| world(seed, 1.0, Some(lie)).broken.zip(Some(seed))).collect();
-        for (broken, seed) in &found {
+        for seed in 1..=4 {
+            // It ends as soon as the lie is found out; some hours have a single kill.
+            let broken = world(seed, LONG, Some(lie)).broken.expect("it is found out");
             assert!(rules.iter().any(|rule| broken.contains(rule)), "{lie:?}, {seed}: {broken}");
         }
-        assert!(found.len() >= 5, "{lie:?}: found out in {} of 8 worlds", found.len());
     }
 }
 
