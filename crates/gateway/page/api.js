@@ -10,12 +10,20 @@ export class Problem extends Error {
 
 const NAME = "api-key";
 export const key = {
+  /** How often it has changed: what was asked under another one is nobody's business any more. */
+  changes: 0,
   get: () => sessionStorage.getItem(NAME) ?? "",
-  set: text => (text ? sessionStorage.setItem(NAME, text) : sessionStorage.removeItem(NAME)),
+  set(text) {
+    this.changes++;
+    if (text) sessionStorage.setItem(NAME, text);
+    else sessionStorage.removeItem(NAME);
+  },
 };
 
 /** The answer to a call, if it is a good one. */
 export async function call(method, path, { body, signal } = {}) {
+  // Headers can hold nothing else, and so can no key that the gateway knows.
+  if (/[^\x20-\x7e]/.test(key.get())) throw new Problem(401, "unknown_key", "The API key has characters that no key has.");
   const headers = {};
   if (key.get()) headers.authorization = `Bearer ${key.get()}`;
   if (body !== undefined) headers["content-type"] = "application/json";

@@ -1,7 +1,7 @@
 // Charts of what the gateway counts: the last minutes and the last day. Lines of one kind differ by dashes as well as by colour.
 
 import uPlot from "./vendor/uPlot.js";
-import { byId, element, number, percent, say, words } from "./dom.js";
+import { byId, element, isLate, number, percent, say, words } from "./dom.js";
 
 const PENALTIES = ["linear", "quadratic", "square_root"];
 const DASHES = [[], [6, 3], [2, 3], [8, 3, 2, 3]];
@@ -19,11 +19,11 @@ function merged(buckets) {
   const sum = (into, from) => {
     for (const [name, value] of Object.entries(from)) {
       if (typeof value === "number") into[name] = (into[name] ?? 0) + value;
-      else if (typeof value === "object") into[name] = sum(into[name] ?? {}, value);
+      else if (typeof value === "object") into[name] = sum(into[name] ?? Object.create(null), value);
     }
     return into;
   };
-  const all = buckets.reduce(sum, {});
+  const all = buckets.reduce(sum, Object.create(null));
   for (const sampled of ["waiting", "backlog_seconds"]) {
     const sampling = buckets.filter(bucket => bucket[sampled] !== undefined).length;
     if (sampling) all[sampled] /= sampling;
@@ -40,7 +40,7 @@ const byPenalty = (field, scale = 1) => buckets => PENALTIES.map(penalty => ({
   }),
 }));
 
-/** Servers by the number of their runs, those with the largest error first where there are too many. */
+/** The mean error of each server, or of those that are furthest off on average where there are too many. */
 function errors(buckets) {
   const sums = new Map();
   for (const { servers } of buckets) {
@@ -118,6 +118,13 @@ export class Charts {
     for (const buckets of this.#buckets.values()) buckets.clear();
   }
 
+  /** Nothing is shown any more. */
+  forget() {
+    this.reconnected();
+    this.#clear();
+    for (const caption of this.#root.querySelectorAll("figcaption p")) say(caption, "");
+  }
+
   take({ resolution_seconds: resolution, buckets }) {
     const known = this.#buckets.get(resolution);
     for (const bucket of buckets) known.set(Date.parse(bucket.at) / 1000, bucket);
@@ -177,7 +184,7 @@ export class Charts {
     const figure = byId("chart-against"), place = figure.querySelector(".plot");
     const ended = this.#ended();
     const groups = PENALTIES.map(penalty => ended.filter(bar => bar.penalty === penalty));
-    const on = ended.filter(bar => bar.tardiness === 0).length;
+    const on = ended.filter(bar => !isLate(bar.tardiness)).length;
     say(figure.querySelector("p"), ended.length ? `The latest ${ended.length} requests, ${percent(on / ended.length)} of them on time.` : "Nothing has ended yet.");
     const data = [null, ...groups.map(group => [group.map(bar => bar.tardiness), group.map(bar => bar.quality)])];
     if (this.#scatter && this.#scatter.width === place.clientWidth) return this.#scatter.setData(data);

@@ -1,7 +1,7 @@
 // Why a request was decided as it was: a card beside the bar that is pointed at or walked to, and the same at length
 // in a dialog, where it can be read in peace.
 
-import { get } from "./api.js";
+import { get, key } from "./api.js";
 import { clock, duration, element, isLate, lateness, number, plural, words } from "./dom.js";
 import { isLive } from "./workshop.js";
 
@@ -9,7 +9,7 @@ import { isLive } from "./workshop.js";
 const RESTED = 120;
 
 const UNASKED = {
-  unhealthy: "does not answer", draining: "is being drained", unable: "cannot paint it so", resting: "rests, as jobs keep failing there",
+  unhealthy: "does not answer", draining: "is being drained", unable: "cannot paint this request", resting: "is resting because jobs keep failing there",
   failed: "has failed this request",
 };
 
@@ -17,27 +17,32 @@ export class Decisions {
   #card;
   #dialog;
   #timer;
-  #asked = new AbortController();
+  #pointing = new AbortController();
+  /** The bar whose dialog is open. */
+  #opened = null;
   #known = new Map();
 
   constructor(card, dialog) {
     this.#card = card;
     this.#dialog = dialog;
     dialog.querySelector("button.close").onclick = () => dialog.close();
+    dialog.addEventListener("close", () => { this.#opened = null; });
     dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
   }
 
   /** Nothing is known any more. */
   forget() {
     this.#known.clear();
-    this.#card.hidden = true;
+    this.point(null);
+    this.#card.replaceChildren();
+    this.#dialog.querySelector(".body").replaceChildren();
     this.#dialog.close();
   }
 
   /** Shows what is known of a bar beside it, and more as soon as the gateway has said it. */
   point(bar, place) {
     clearTimeout(this.#timer);
-    this.#asked.abort();
+    this.#pointing.abort();
     this.#card.hidden = !bar;
     if (!bar) return;
     this.#card.replaceChildren(summary(bar), element("p", { class: "quiet" }, "…"));
@@ -48,8 +53,10 @@ export class Decisions {
     };
     const known = this.#known.get(bar.id);
     if (known?.state === bar.state) return show(known.told);
-    this.#timer = setTimeout(() => this.#ask(bar).then(show, error => {
-      if (error.name !== "AbortError") show({ problem: error.message });
+    this.#pointing = new AbortController();
+    const { signal } = this.#pointing;
+    this.#timer = setTimeout(() => this.#ask(bar, signal).then(show, error => {
+      if (!signal.aborted) show({ problem: error.message });
     }), RESTED);
   }
 
@@ -59,14 +66,16 @@ export class Decisions {
     const body = this.#dialog.querySelector(".body");
     body.replaceChildren(summary(bar));
     if (!this.#dialog.open) this.#dialog.showModal();
+    this.#opened = bar;
     const told = await this.#ask(bar).catch(error => ({ problem: error.message }));
-    body.replaceChildren(summary(bar), ...reasons(told, bar));
+    // Another one may have been opened since, or none.
+    if (this.#opened === bar) body.replaceChildren(summary(bar), ...reasons(told, bar));
   }
 
-  async #ask(bar) {
-    this.#asked = new AbortController();
-    const { state } = bar;
-    const told = await get(`v1/requests/${bar.id}/decision`, { signal: this.#asked.signal });
+  async #ask(bar, signal) {
+    const { state } = bar, { changes } = key;
+    const told = await get(`v1/requests/${bar.id}/decision`, { signal });
+    if (changes !== key.changes) throw new Error("It was asked with another key.");
     if (this.#known.size > 200) this.#known.clear();
     this.#known.set(bar.id, { state, told });
     return told;
@@ -82,15 +91,17 @@ export class Decisions {
 
 /** What the bar itself says. */
 export function summary(bar) {
-  const live = isLive(bar), late = live ? Math.max((bar.to - bar.due) / 1000, 0) : bar.tardiness;
+  const live = isLive(bar), end = live ? bar.to : bar.finish;
+  const late = live ? Math.max((bar.to - bar.due) / 1000, 0) : bar.state === "completed" ? bar.tardiness : NaN;
+  const when = Number.isFinite(end) ? clock(end) : "–";
   const fact = (name, value, strange) => [element("dt", {}, name), element("dd", { class: strange ? "late" : undefined }, value)];
-  const title = `${plural(bar.steps ?? 0, "step")} on ${bar.server}`;
+  const title = bar.server === undefined ? "On no server yet" : `${plural(bar.steps, "step")} on ${bar.server}`;
   return element("div", { class: "summary" },
     element("h3", {}, title, " ", element("span", { class: `state ${bar.state}` }, bar.state)),
     element("dl", {},
       ...fact("arrived", clock(bar.accepted)),
       ...fact("due", `${clock(bar.due)}, ${words[bar.penalty] ?? bar.penalty} penalty`),
-      ...fact(live ? "expected" : "ended", `${clock(bar.to)}, ${lateness(late)}`, isLate(late)),
+      ...fact(live ? "expected" : "ended", Number.isFinite(late) ? `${when}, ${lateness(late)}` : when, isLate(late)),
       ...fact(live ? "expected quality" : "quality", number(bar.quality)),
       ...fact(live ? "expected reward" : "reward", number(bar.reward)),
       ...(bar.model ? fact("model", bar.load > 0 ? `${bar.model}, loaded in ${duration(bar.load)}` : bar.model) : []),
@@ -104,7 +115,7 @@ function reasons(told, bar) {
   const parts = [];
   if (told.decision?.why) parts.push(element("p", {}, `${told.decision.why[0].toUpperCase()}${told.decision.why.slice(1)}.`));
   if (!told.offers) {
-    parts.push(element("p", { class: "quiet" }, "What the other servers offered is known of the latest requests only, and since the gateway was started."));
+    parts.push(element("p", { class: "quiet" }, "Other servers’ offers are known only for the latest requests since the gateway started."));
     return parts;
   }
   parts.push(offers(told, bar));

@@ -1,5 +1,6 @@
 // In the demonstration, where pictures cost nothing: a crowd, and how hurried it is.
 
+import { key } from "./api.js";
 import { byId, duration, say } from "./dom.js";
 
 const PEOPLE = 12;
@@ -33,14 +34,16 @@ export class Demo {
 
   async #burst() {
     const button = byId("burst"), mean = patience(Number(this.#slider.value));
-    button.disabled = true;
+    if (button.ariaDisabled === "true") return;
+    button.ariaDisabled = "true";
+    const { changes } = key;
     say(byId("note"), "");
-    for (let person = 0; person < PEOPLE; person++) {
+    for (let person = 0; person < PEOPLE && changes === key.changes; person++) {
       const ground = any(COLOURS), colour = any(COLOURS.filter(other => other !== ground));
       const due = mean * (0.5 + Math.random());
       const body = { prompt: `${colour === "orange" ? "an" : "a"} ${colour} ${any(SHAPES)} on ${ground}`, due_in_seconds: Math.round(10 * due) / 10, penalty: any(PENALTIES) };
       try { await this.#send(body); } catch (error) { say(byId("note"), error.message); break; }
     }
-    button.disabled = false;
+    button.ariaDisabled = "false";
   }
 }

@@ -4,8 +4,10 @@ import { call, get } from "./api.js";
 import { byId, clock, duration, element, isLate, lateness, number, plural, say, words } from "./dom.js";
 
 const AT_ONCE = 12, MOST = 120;
-/** Shortest time between two looks at a picture that is being painted, and how often none may be there. */
-const BETWEEN = 700, TRIES = 3;
+/** Shortest time between two looks at a picture that is being painted. It doubles, up to thrice, while there is none. */
+const BETWEEN = 700, DOUBLINGS = 3;
+/** Pause before a picture that could not be fetched is fetched again. */
+const AGAIN = 3000;
 
 export class Gallery {
   #list = byId("pictures");
@@ -26,19 +28,31 @@ export class Gallery {
   /** `on.again(request)` paints it once more, `on.why(id)` tells why it was decided so. */
   constructor(on) {
     this.#on = on;
-    byId("older").onclick = () => this.#more(this.#before);
-    byId("newer").onclick = () => this.refresh();
+    const told = load => async () => {
+      try { await load(); } catch (error) { say(byId("note"), error.message); }
+    };
+    byId("older").onclick = told(() => this.#more(this.#before));
+    byId("newer").onclick = told(() => this.refresh());
     const large = byId("large");
     large.querySelector("button.close").onclick = () => large.close();
+    large.addEventListener("close", () => large.querySelector("img").removeAttribute("src"));
     large.addEventListener("click", event => { if (event.target === large) large.close(); });
   }
 
-  /** Begins anew with the latest. */
-  async refresh() {
+  /** Nothing is shown any more. */
+  forget() {
+    this.#reading++;
+    this.#latest = Infinity;
     for (const id of [...this.#cards.keys()]) this.#drop(id);
-    byId("newer").hidden = true;
-    this.#latest = 0;
-    await this.#more(null);
+    byId("large").close();
+    say(byId("large-title"), "");
+    byId("older").hidden = byId("newer").hidden = true;
+    this.#count();
+  }
+
+  /** Begins anew with the latest, once they have come. */
+  async refresh() {
+    await this.#more(null, () => this.forget());
   }
 
   /** One that was just asked for. */
@@ -54,10 +68,12 @@ export class Gallery {
     else if (bar.state === "completed" && bar.accepted > this.#latest) byId("newer").hidden = false;
   }
 
-  async #more(before) {
+  async #more(before, prepare = () => {}) {
     const reading = ++this.#reading;
     const page = await get(`v1/requests?limit=${AT_ONCE}${before === null ? "" : `&before=${before}`}`);
     if (reading !== this.#reading) return;
+    prepare();
+    if (before === null) this.#latest = 0;
     for (const request of page.requests) this.#show(request, "last");
     this.#before = page.next;
     byId("older").hidden = page.next === null;
@@ -88,7 +104,9 @@ class Card {
   #url = null;
   #looked = 0;
   #without = 0;
+  /** Whether the finished picture is there, or comes. */
   #loading = false;
+  #gone = false;
   parts;
 
   constructor(request, on, observer) {
@@ -108,6 +126,7 @@ class Card {
   }
 
   remove() {
+    this.#gone = true;
     this.observer.unobserve(this.item);
     this.item.remove();
     if (this.#url) URL.revokeObjectURL(this.#url);
@@ -115,6 +134,8 @@ class Card {
 
   /** The whole request, as the gateway tells it. */
   update(request) {
+    // An answer that was overtaken by the end.
+    if (this.ended && request.result === undefined) return;
     this.#request = request;
     const { decision, result, state } = request, { parts } = this;
     this.ended = result !== undefined;
@@ -137,7 +158,7 @@ class Card {
     facts.push(`seed ${request.seed}`, `${words[request.penalty]} penalty`);
     say(parts.facts, facts.join(" · "));
     this.item.classList.toggle("tardy", isLate(result?.tardiness_seconds ?? decision?.predicted_tardiness_seconds ?? 0));
-    say(parts.problem, state === "completed" ? "" : state === "expired" ? "It was not begun in time." : request.reason ?? "");
+    say(parts.problem, state === "completed" ? "" : state === "expired" ? "It was not started in time." : request.reason ?? "");
     if (this.item.isConnected && result?.image) this.load();
   }
 
@@ -148,7 +169,17 @@ class Card {
     if (bar.state === "running") this.#preview();
     const over = bar.state !== "waiting" && bar.state !== "running";
     if (over || bar.server !== this.#request.decision?.server || bar.steps !== this.#request.decision?.steps) {
-      get(`v1/requests/${bar.id}`).then(request => this.update(request), error => say(this.parts.problem, error.message));
+      this.#whole(3);
+    }
+  }
+
+  /** Asks for the whole request, some times if need be. */
+  async #whole(times) {
+    try {
+      this.update(await get(`v1/requests/${this.#request.id}`));
+    } catch (error) {
+      say(this.parts.problem, error.message);
+      if (times > 1 && !this.#gone) setTimeout(() => this.#whole(times - 1), AGAIN);
     }
   }
 
@@ -158,12 +189,19 @@ class Card {
     if (!image || this.#loading) return;
     this.#loading = true;
     try {
-      this.#show(await (await call("GET", image)).blob());
+      const picture = await (await call("GET", image)).blob();
+      if (this.#gone) return;
+      this.#show(picture);
+      say(this.parts.problem, "");
       this.parts.frame.disabled = false;
       this.parts.save.href = this.#url;
       this.parts.save.hidden = false;
     } catch (error) {
       say(this.parts.problem, error.message);
+      this.#loading = false;
+      // A picture whose time is over does not come back.
+      const passes = error.status !== 410 && error.status !== 404;
+      if (passes && !this.#gone) setTimeout(() => this.load(), Math.max(AGAIN, 1000 * (error.after || 0)));
     }
   }
 
@@ -183,12 +221,14 @@ class Card {
   /** Looks at the picture as far as it is, where the server shows it. */
   async #preview() {
     const now = Date.now();
-    if (now - this.#looked < BETWEEN || this.#without >= TRIES) return;
+    if (document.hidden || now - this.#looked < BETWEEN * 2 ** Math.min(this.#without, DOUBLINGS)) return;
     this.#looked = now;
     try {
       const answer = await call("GET", `v1/requests/${this.#request.id}/preview`);
-      if (answer.status === 204) this.#without++;
-      else if (!this.ended) this.#show(await answer.blob());
+      if (answer.status === 204) return void this.#without++;
+      this.#without = 0;
+      const seen = await answer.blob();
+      if (!this.ended && !this.#gone && !this.#loading) this.#show(seen);
     } catch {
       this.#without++;
     }

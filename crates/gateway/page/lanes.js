@@ -30,12 +30,12 @@ export class Lanes {
     this.#source = source;
     this.#on = on;
     this.#names = element("ul", { class: "names", "aria-label": "Servers" });
-    this.#canvas = element("canvas", { "aria-hidden": "true" });
-    this.#spoken = element("p", { class: "unseen", role: "status" });
     const help = element("p", { class: "unseen", id: `${root.id}-help` },
       "Arrow keys walk through the requests and servers, Enter shows why a request was decided so, Escape leaves it, plus and minus change the span of time.");
+    // What keys do here is its own, as the help says.
+    this.#canvas = element("canvas", { tabindex: "0", role: "application", "aria-label": "Requests on a time axis", "aria-describedby": help.id });
+    this.#spoken = element("p", { class: "unseen", role: "status" });
     root.append(element("div", { class: "lanes-inner" }, this.#names, this.#canvas), this.#spoken, help);
-    root.setAttribute("aria-describedby", help.id);
     this.#pen = this.#canvas.getContext("2d");
     new ResizeObserver(() => this.#resize()).observe(root);
     root.addEventListener("scroll", () => { this.#drawn = {}; }, { passive: true });
@@ -226,8 +226,7 @@ export class Lanes {
       this.pick(bar, "pointed");
       if (bar) this.#on.open(bar);
     });
-    this.#root.addEventListener("keydown", event => {
-      if (event.target !== this.#root) return;
+    this.#canvas.addEventListener("keydown", event => {
       const walk = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
       if (walk) this.#walk(...walk);
       else if (event.key === "Enter" && this.picked) this.#on.open(this.picked);
@@ -237,13 +236,13 @@ export class Lanes {
       else return;
       event.preventDefault();
     });
-    this.#root.addEventListener("blur", () => this.pick(null, "left"));
+    this.#canvas.addEventListener("blur", () => this.pick(null, "left"));
   }
 
   /** From the picked bar to its neighbour on its server, or to the nearest in time on the next one that has any. */
   #walk(down, right) {
     const now = this.#source.now(), servers = this.#source.servers;
-    const seen = name => this.#source.barsOf(name, now).filter(bar => this.#source.phase(bar, now));
+    const seen = name => this.#source.barsOf(name, now).filter(bar => this.#source.phase(bar, now)).sort((a, b) => a.from - b.from);
     const at = servers.findIndex(server => server.name === this.picked?.server);
     if (at < 0) {
       const latest = servers.map(server => seen(server.name).filter(bar => bar.from <= now).at(-1)).filter(Boolean);
@@ -277,7 +276,7 @@ export function describe(bar, phase, now) {
   const margin = (bar.due - bar.to) / 1000;
   const ahead = margin >= -0.05 ? `expected ${duration(Math.max(margin, 0))} before it is due` : `expected ${duration(-margin)} late`;
   switch (phase) {
-    case "waiting": return `${what}: waits, starts in ${duration((bar.from - now) / 1000)}, ${ahead}${penalty}`;
+    case "waiting": return `${what}: waits, starts in ${duration(Math.max(bar.from - now, 0) / 1000)}, ${ahead}${penalty}`;
     case "running": return `${what}: runs${bar.progress === undefined ? "" : `, ${Math.round(100 * bar.progress)} % done`}, ${ahead}${penalty}`;
     case "completed": return `${what}: done, ${lateness(bar.tardiness)}${penalty}`;
     default: return `${what}: ${phase}${bar.reason ? `, ${bar.reason}` : ""}${penalty}`;

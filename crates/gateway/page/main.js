@@ -5,7 +5,7 @@ import { Ask } from "./ask.js";
 import { Charts } from "./charts.js";
 import { Decisions } from "./decision.js";
 import { Demo } from "./demo.js";
-import { byId, duration, element, isLate, lateness, number, percent, say } from "./dom.js";
+import { byId, duration, element, isLate, lateness, number, percent, plural, say } from "./dom.js";
 import { Gallery } from "./gallery.js";
 import { Lanes } from "./lanes.js";
 import { Operate, serverCell } from "./operate.js";
@@ -24,7 +24,7 @@ const gallery = new Gallery({
   why: async id => {
     const bar = workshop.requests.get(id);
     if (bar) return decisions.open(bar);
-    throw new Error("It ended too long ago: its decision is not known any more.");
+    throw new Error("It ended too long ago: its decision is no longer known.");
   },
 });
 const lanes = new Lanes(byId("lanes"), workshop, {
@@ -35,9 +35,22 @@ const lanes = new Lanes(byId("lanes"), workshop, {
 
 /** Sends a request and shows it among the pictures. */
 async function submit(body) {
+  const { changes } = key;
   const request = await call("POST", "v1/requests", { body }).then(answer => answer.json());
+  if (changes !== key.changes) return;
   gallery.add(request);
-  return request;
+  // The stream may have been faster.
+  const bar = workshop.requests.get(request.id);
+  if (bar) gallery.told(bar);
+}
+
+/** Another key sees nothing of what the one before it saw. */
+function forget() {
+  lanes.pick(null, "left");
+  [workshop, gallery, decisions, charts, operate].forEach(part => part.forget());
+  byId("demo").hidden = true;
+  say(byId("policy"), "");
+  lanes.setServers();
 }
 
 /** The body that asks for the same picture, with as much time as the first one had. */
@@ -49,9 +62,7 @@ function repeated({ prompt, negative_prompt, width, height, seed, model, penalty
 
 const heard = {
   site(site) {
-    const other = workshop.site?.owner !== site.owner;
-    // Another key sees nothing of what the one before it saw.
-    if (other) [workshop, decisions].forEach(part => part.forget());
+    const first = workshop.site === null;
     workshop.setSite(site);
     say(byId("policy"), `Decided by ${site.policy}${site.shadow_policy ? `, with ${site.shadow_policy} as its shadow` : ""}.`);
     say(byId("version"), `atelier ${site.version}`);
@@ -62,7 +73,7 @@ const heard = {
     operate.configure(site);
     demo.configure(site);
     lanes.setServers();
-    if (other) gallery.refresh().catch(error => say(byId("note"), error.message));
+    if (first) gallery.refresh().catch(error => say(byId("note"), error.message));
   },
   servers({ servers }) {
     workshop.setServers(servers);
@@ -90,9 +101,10 @@ const stream = new Stream("v1/workshop", {
     if (state === "connecting" && node.textContent) return;
     say(node, state === "lost" ? "connecting again …" : "connecting …");
     if (problem?.status === 401) {
+      forget();
       byId("key-form").hidden = false;
       say(node, "locked");
-      say(byId("note"), key.get() ? "The gateway does not know this API key." : "The gateway wants an API key.");
+      say(byId("note"), key.get() ? "The gateway does not know this API key." : "The gateway requires an API key.");
     } else if (problem?.status) say(byId("note"), problem.message);
   },
 });
@@ -100,7 +112,9 @@ const stream = new Stream("v1/workshop", {
 byId("key").value = key.get();
 byId("key-form").addEventListener("submit", event => {
   event.preventDefault();
-  key.set(byId("key").value.trim());
+  const text = byId("key").value.trim();
+  if (text !== key.get()) forget();
+  key.set(text);
   stream.restart();
 });
 const zoom = () => lanes.zoom(Number(byId("span").value));
@@ -131,21 +145,23 @@ function tiles() {
 
 const LISTED = 25;
 
-/** What is under way as a table, which can be read aloud. Rows are kept, so that focus stays where it is. */
+/** What is under way as a table, which can be read aloud. Each request keeps its row, and with it the focus. */
 function list() {
   const now = workshop.now(), body = byId("list").tBodies[0];
   for (const server of workshop.servers) workshop.barsOf(server.name, now);
   const live = [...workshop.requests.values()].filter(isLive).sort((a, b) => a.due - b.due);
   const shown = live.slice(0, LISTED);
-  while (body.rows.length > shown.length) body.deleteRow(-1);
+  const rows = new Map([...body.rows].map(row => [row.dataset.id, row])), focused = document.activeElement;
   shown.forEach((bar, index) => {
-    const row = body.rows[index] ?? body.insertRow();
+    const row = rows.get(bar.id) ?? element("tr", { "data-id": bar.id });
+    rows.delete(bar.id);
+    if (body.rows[index] !== row) body.insertBefore(row, body.rows[index] ?? null);
     if (!row.cells.length) {
       row.append(element("th", { scope: "row" }), ...Array.from({ length: 5 }, (_, column) => element("td", { class: column > 0 && column < 4 ? "n" : undefined })),
         element("td", {}, element("button", {}, "Why?")));
     }
     const button = row.lastChild.firstChild;
-    button.setAttribute("aria-label", `Why was this decided so: ${bar.steps} steps on ${bar.server}?`);
+    button.setAttribute("aria-label", bar.server === undefined ? "Why is it on no server?" : `Why ${plural(bar.steps, "step")} on ${bar.server}?`);
     button.onclick = () => decisions.open(bar);
     const late = Math.max((bar.to - bar.due) / 1000, 0), known = Number.isFinite(bar.to);
     const texts = [bar.server ?? "none yet", bar.state === "running" && bar.progress !== undefined ? `running, ${Math.round(100 * bar.progress)} %` : bar.state,
@@ -153,6 +169,8 @@ function list() {
     texts.forEach((text, column) => say(row.cells[column], String(text)));
     row.cells[5].className = known && isLate(late) ? "late" : "";
   });
+  for (const row of rows.values()) row.remove();
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus();
   byId("list").hidden = shown.length === 0;
   say(byId("list-said"), shown.length === 0 ? "Nothing waits or runs." : live.length > LISTED ? `And ${live.length - LISTED} that are due later.` : "");
 }

@@ -32,6 +32,13 @@ export class Operate {
     if (policy !== this.#policy) this.#form.policy.value = this.#policy = policy;
   }
 
+  /** Nothing is shown any more. */
+  forget() {
+    byId("operate").hidden = byId("statistics").hidden = true;
+    this.setKeys({ keys: [] });
+    for (const id of ["operated", "operate-problem"]) say(byId(id), "");
+  }
+
   setKeys({ keys }) {
     const cell = text => element("td", { class: "n" }, text);
     byId("keys").tBodies[0].replaceChildren(...keys.map(key => element("tr", {},
@@ -65,15 +72,17 @@ export function serverCell(item, server, operator) {
   const act = server.enabled ? "Drain" : "Enable";
   say(parts.lever, act);
   parts.lever.setAttribute("aria-label", `${act} ${server.name}`);
+  // Not `disabled`, which would take the focus away.
   parts.lever.onclick = async () => {
-    parts.lever.disabled = true;
+    if (parts.lever.ariaDisabled === "true") return;
+    parts.lever.ariaDisabled = "true";
     try {
       await call("PATCH", `v1/servers/${encodeURIComponent(server.name)}`, { body: { enabled: !server.enabled } });
       say(byId("note"), "");
     } catch (error) {
       say(byId("note"), error.message);
     }
-    parts.lever.disabled = false;
+    parts.lever.ariaDisabled = "false";
   };
 }
 

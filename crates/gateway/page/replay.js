@@ -101,7 +101,7 @@ function stamp(milliseconds) {
 const SCORE = [
   ["reward", "reward", sums => number(sums.reward, 0)], ["each", "per request", sums => number(sums.reward / sums.done, 2)],
   ["quality", "mean quality", sums => number(sums.quality / sums.done)], ["late", "late", sums => `${sums.late} (${percent(sums.done ? sums.late / sums.done : 0)})`],
-  ["tardiness", "lateness in all", sums => duration(sums.tardiness)], ["done", "done", sums => sums.done],
+  ["tardiness", "total lateness", sums => duration(sums.tardiness)], ["done", "done", sums => sums.done],
 ];
 
 /** One schedule's part of the page. */
@@ -111,7 +111,7 @@ class Side {
     const title = element("h2", { id: `side-${index}` }, schedule.name);
     this.values = SCORE.map(([, , ]) => element("dd"));
     const score = element("dl", { class: "score" }, ...SCORE.map(([kind, name], at) => element("div", { class: kind }, element("dt", {}, name), this.values[at])));
-    const lanes = element("div", { id: `lanes-${index}`, class: "lanes", tabindex: "0", role: "group", "aria-labelledby": title.id });
+    const lanes = element("div", { id: `lanes-${index}`, class: "lanes", role: "group", "aria-labelledby": title.id });
     this.node = element("section", { class: "side", "aria-labelledby": title.id }, title, score, lanes);
     byId("sides").append(this.node);
     this.lanes = new Lanes(lanes, schedule, {
@@ -250,9 +250,10 @@ function compare(sides, scores, over) {
   const [first, second] = scores.map(({ reward }) => reward), lead = first - second;
   sides.forEach((side, index) => side.node.classList.toggle("ahead", index === 0 ? lead > 0.5 : lead < -0.5));
   if (!over) return say(byId("headline"), "");
-  const [best, other] = lead >= 0 ? [0, 1] : [1, 0], share = Math.abs(lead) / Math.abs(scores[other].reward);
+  const [best, other] = lead >= 0 ? [0, 1] : [1, 0], less = scores[other].reward;
+  const more = less > 0 ? percent(Math.abs(lead) / less) : number(Math.abs(lead), 0);
   say(byId("headline"), Math.abs(lead) < 0.5 ? "Both earned the same." :
-    `${sides[best].schedule.name} earned ${percent(share)} more than ${sides[other].schedule.name}, with ${plural(scores[best].late, "late picture")} against ${scores[other].late}.`);
+    `${sides[best].schedule.name} earned ${more} more than ${sides[other].schedule.name}, with ${plural(scores[best].late, "late picture")} against ${scores[other].late}.`);
 }
 
 begin().catch(error => say(byId("note"), error.message));

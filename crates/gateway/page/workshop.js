@@ -8,19 +8,26 @@ const MOST = 10_000, LONGEST = 16 * 60_000;
 class Lane {
   bars = new Map();
   #sorted = null;
+  #queue = null;
 
-  changed() { this.#sorted = null; }
+  changed() { this.#sorted = this.#queue = null; }
 
   /** By start. */
   get sorted() {
     return (this.#sorted ??= [...this.bars.values()].sort((a, b) => a.start - b.start || a.accepted - b.accepted));
   }
 
+  /** What waits, first come first served: in the order in which it was decided. */
+  get queue() {
+    return (this.#queue ??= this.sorted.filter(bar => bar.state === "waiting").sort((a, b) => a.decided - b.decided));
+  }
+
   /**
    * Says where live bars stand now: first come, first served, without gaps. A run that takes longer than predicted
-   * moves what waits behind it, and one that ended early lets it come forward.
+   * moves what waits behind it, and one that ended early lets it come forward. Where not all of a queue is seen, nothing begins
+   * before it was predicted to.
    */
-  settle(now) {
+  settle(now, all) {
     let free = now;
     for (const bar of this.sorted) {
       if (!LIVE.has(bar.state)) {
@@ -30,10 +37,9 @@ class Lane {
         free = Math.max(free, bar.to);
       }
     }
-    for (const bar of this.sorted) {
-      if (bar.state !== "waiting") continue;
-      bar.from = free;
-      bar.to = free += Math.max(bar.finish - bar.start, 0);
+    for (const bar of this.queue) {
+      bar.from = all ? free : Math.max(free, bar.start);
+      bar.to = free = bar.from + Math.max(bar.finish - bar.start, 0);
     }
   }
 }
@@ -45,7 +51,7 @@ function toBar(brief, before) {
   const bar = before ?? { id: brief.id };
   Object.assign(bar, {
     own: brief.own, owner: brief.owner, state: brief.state, server: brief.server, steps: brief.steps, model: brief.model,
-    penalty: brief.penalty, accepted: time(brief.accepted_at), due: time(brief.due), start: time(brief.start),
+    penalty: brief.penalty, accepted: time(brief.accepted_at), decided: time(brief.decided_at), due: time(brief.due), start: time(brief.start),
     finish: time(brief.finish), load: brief.load_seconds ?? 0, progress: brief.progress, quality: brief.quality,
     reward: brief.reward, tardiness: brief.tardiness_seconds, attempts: brief.attempts, reason: brief.reason,
   });
@@ -73,6 +79,8 @@ export class Workshop {
 
   /** Nothing is known any more. */
   forget() {
+    this.site = null;
+    this.servers = [];
     this.requests.clear();
     this.#lanes.clear();
     this.version++;
@@ -114,7 +122,7 @@ export class Workshop {
   barsOf(server, now) {
     const lane = this.#lanes.get(server);
     if (!lane) return [];
-    lane.settle(now);
+    lane.settle(now, this.site?.operator !== false);
     return lane.sorted;
   }
 

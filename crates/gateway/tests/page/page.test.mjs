@@ -53,7 +53,7 @@ test("what is late is marked late, by words as well", async () => {
   const page = await visit(house);
   await live(page);
   await page.getByText("More", { exact: true }).click();
-  await page.getByLabel("At least, steps").fill("6");
+  await page.getByLabel("Minimum steps").fill("6");
   const card = await ask(page, "too late", 0.2);
   await ended(card, "completed");
   assert.match(await card.locator(".facts").innerText(), /\d\.\d s late/);
@@ -68,7 +68,7 @@ test("a request is cancelled", async () => {
   const page = await visit(house);
   await live(page);
   await page.getByText("More", { exact: true }).click();
-  await page.getByLabel("At least, steps").fill("100");
+  await page.getByLabel("Minimum steps").fill("100");
   const card = await ask(page, "never", 50);
   await ended(card, "running");
   await card.locator("progress").waitFor();
@@ -84,8 +84,8 @@ test("what the gateway refuses is said beside the form", async () => {
   const page = await visit(house, { expected: /status of 422/ });
   await live(page);
   await page.getByText("More", { exact: true }).click();
-  await page.getByLabel("At least, steps").fill("9");
-  await page.getByLabel("At most, steps").fill("8");
+  await page.getByLabel("Minimum steps").fill("9");
+  await page.getByLabel("Maximum steps").fill("8");
   await page.getByRole("button", { name: "Paint" }).click();
   await page.locator("#ask-problem", { hasText: "min_steps: 9 is above max_steps: allowed is 1 to 8" }).waitFor();
   await page.leave();
@@ -134,7 +134,7 @@ test("a key that may not operate sees no levers, and of others' work only that t
 test("without a key the page says that it wants one, and takes it", async () => {
   const house = await Atelier.serve(configuration({ keys: true }));
   const page = await visit(house, { expected: /status of 401/ });
-  await page.locator("#note", { hasText: "The gateway wants an API key." }).waitFor();
+  await page.locator("#note", { hasText: "The gateway requires an API key." }).waitFor();
   await page.getByLabel("API key").fill("sk-bob");
   await page.getByRole("button", { name: "Use" }).click();
   await live(page);
@@ -153,7 +153,7 @@ test("a crowd comes to the demonstration, and why each was decided so can be see
   await page.waitForFunction(() => document.querySelectorAll("#pictures li").length === 12);
   await page.locator("#list tbody tr").nth(3).waitFor();
   // By keyboard.
-  await page.locator("#lanes").focus();
+  await page.locator("#lanes canvas").focus();
   await page.keyboard.press("ArrowRight");
   await page.locator("#card table.offers").waitFor();
   assert.match(await page.locator("#card").innerText(), /Decided by myopic|decided by myopic/i);
@@ -161,11 +161,11 @@ test("a crowd comes to the demonstration, and why each was decided so can be see
   for (const arrow of ["ArrowDown", "ArrowUp", "ArrowLeft", "ArrowRight"]) await page.keyboard.press(arrow);
   assert.match(await page.locator("#lanes [role=status]").innerText(), /^(master|journeyman|apprentice), \d+ steps? with ddim: (waits|runs|done)/);
   await page.keyboard.press("Enter");
-  await page.getByRole("dialog", { name: "Why so?" }).locator(".offers").waitFor();
+  await page.getByRole("dialog", { name: "Why this decision?" }).locator(".offers").waitFor();
   assert.deepEqual(await serious(page), []);
   await page.keyboard.press("Escape");
   await page.waitForFunction(() => document.querySelectorAll("#pictures li[data-state=completed]").length >= 9, null, { timeout: 60_000 });
-  await page.locator("#lanes").blur();
+  await page.locator("#lanes canvas").blur();
   await picture(page, "page-light.png");
   await page.emulateMedia({ colorScheme: "dark" });
   await page.waitForTimeout(300);
@@ -232,7 +232,7 @@ test("a hostile prompt is text, and so is a hostile name", async () => {
   await other.goto(house.url);
   await other.locator("#lanes .name", { hasText: HOSTILE }).waitFor();
   await other.locator("#keys th", { hasText: HOSTILE }).waitFor();
-  await other.locator("#lanes").focus();
+  await other.locator("#lanes canvas").focus();
   await other.keyboard.press("ArrowRight");
   await other.locator("#card .offers th", { hasText: HOSTILE }).waitFor();
   for (const one of [page, other]) {

@@ -50,13 +50,16 @@ test("events are read however their text is cut", async () => {
 
 test("what waits stands behind what runs, without gaps", async () => {
   const begun = Date.now() - 60_000, date = seconds => new Date(begun + 1000 * seconds).toISOString();
-  const brief = (id, state, start, finish) => ({ id, state, server: "a", steps: 1, accepted_at: date(0), due: date(99), start: date(start), finish: date(finish) });
+  let decided = 0;
+  const brief = (id, state, start, finish) => ({ id, state, server: "a", steps: 1, accepted_at: date(0), decided_at: date(decided++), due: date(99), start: date(start), finish: date(finish) });
   const briefs = [brief("done", "completed", 0, 10), brief("runs", "running", 10, 20), brief("next", "waiting", 20, 25), brief("last", "waiting", 25, 40)];
   const at = async (now, changed = {}) => within("workshop.js", "settled", { now: begun + 1000 * now, briefs: briefs.map(one => ({ ...one, ...changed[one.id] })) });
   const seconds = bars => bars.map(([id, from, to]) => [id, (from - begun) / 1000, (to - begun) / 1000]);
   assert.deepEqual(seconds(await at(15)), [["done", 0, 10], ["runs", 10, 20], ["next", 20, 25], ["last", 25, 40]]);
   // It takes longer than predicted.
   assert.deepEqual(seconds(await at(23)), [["done", 0, 10], ["runs", 10, 23], ["next", 23, 28], ["last", 28, 43]]);
+  // One that was decided later, as a gap had closed, stands last whatever was predicted of it.
+  assert.deepEqual(seconds(await at(15, { last: { start: date(19), finish: date(34) } })).slice(2), [["last", 25, 40], ["next", 20, 25]]);
   // It ended early.
   assert.deepEqual(seconds(await at(18, { runs: { state: "completed", finish: date(17) } })), [["done", 0, 10], ["runs", 10, 17], ["next", 18, 23], ["last", 23, 38]]);
 });

@@ -37,7 +37,7 @@ test("two policies are played side by side, and their rewards count up", async (
   const paused = await reward(page);
   await page.waitForTimeout(300);
   assert.deepEqual(await reward(page), paused, "a pause is one");
-  await page.locator("#lanes-0").focus();
+  await page.locator("#lanes-0 canvas").focus();
   await page.keyboard.press("ArrowRight");
   assert.match(await page.locator("#card").innerText(), /Request \d+, came at[^]*myopic[^]*steps? on[^]*greedy[^]*steps? on/);
   assert.deepEqual(await serious(page), []);

@@ -55,7 +55,7 @@ function briefs() {
     const lane = Math.floor(index / each), place = index % each, start = now - 600_000 + place * long + lane * 50, finish = start + 12_000;
     const state = finish < now ? "completed" : start < now ? "running" : "waiting", late = index % 5 === 0 ? 2 : 0;
     return { id: `${index}`, own: index % 7 === 0, owner: "ann", state, server: names[lane], steps: 10 + (index % 40), penalty: ["linear", "quadratic", "square_root"][index % 3],
-      accepted_at: date(start - 9000), due: date(finish - 1000 * late + 3000 * (late === 0)), start: date(start), finish: date(finish), progress: state === "running" ? 0.5 : undefined,
+      accepted_at: date(start - 9000), decided_at: date(start - 9000), due: date(finish - 1000 * late + 3000 * (late === 0)), start: date(start), finish: date(finish), progress: state === "running" ? 0.5 : undefined,
       tardiness_seconds: late, quality: 50 + (index % 10), reward: 40, attempts: 1 };
   });
 }

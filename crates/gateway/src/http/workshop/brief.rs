@@ -28,6 +28,9 @@ pub(super) struct Brief<'a> {
     model: Option<&'a str>,
     penalty: TardinessPenalty,
     accepted_at: Timestamp,
+    /// When the latest decision was taken: queues are in this order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_at: Option<Timestamp>,
     due: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<Timestamp>,
@@ -88,6 +91,7 @@ impl<'a> Brief<'a> {
             model: spec.model.as_deref(),
             penalty: order.request.penalty,
             accepted_at: handle.date(order.request.arrival),
+            decided_at: status.decision.as_ref().map(|decision| handle.date(decision.at)),
             due: handle.date(order.request.due),
             start: None,
             finish: None,
