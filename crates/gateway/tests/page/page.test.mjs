@@ -143,6 +143,51 @@ test("without a key the page says that it wants one, and takes it", async () => 
   await house.stop();
 });
 
+test("another key sees nothing of what the one before it saw, and a wrong one nothing at all", async () => {
+  const house = await Atelier.serve(configuration({ keys: true }));
+  const page = await visit(house, { key: "ann", expected: /status of 401/ });
+  await live(page);
+  await ended(await ask(page, "a green ring", 5), "completed");
+  await page.locator("#keys tr", { hasText: "bob" }).waitFor();
+  const use = async key => {
+    await page.getByLabel("API key").fill(key);
+    await page.getByRole("button", { name: "Use" }).click();
+  };
+  const nothing = async () => {
+    assert.equal(await page.locator("#pictures li, #keys tbody tr, #list tbody tr").count(), 0);
+    assert(!(await page.content()).includes("a green ring"));
+    await page.locator("#tiles div", { hasText: "done" }).locator("dd", { hasText: "0" }).waitFor();
+  };
+  await use("sk-bob");
+  await page.locator("#connection.live").waitFor();
+  await page.getByText("None yet.").waitFor();
+  await nothing();
+  await use("sk-ann");
+  await page.locator("#pictures li", { hasText: "a green ring" }).waitFor();
+  await use("wrong");
+  await page.locator("#note", { hasText: "The gateway does not know this API key." }).waitFor();
+  await nothing();
+  await page.leave();
+  await house.stop();
+});
+
+test("of several on one server each waits behind those before it", async () => {
+  const house = await Atelier.serve(configuration({ keys: true, servers: [["slow", 2]] }));
+  const send = (key, prompt) => house.call("POST", "/v1/requests", { key, body: { prompt, min_steps: 40, due_in_seconds: 9 } });
+  for (let index = 0; index < 3; index++) await send("ann", "x");
+  const { decision } = await send("bob", "bob's");
+  const page = await visit(house, { key: "bob" });
+  await live(page);
+  // What bob does not see counts all the same.
+  const row = page.locator("#list tbody tr");
+  const seconds = text => { const [, minutes, rest] = text.match(/(?:(\d+) min )?([\d.]+) s/); return 60 * (minutes ?? 0) + Number(rest); };
+  const expected = (Date.parse(decision.predicted_finish) - Date.now()) / 1000;
+  assert(Math.abs(seconds(await row.locator("td").nth(3).innerText()) - expected) < 10, `${await row.innerText()}, and not in ${expected} s`);
+  assert.match(await row.innerText(), /late/);
+  await page.leave();
+  await house.stop();
+});
+
 test("a crowd comes to the demonstration, and why each was decided so can be seen", async () => {
   const house = await Atelier.serve();
   const page = await visit(house, { colorScheme: "light", viewport: { width: 1280, height: 1000 } });
