@@ -109,6 +109,7 @@ export async function visit(house, { key, path = "/", expected, ...options } = {
   if (key) await page.addInitScript(key => sessionStorage.setItem("api-key", key), `sk-${key}`);
   await page.goto(house.url + path);
   page.leave = async () => {
+    await page.unrouteAll({ behavior: "ignoreErrors" });
     await context.close();
     const left = expected ? wrong.filter(text => !expected.test(text)) : wrong;
     assert.deepEqual(left, [], "nothing goes wrong in the browser");
