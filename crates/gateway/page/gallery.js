@@ -6,8 +6,8 @@ import { byId, clock, duration, element, isLate, lateness, number, plural, say, 
 const AT_ONCE = 12, MOST = 120;
 /** Shortest time between two looks at a picture that is being painted. It doubles, up to thrice, while there is none. */
 const BETWEEN = 700, DOUBLINGS = 3;
-/** Pause before a picture that could not be fetched is fetched again. */
-const AGAIN = 3000;
+/** Pause before what could not be fetched is fetched again, and how often that is tried. */
+const AGAIN = 3000, TIMES = 5;
 
 export class Gallery {
   #list = byId("pictures");
@@ -119,7 +119,7 @@ class Card {
     const why = button("Why?", () => on.why(request.id));
     const save = element("a", { class: "button", hidden: true, download: `atelier-${request.id}.png` }, "Download");
     this.parts = { picture, frame, bar, cancel, save, prompt: element("p", { class: "prompt" }), facts: element("p", { class: "facts" }), problem: element("p", { class: "problem", role: "alert" }) };
-    this.item = element("li", { "data-id": request.id }, frame, bar, this.parts.prompt, this.parts.facts, this.parts.problem,
+    this.item = element("li", { "data-id": request.id, tabindex: "-1" }, frame, bar, this.parts.prompt, this.parts.facts, this.parts.problem,
       element("div", { class: "acts" }, cancel, save, again, why));
     this.observer = observer;
     this.update(request);
@@ -169,7 +169,7 @@ class Card {
     if (bar.state === "running") this.#preview();
     const over = bar.state !== "waiting" && bar.state !== "running";
     if (over || bar.server !== this.#request.decision?.server || bar.steps !== this.#request.decision?.steps) {
-      this.#whole(3);
+      this.#whole(TIMES);
     }
   }
 
@@ -183,10 +183,10 @@ class Card {
     }
   }
 
-  /** Fetches the finished picture, once. */
-  async load() {
+  /** Fetches the finished picture, and again if need be. */
+  async load(times = TIMES) {
     const image = this.#request.result?.image;
-    if (!image || this.#loading) return;
+    if (!image || this.#loading || this.#gone) return;
     this.#loading = true;
     try {
       const picture = await (await call("GET", image)).blob();
@@ -201,7 +201,7 @@ class Card {
       this.#loading = false;
       // A picture whose time is over does not come back.
       const passes = error.status !== 410 && error.status !== 404;
-      if (passes && !this.#gone) setTimeout(() => this.load(), Math.max(AGAIN, 1000 * (error.after || 0)));
+      if (passes && times > 1) setTimeout(() => this.load(times - 1), Math.max(AGAIN, 1000 * (error.after || 0)));
     }
   }
 
@@ -215,6 +215,8 @@ class Card {
     if (state === "running" && progress !== undefined) bar.value = progress;
     else bar.removeAttribute("value");
     if (state === "waiting") bar.value = 0;
+    // What hides with the focus on it hands it on.
+    if (!live && document.activeElement === cancel) this.item.focus();
     cancel.hidden = !live;
   }
 
