@@ -227,9 +227,19 @@ test("a crowd comes to the demonstration, and why each was decided so can be see
   await page.locator("#chart-quality p", { hasText: /\d/ }).waitFor();
   await page.locator("#chart-shadow p", { hasText: "greedy (shadow)" }).waitFor();
   await picture(page.locator("#statistics"), "page-charts.png");
-  await page.setViewportSize({ width: 390, height: 844 });
-  await page.waitForTimeout(800);
-  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390, "nothing is wider than a phone");
+  await page.leave();
+  await house.stop();
+});
+
+test("on a phone nothing is wider than the screen", async () => {
+  const house = await Atelier.serve();
+  const page = await visit(house, { viewport: { width: 390, height: 844 } });
+  await live(page);
+  await page.getByRole("button", { name: "Send 12 people" }).click();
+  await page.locator("#list tbody tr").nth(5).waitFor();
+  await page.locator("#charts").scrollIntoViewIfNeeded();
+  await page.locator("#chart-backlog canvas").waitFor();
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
   assert.deepEqual(await serious(page), []);
   await page.leave();
   await house.stop();
