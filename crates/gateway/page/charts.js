@@ -128,7 +128,7 @@ export class Charts {
   take({ resolution_seconds: resolution, buckets }) {
     const known = this.#buckets.get(resolution);
     for (const bucket of buckets) known.set(Date.parse(bucket.at) / 1000, bucket);
-    const oldest = Math.max(...known.keys()) - (resolution === 5 ? 900 : 86_400);
+    const oldest = Math.max(...known.keys()) - PERIOD[resolution];
     for (const at of known.keys()) if (at < oldest) known.delete(at);
     this.#later();
   }

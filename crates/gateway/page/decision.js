@@ -2,7 +2,7 @@
 // in a dialog, where it can be read in peace.
 
 import { get, key } from "./api.js";
-import { clock, duration, element, isLate, lateness, number, plural, words } from "./dom.js";
+import { beside, clock, closable, duration, element, isLate, lateness, number, plural, words } from "./dom.js";
 import { isLive } from "./workshop.js";
 
 /** Time that a bar is pointed at before the gateway is asked about it. */
@@ -25,9 +25,8 @@ export class Decisions {
   constructor(card, dialog) {
     this.#card = card;
     this.#dialog = dialog;
-    dialog.querySelector("button.close").onclick = () => dialog.close();
+    closable(dialog);
     dialog.addEventListener("close", () => { this.#opened = null; });
-    dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
   }
 
   /** Nothing is known any more. */
@@ -46,10 +45,10 @@ export class Decisions {
     this.#card.hidden = !bar;
     if (!bar) return;
     this.#card.replaceChildren(summary(bar), element("p", { class: "quiet" }, "…"));
-    this.#put(place);
+    beside(this.#card, place);
     const show = told => {
       this.#card.replaceChildren(summary(bar), ...reasons(told, bar));
-      this.#put(place);
+      beside(this.#card, place);
     };
     const known = this.#known.get(bar.id);
     if (known?.state === bar.state) return show(known.told);
@@ -80,17 +79,10 @@ export class Decisions {
     this.#known.set(bar.id, { state, told });
     return told;
   }
-
-  #put({ left, top, above }) {
-    const { offsetWidth: width, offsetHeight: height } = this.#card;
-    const below = top + height + 8 < innerHeight;
-    this.#card.style.left = `${Math.max(8, Math.min(left - width / 2, document.documentElement.clientWidth - width - 8))}px`;
-    this.#card.style.top = `${below ? top + 6 : Math.max(8, top - above - height - 6)}px`;
-  }
 }
 
 /** What the bar itself says. */
-export function summary(bar) {
+function summary(bar) {
   const live = isLive(bar), end = live ? bar.to : bar.finish;
   const late = live ? Math.max((bar.to - bar.due) / 1000, 0) : bar.state === "completed" ? bar.tardiness : NaN;
   const when = Number.isFinite(end) ? clock(end) : "–";

@@ -36,6 +36,20 @@ export function lateness(seconds) {
 
 export const isLate = seconds => seconds >= 0.05;
 
+/** Places a card that is fixed in the window beside something: below it, or above where there is no room below. */
+export function beside(card, { left, top, above }) {
+  const { offsetWidth: width, offsetHeight: height } = card;
+  const below = top + height + 8 < innerHeight;
+  card.style.left = `${Math.max(8, Math.min(left - width / 2, document.documentElement.clientWidth - width - 8))}px`;
+  card.style.top = `${below ? top + 6 : Math.max(8, top - above - height - 6)}px`;
+}
+
+/** Has a dialog close by its button and by a click beside it. */
+export function closable(dialog) {
+  dialog.querySelector("button.close").onclick = () => dialog.close();
+  dialog.addEventListener("click", event => { if (event.target === dialog) dialog.close(); });
+}
+
 export const percent = share => (Number.isFinite(share) ? `${(100 * share).toFixed(share > 0.995 && share < 1 ? 1 : 0)} %` : "–");
 export const number = (value, digits = 1) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
 export const clock = milliseconds => new Date(milliseconds).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });

@@ -1,7 +1,7 @@
 // The key's pictures: those that are asked for here, as they come, and those from before.
 
 import { call, get } from "./api.js";
-import { byId, clock, duration, element, isLate, lateness, number, plural, say, words } from "./dom.js";
+import { byId, clock, closable, duration, element, isLate, lateness, number, plural, say, words } from "./dom.js";
 
 const AT_ONCE = 12, MOST = 120;
 /** Shortest time between two looks at a picture that is being painted. It doubles, up to thrice, while there is none. */
@@ -34,9 +34,8 @@ export class Gallery {
     byId("older").onclick = told(() => this.#more(this.#before));
     byId("newer").onclick = told(() => this.refresh());
     const large = byId("large");
-    large.querySelector("button.close").onclick = () => large.close();
+    closable(large);
     large.addEventListener("close", () => large.querySelector("img").removeAttribute("src"));
-    large.addEventListener("click", event => { if (event.target === large) large.close(); });
   }
 
   /** Nothing is shown any more. */

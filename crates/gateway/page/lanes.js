@@ -2,7 +2,7 @@
 // the servers' names, what is told of a bar and the keyboard's way through them are elements.
 
 import { clock, duration, element, lateness, plural, say, words } from "./dom.js";
-import { Palette, paintBar, paintDue } from "./paint.js";
+import { endsLate, Palette, paintBar, paintDue } from "./paint.js";
 
 const AXIS = 22;
 /** Where the present stands, as a share of the width. */
@@ -22,7 +22,7 @@ export class Lanes {
   #calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   /**
-   * `source` has `servers`, `barsOf(name, now)`, `phase(bar, now)`, `now()` and `version`; `on.pick(bar, place, how)` hears what is
+   * `source` has `servers`, `barsOf(name, now)`, `phase(bar, now)`, `now()` and `version`; `on.pick(bar, place)` hears what is
    * pointed at or walked to, `on.open(bar)` what is chosen; `on.server(item, server)` fills a server's cell.
    */
   constructor(root, source, on) {
@@ -128,7 +128,7 @@ export class Lanes {
       if (!phase) continue;
       paintBar(pen, colours, bar, phase, x, now, barTop, barHeight);
       const wide = x(bar.to) - x(bar.from) > 8;
-      if (above && wide && (phase !== "completed" || bar.to > bar.due + 50)) paintDue(pen, colours, bar, x, top + 1, above);
+      if (above && wide && (phase !== "completed" || endsLate(bar))) paintDue(pen, colours, bar, x, top + 1, above);
       if (bar === this.picked) this.#outline(bar, x, top, barTop, barHeight);
     }
     if (server.preloading) {
@@ -206,7 +206,7 @@ export class Lanes {
 
   pick(bar, how) {
     this.picked = bar;
-    this.#on.pick(bar, bar && this.place(bar), how);
+    this.#on.pick(bar, bar && this.place(bar));
     if (bar && how === "walked") say(this.#spoken, describe(bar, this.#source.phase(bar, this.#source.now()), this.#source.now()));
   }
 

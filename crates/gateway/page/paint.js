@@ -46,6 +46,9 @@ function dotted(context, ground, ink) {
   });
 }
 
+/** Whether a bar ends late, or is expected to. */
+export const endsLate = bar => isLate((bar.to - bar.due) / 1000);
+
 /** Paints one bar. `x` turns a time into a place; the bar stands between `top` and `top + height`. */
 export function paintBar(pen, colours, bar, phase, x, now, top, height) {
   // A pixel is left free between one bar and the next.
@@ -71,7 +74,7 @@ export function paintBar(pen, colours, bar, phase, x, now, top, height) {
     pen.fillRect(left, top, load - left, height);
   }
   // What stands past the due time.
-  if (right > due + 0.5 && bar.to > bar.due + 50) {
+  if (right > due + 0.5 && endsLate(bar)) {
     pen.fillStyle = colours.hatch;
     const from = done || phase === "running" ? due : Math.max(due, load);
     const thick = done ? height : Math.ceil(height / 3);
@@ -109,7 +112,7 @@ function cross(pen, colours, left, top, width, height) {
 
 /** The due time of a bar, with a thread to its end: how much time there is left, or how much too late it is. */
 export function paintDue(pen, colours, bar, x, top, height) {
-  const due = x(bar.due), end = x(bar.to), late = bar.to > bar.due + 50;
+  const due = x(bar.due), end = x(bar.to), late = endsLate(bar);
   pen.strokeStyle = pen.fillStyle = late ? colours.late : colours.quiet;
   pen.lineWidth = 1;
   pen.beginPath();

@@ -2,7 +2,7 @@
 
 import uPlot from "./vendor/uPlot.js";
 import { axis, style } from "./charts.js";
-import { byId, duration, element, isLate, lateness, number, percent, plural, say } from "./dom.js";
+import { beside, byId, duration, element, isLate, lateness, number, percent, plural, say } from "./dom.js";
 import { Lanes } from "./lanes.js";
 
 /** The time of the schedule: milliseconds since its first arrival's zero, played or paused. */
@@ -109,7 +109,7 @@ class Side {
   constructor(schedule, on, index) {
     this.schedule = schedule;
     const title = element("h2", { id: `side-${index}` }, schedule.name);
-    this.values = SCORE.map(([, , ]) => element("dd"));
+    this.values = SCORE.map(() => element("dd"));
     const score = element("dl", { class: "score" }, ...SCORE.map(([kind, name], at) => element("div", { class: kind }, element("dt", {}, name), this.values[at])));
     const lanes = element("div", { id: `lanes-${index}`, class: "lanes", role: "group", "aria-labelledby": title.id });
     this.node = element("section", { class: "side", "aria-labelledby": title.id }, title, score, lanes);
@@ -188,9 +188,7 @@ async function begin() {
       for (const side of sides) side.lanes.picked = bar && side.schedule.bars[bar.id];
       if (!bar) return;
       card.replaceChildren(...told(sides, bar));
-      const left = Math.max(8, Math.min(place.left - card.offsetWidth / 2, document.documentElement.clientWidth - card.offsetWidth - 8));
-      card.style.left = `${left}px`;
-      card.style.top = `${place.top + card.offsetHeight + 8 < innerHeight ? place.top + 6 : Math.max(8, place.top - place.above - card.offsetHeight - 6)}px`;
+      beside(card, place);
     },
   }, index));
   const sums = new Sums(sides, clock.end);

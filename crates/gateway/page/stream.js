@@ -30,7 +30,6 @@ const SILENT = 40_000;
 export class Stream {
   #path;
   #on;
-  #stopped = new AbortController();
   #attempt = new AbortController();
   #wake = () => {};
 
@@ -47,15 +46,9 @@ export class Stream {
     this.#wake();
   }
 
-  stop() {
-    this.#stopped.abort();
-    this.#attempt.abort();
-    this.#wake();
-  }
-
   async #run() {
     let pause = SHORTEST;
-    while (!this.#stopped.signal.aborted) {
+    for (;;) {
       this.#attempt = new AbortController();
       this.#on.state("connecting");
       const begun = performance.now();
@@ -65,7 +58,6 @@ export class Stream {
       } catch (error) {
         problem = error;
       }
-      if (this.#stopped.signal.aborted) return;
       // One that has held for a while was a good one.
       if (performance.now() - begun > LONGEST) pause = SHORTEST;
       const wait = Math.max(pause * (0.75 + Math.random() / 2), 1000 * (problem?.after || 0));

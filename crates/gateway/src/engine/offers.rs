@@ -33,15 +33,21 @@ impl Explained {
         request: &Request,
         objective: &Objective,
     ) -> Option<f64> {
-        let observation = Observation {
-            now: self.at,
-            request,
-            offers: from_ref(self.offer(server)?),
-            objective,
-            residencies: &[],
-            traffic: &Traffic::default(),
-        };
+        let (offer, traffic) = (self.offer(server)?, Traffic::default());
+        let observation = self.alone(offer, request, objective, &traffic);
         Some(observation.reward(Decision { server: 0, steps }))
+    }
+
+    /// What there would be to see if this had been the only offer.
+    pub(crate) fn alone<'a>(
+        &self,
+        offer: &'a Offer,
+        request: &'a Request,
+        objective: &'a Objective,
+        traffic: &'a Traffic,
+    ) -> Observation<'a> {
+        let offers = from_ref(offer);
+        Observation { now: self.at, request, offers, objective, residencies: &[], traffic }
     }
 }
 

@@ -1,7 +1,5 @@
 //! `GET /v1/requests/{id}/decision`: what a decision was chosen from.
 
-use std::slice::from_ref;
-
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use dispatch::Unasked;
@@ -84,17 +82,10 @@ impl ExplanationView {
         let Some(explained) = explained else { return view };
         let request = handle.config.request(&status.accepted);
         let objective = handle.objective_of(status.accepted.spec.model.as_deref());
-        let (at, traffic) = (explained.at, Traffic::default());
+        let traffic = Traffic::default();
         let chosen = |server: &str| entry.filter(|decided| *decided.server == *server);
         let shown = |server: &str, offer: &Offer, steps: Option<Steps>| {
-            let observation = Observation {
-                now: at,
-                request: &request,
-                offers: from_ref(offer),
-                objective,
-                residencies: &[],
-                traffic: &traffic,
-            };
+            let observation = explained.alone(offer, &request, objective, &traffic);
             OfferView::new(server, chosen(server).is_some(), &observation, steps, handle)
         };
         let offers = view.offers.insert(Vec::new());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
@@ -41,6 +42,11 @@ impl Pace {
     }
 }
 
+/// What is told, as it is sent.
+pub(super) fn json(view: &impl Serialize) -> String {
+    serde_json::to_string(view).expect("views are plain data")
+}
+
 /// Something that is looked at every so often, and told when it says something else than it did.
 pub(super) struct Look {
     pub(super) pace: Pace,
@@ -69,8 +75,7 @@ impl Look {
         visitor: &Visitor,
     ) -> Result<Option<Bytes>, Unavailable> {
         let views = handle.servers().await?;
-        let text = serde_json::to_string(&Servers::new(views, visitor.role));
-        let text = text.expect("views are plain data");
+        let text = json(&Servers::new(views, visitor.role));
         Ok(if self.differs(&text) { Some(event(visitor, "servers", &text).await) } else { None })
     }
 }

@@ -25,7 +25,7 @@ use self::site::Site;
 use super::account::Role;
 use super::auth::Visitor;
 use super::keys::Keys;
-use super::listening::{Ear, Heard, Look, Pace, event};
+use super::listening::{Ear, Heard, Look, Pace, event, json};
 use super::problem::Problem;
 use super::{Server, answer, sse};
 use crate::engine::Scale;
@@ -278,10 +278,6 @@ impl Workshop {
         drop(now);
         event(&self.visitor, "requests", &text).await
     }
-}
-
-fn json(view: &impl Serialize) -> String {
-    serde_json::to_string(view).expect("views are plain data")
 }
 
 /// What has come of a request, without its prompts.
