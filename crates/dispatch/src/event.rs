@@ -22,7 +22,7 @@ impl fmt::Display for RequestId {
 pub type Owner = Arc<str>;
 
 /// What the scheduler must know about a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Order {
     /// Its name.
     pub id: RequestId,
@@ -37,7 +37,7 @@ pub struct Order {
 }
 
 /// One attempt to run a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId {
     /// The request.
     pub request: RequestId,
@@ -52,7 +52,7 @@ impl fmt::Display for RunId {
 }
 
 /// A run as it was started.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// Which.
     pub id: RunId,
@@ -69,7 +69,7 @@ pub struct Run {
 }
 
 /// What a policy would decide now, within the bounds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quote {
     /// Server and steps.
     pub decision: Decision,
@@ -119,7 +119,7 @@ pub struct Offered {
 }
 
 /// Why a server was not asked for what it offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unasked {
     /// It does not answer.
@@ -157,7 +157,8 @@ pub struct Failure {
 }
 
 /// What a failure says about trying again.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The server will not do this job, however often it is asked: it refused the job, or painted
     /// another picture. It is not asked again for this request.
@@ -272,7 +273,7 @@ pub enum Effect {
 }
 
 /// Why a request is not accepted. No queue has changed then.
-#[derive(Clone, Copy, Debug, PartialEq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Error, Serialize, Deserialize)]
 pub enum Rejection {
     /// The bounded queue is full.
     #[error("{waiting} requests are waiting, which is the most that may")]

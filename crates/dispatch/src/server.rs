@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use scheduling::{
     HostedModel, Loaded, Model, Offer, Request, Seconds, Server, StepRate, Steps, Time,
 };
+use serde::{Deserialize, Serialize};
 
 use super::event::{Order, Owner, RequestId, Run, Unasked};
 use super::rest::Rest;
@@ -19,7 +20,7 @@ pub struct ServerSpec {
 }
 
 /// What a run costs on a server, at the reference size.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
     /// Time of a run that does not depend on its steps.
     pub overhead: Seconds,
@@ -35,7 +36,7 @@ impl Speed {
 }
 
 /// Whether the server answers. Found out by probing, and apart from [`Administration`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     /// It answers.
     Healthy,
@@ -44,7 +45,7 @@ pub enum Health {
 }
 
 /// Whether the operator wants it used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Administration {
     /// Takes requests.
     Enabled,

@@ -12,7 +12,7 @@ use crate::config::{Config, ServerConfig};
 use crate::engine::{Attached, Event, Trials};
 use crate::health::HealthCounter;
 use crate::parts::Spawner;
-use crate::previews::Previews;
+use crate::previews::Gallery;
 use crate::speed::Learned;
 use crate::worker::{self, Connection};
 
@@ -25,7 +25,7 @@ pub(crate) struct Stay(u64);
 pub(crate) struct Foreman {
     events: mpsc::UnboundedSender<Event>,
     parts: Spawner,
-    previews: Previews,
+    pub(crate) gallery: Gallery,
     stays: u64,
 }
 
@@ -33,9 +33,9 @@ impl Foreman {
     pub(crate) fn new(
         events: mpsc::UnboundedSender<Event>,
         parts: Spawner,
-        previews: Previews,
+        gallery: Gallery,
     ) -> Self {
-        Self { events, parts, previews, stays: 0 }
+        Self { events, parts, gallery, stays: 0 }
     }
 
     /// Starts the worker and the prober of a server.
@@ -59,7 +59,7 @@ impl Foreman {
         let leave = CancellationToken::new();
         let (connect, connection) = watch::channel(config.connection(backend));
         let work =
-            worker::work(connection.clone(), inbox, self.previews.clone(), notify.clone()).map(Ok);
+            worker::work(connection.clone(), inbox, self.gallery.clone(), notify.clone()).map(Ok);
         self.parts.spawn_until(format!("the worker of server {name}"), work, leave.clone());
         let doubt = Arc::new(Notify::new());
         let probe = worker::keep_probing(connection, doubt.clone(), notify);

@@ -7,18 +7,23 @@ use scheduling::{
     Objective, ObjectiveError, PolicyName, QualityCurve, Seconds, StepRate, Steps, TardinessPenalty,
 };
 use serde::Deserialize;
+use sha2::Digest as _;
 use toml::Spanned;
 
 use self::models::HostedModels;
 use crate::backends::demo::Method;
 
 mod address;
+mod agent;
 mod check;
+mod cluster;
 mod connect;
 mod models;
 mod read;
 mod value;
 
+pub use agent::{AgentClusterConfig, AgentConfig};
+pub use cluster::{ClusterConfig, NodeRole};
 pub use connect::connect;
 pub use models::{HostedConfig, ModelConfig};
 pub(crate) use models::{LONGEST_NAME, may_name_a_model};
@@ -75,6 +80,9 @@ pub struct Config {
     /// What the protocols of other programs leave open.
     #[serde(default)]
     pub faces: FacesConfig,
+    /// What makes it a node of a cluster.
+    #[serde(default)]
+    pub cluster: Option<ClusterConfig>,
     /// Who may be told of ends.
     #[serde(default)]
     pub callbacks: CallbacksConfig,
@@ -385,6 +393,8 @@ pub enum BackendConfig {
         /// Name of the model.
         model: Option<String>,
     },
+    /// Whatever an agent of the cluster has behind a server of this name.
+    Agent {},
     /// ComfyUI.
     Comfyui {
         /// `http://HOST:PORT` or `https://HOST:PORT`
@@ -498,6 +508,18 @@ impl Config {
     /// If the configuration was put together by hand and its objective is out of range.
     pub fn objective(&self) -> Objective {
         self.objective.with(self.objective.quality.clone()).expect("checked when it was read")
+    }
+
+    /// What it says of servers, models and decisions, in a few letters: nodes of a cell should say the same.
+    pub fn digest(&self) -> String {
+        let servers: Vec<_> = (self.servers.iter())
+            .map(|s| (s.name.get_ref(), s.steps_per_second, s.overhead_seconds, s.max_pixels, &s.backend))
+            .collect();
+        let said = format!(
+            "{} {:?} {:?} {:?} {:?} {:?} {servers:?}",
+            self.policy, self.shadow_policy, self.objective, self.defaults, self.limits, self.models
+        );
+        sha2::Sha256::digest(said)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The path of the public URL, without a slash at its end.

@@ -23,7 +23,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::{Administration, Gate, Order, Quote, Rejection, RequestId, RunId, Scheduler};
+use dispatch::{Administration, Gate, Order, Quote, Rejection, RequestId, Run, RunId, Scheduler};
 use indexmap::IndexMap;
 use scheduling::{Policy, Seconds, Time};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::health::HealthCounter;
 use crate::journal::{Accepted, Record, Report, Summary, Writer};
 use crate::metrics::{self, Metrics};
+use crate::node::Set;
 use crate::speed::Learned;
 use crate::status::{Phase, Refusal, Status};
 use crate::timeline::Timeline;
@@ -67,7 +68,26 @@ pub(crate) enum Message {
     CalledBack { id: RequestId },
     Remember { past: Vec<Summary> },
     Gauges { reply: oneshot::Sender<()> },
-    Close { reply: oneshot::Sender<()> },
+    Close { runs: Running, reply: oneshot::Sender<()> },
+}
+
+/// What becomes of runs when the engine closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Running {
+    /// They may finish.
+    Finishes,
+    /// They go on where they are, for the next one that looks for them.
+    GoesOn,
+}
+
+/// When a run is dispatched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Starts {
+    /// At once. A start that the journal does not have yet is forgotten by a kill, with the run.
+    #[default]
+    AtOnce,
+    /// When the journal has its start: the run outlives whoever started it.
+    Durable,
 }
 
 /// What workers, probers and the journal tell.
@@ -134,6 +154,9 @@ pub(crate) struct Engine {
     live: IndexMap<RequestId, Tracked>,
     keys: HashMap<(Arc<str>, String), RequestId>,
     aborts: HashMap<RunId, CancellationToken>,
+    starts: Starts,
+    /// Runs that the journal does not have yet.
+    starting: HashMap<RunId, Run>,
     /// Names that backends gave to runs before a restart.
     tickets: HashMap<RunId, String>,
     writer: Writer,
@@ -146,7 +169,9 @@ pub(crate) struct Engine {
     shadow: Option<ShadowWorld>,
     /// Tells how accepted requests stand whenever they change.
     changes: broadcast::Sender<Change>,
-    closing: Vec<oneshot::Sender<()>>,
+    /// Where it is told what operators set, if anybody wants to know.
+    sets: Option<mpsc::UnboundedSender<Set>>,
+    closing: Vec<(Running, oneshot::Sender<()>)>,
     ticks: u32,
     /// Whether the journal is lost, for good.
     lost: bool,
@@ -169,7 +194,7 @@ impl Engine {
         (timeline, origin): (Timeline, f64),
         (servers, foreman): (Vec<Attached>, Foreman),
         ended: mpsc::UnboundedSender<(RequestId, String)>,
-        writer: Writer,
+        (writer, starts): (Writer, Starts),
         metrics: Arc<Metrics>,
     ) -> Self {
         let opening = Opening::new(timeline.now(), config.limits.waiting as usize);
@@ -187,6 +212,8 @@ impl Engine {
             live: IndexMap::new(),
             keys: HashMap::new(),
             aborts: HashMap::new(),
+            starts,
+            starting: HashMap::new(),
             tickets: HashMap::new(),
             writer,
             metrics,
@@ -196,6 +223,7 @@ impl Engine {
             statistics,
             shadow: None,
             changes: broadcast::channel(Self::CHANGES).0,
+            sets: None,
             closing: Vec::new(),
             ticks: 0,
             lost: false,
@@ -205,6 +233,17 @@ impl Engine {
     /// Where changes of accepted requests are told.
     pub(crate) fn changes(&self) -> broadcast::Sender<Change> {
         self.changes.clone()
+    }
+
+    /// From now on it is told what operators set.
+    pub(crate) fn tell_sets(&mut self, sets: Option<mpsc::UnboundedSender<Set>>) {
+        self.sets = sets;
+    }
+
+    fn set(&self, set: Set) {
+        if let Some(sets) = &self.sets {
+            let _ = sets.send(set);
+        }
     }
 
     /// Runs until closed and everything that must be written is.
@@ -243,7 +282,9 @@ impl Engine {
 
     /// Nothing runs and nothing waits for the journal.
     fn at_rest(&self) -> bool {
-        let running = self.scheduler.servers().iter().any(|s| s.occupancy.run().is_some());
+        let goes_on = self.closing.iter().all(|(runs, _)| *runs == Running::GoesOn);
+        let running =
+            !goes_on && self.scheduler.servers().iter().any(|s| s.occupancy.run().is_some());
         let pending = |t: &Tracked| matches!(t.acceptance, Acceptance::Pending { .. });
         let owed = self.live.values().any(|t| t.ending.is_some() || pending(t));
         // What a lost journal is owed it will never get.
@@ -298,6 +339,7 @@ impl Engine {
                 });
                 if let Some(index) = index {
                     self.scheduler.administer(now, index, state);
+                    self.set(Set::Server { name: server, state });
                 }
                 let _ = reply.send(index.is_some());
             }
@@ -305,6 +347,7 @@ impl Engine {
                 tracing::info!(policy = %name, "another policy decides from now on");
                 self.scheduler.set_policy(policy);
                 self.policy = name;
+                self.set(Set::Policy(self.policy.to_string()));
                 let _ = reply.send(());
             }
             Message::Reconfigure { new, reply } => {
@@ -316,11 +359,11 @@ impl Engine {
                 self.gauges(now);
                 let _ = reply.send(());
             }
-            Message::Close { reply } => {
+            Message::Close { runs, reply } => {
                 self.scheduler.set_gate(now, Gate::Closing);
                 self.servers.iter_mut().for_each(|server| server.trials.stop());
                 self.writer.append(Record::Clock(self.timeline.clock()));
-                self.closing.push(reply);
+                self.closing.push((runs, reply));
                 self.end_opening();
             }
         }
@@ -372,6 +415,7 @@ impl Engine {
             Report::Accepted(id) => self.acknowledge(now, id),
             Report::KeyTaken(id) => self.refuse(now, id, &Refusal::KeyTaken(None)),
             Report::Refused(id, why) => self.refuse(now, id, &Refusal::Journal(why)),
+            Report::Started(run) => self.started(run),
             Report::Ended(id) => {
                 if let Some(mut tracked) = self.untrack(id) {
                     let end = tracked.ending.take().expect("what is reported was handed in");

@@ -1,6 +1,7 @@
 //! The way to ask a running gateway.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,16 +11,16 @@ use scheduling::{Objective, PolicyName};
 use thiserror::Error;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::backends::Preview;
 use crate::config::Config;
 use crate::engine::{Change, Changed, Explained, InForce, Message, Question, Scale, Usage};
 use crate::http::{Caller, Secret};
 use crate::journal::{
-    Accepted, Archive, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture, Window,
+    Accepted, Archive, Entry, Filter, JournalError, Kept, Lane, Page, Reads, StoredPicture, Window,
 };
 use crate::metrics::Metrics;
 use crate::past::Past;
 use crate::policies::Policies;
-use crate::previews::Previews;
 use crate::reload::Reloads;
 use crate::status::{Phase, Refusal, ServerView, Status};
 use crate::threads::aside;
@@ -47,10 +48,41 @@ pub(crate) struct Handle {
     pub(crate) secret: Secret,
     /// Tells how accepted requests stand whenever they change.
     pub(crate) changes: broadcast::Sender<Change>,
-    /// How what is painted looks.
-    pub(crate) previews: Previews,
+    /// How far the replica is that is read from, where it is one.
+    pub(crate) view: Option<View>,
+    /// Told when changes may have been missed.
+    pub(crate) missed: watch::Receiver<()>,
     /// To have the configuration read again.
     pub(crate) reloads: Reloads,
+}
+
+/// How far a replica has followed its log, and how far it must be before anybody reads it.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    reached: watch::Receiver<u64>,
+    named: Arc<AtomicU64>,
+}
+
+impl View {
+    pub(crate) fn new(reached: watch::Receiver<u64>) -> Self {
+        Self { reached, named: Arc::default() }
+    }
+
+    /// Somebody has spoken of what is in the log up to there.
+    pub(crate) fn must_have(&self, sequence: u64) {
+        self.named.fetch_max(sequence, Ordering::Relaxed);
+    }
+
+    /// Waits until it has all that was spoken of.
+    async fn is_there(&self, most: Duration) -> Result<(), JournalError> {
+        let named = self.named.load(Ordering::Relaxed);
+        let mut reached = self.reached.clone();
+        let there = reached.wait_for(|reached| *reached >= named);
+        match tokio::time::timeout(most, there).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(JournalError("this node does not follow the log of its cluster".into())),
+        }
+    }
 }
 
 /// Why there is no answer.
@@ -108,8 +140,15 @@ impl Handle {
             Err(_) if self.messages.is_closed() => {}
             Err(error) => return Err(error),
         }
-        let entry = self.read(Lane::Lookups, move |archive| archive.find(id)).await?;
-        Ok(entry.map(Status::from))
+        Ok(self.archived(id).await?.map(Status::from))
+    }
+
+    /// What the journal has of a request.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub(crate) async fn archived(&self, id: RequestId) -> Result<Option<Entry>, Unavailable> {
+        self.read(Lane::Lookups, move |archive| archive.find(id)).await
     }
 
     /// Follows a request; none if it has ended or never was.
@@ -186,6 +225,14 @@ impl Handle {
     /// [`Unavailable`]
     pub(crate) async fn usage(&self, owners: Vec<Owner>) -> Result<Vec<Usage>, Unavailable> {
         self.look(|reply| Question::Usage { owners, reply }).await
+    }
+
+    /// How a request that runs looks at the moment.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub(crate) async fn preview(&self, id: RequestId) -> Result<Option<Preview>, Unavailable> {
+        self.look(|reply| Question::Preview { id, reply }).await
     }
 
     /// Whether a request would be taken in, if there were room for it.
@@ -335,7 +382,12 @@ impl Handle {
         lane: Lane,
         read: impl FnOnce(&dyn Archive) -> Result<T, JournalError> + Send + 'static,
     ) -> Result<T, Unavailable> {
-        let result = self.reads.read(lane, read).await;
-        result.map_err(|error| Unavailable::Journal(error.to_string()))
+        let result = async {
+            if let Some(view) = &self.view {
+                view.is_there(self.config.limits.client_seconds.duration()).await?;
+            }
+            self.reads.read(lane, read).await
+        };
+        result.await.map_err(|error| Unavailable::Journal(error.to_string()))
     }
 }

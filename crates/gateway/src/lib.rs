@@ -9,6 +9,7 @@ mod attach;
 pub mod backends;
 pub mod calibrate;
 pub mod config;
+mod core;
 mod engine;
 pub mod export;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -22,6 +23,7 @@ pub mod init;
 pub mod journal;
 pub mod log;
 mod metrics;
+pub mod node;
 #[cfg(test)]
 mod parity;
 mod parts;
@@ -47,10 +49,13 @@ use tokio::net::TcpListener;
 use crate::gateway::Gateway;
 use crate::parts::PartEnded;
 
+pub use crate::core::JournalFactory;
 pub use config::Config;
+pub use engine::Starts;
 pub use gateway::{BackendFactory, StartError, World, check};
 pub use policies::{PolicyFactory, rules};
 pub use reload::{ReadConfig, Source};
+pub use timeline::WallClock;
 pub use replay::{Replay, ReplayError, Schedule, replay};
 
 /// The gateway does not serve, or not any more.

@@ -105,6 +105,12 @@ pub(crate) const PRELOADS: Metric = counter(
     "atelier_preloads",
     "Models loaded by idle servers before they were asked for, by server, model and outcome",
 );
+pub(crate) const CLUSTER_LEADER: Metric =
+    gauge("atelier_cluster_leader", "Whether this node of the cluster leads");
+pub(crate) const CLUSTER_EPOCH: Metric =
+    gauge("atelier_cluster_epoch", "Position in the log at which the latest leader began");
+pub(crate) const CLUSTER_SEQUENCE: Metric =
+    gauge("atelier_cluster_sequence", "Position in the log up to which this node has followed it");
 pub(crate) const QUALITY: Metric = histogram(
     "atelier_quality",
     "Q(s) of completed requests, by server",

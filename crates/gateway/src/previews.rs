@@ -1,14 +1,63 @@
-//! The latest preview of each run, in memory, for as long as it runs.
+//! Pictures on their way: the latest preview of each run, in memory, for as long as it runs, and what is finished
+//! into the store, where there is one.
 //!
 //! A worker runs one job at a time, so there are never more of them than servers.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use dispatch::{RequestId, RunId};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::backends::Preview;
+use crate::backends::{BackendError, Painted, Preview};
+use crate::journal::{Pictures, Png, Stored};
+use crate::worker::Finished;
+
+/// Where pictures of one gateway are seen before and after they are finished.
+#[derive(Clone, Default)]
+pub(crate) struct Gallery {
+    pub(crate) previews: Previews,
+    /// None where the journal itself keeps pictures.
+    pub(crate) pictures: Option<Arc<dyn Pictures>>,
+}
+
+impl Gallery {
+    /// Between two tries to keep a picture.
+    const AGAIN: Duration = Duration::from_millis(500);
+
+    /// Has a finished picture kept. Its server waits for that, as it would be painted in vain otherwise.
+    pub(crate) async fn keep(
+        &self,
+        run: RunId,
+        painted: Painted,
+        abort: &CancellationToken,
+    ) -> Result<Finished, BackendError> {
+        let Painted { png, timing } = painted;
+        let Some(pictures) = &self.pictures else {
+            return Ok(Finished { png: Png::Here(png), timing });
+        };
+        // No other picture has this name, not even one of the same run.
+        let unique = Uuid::new_v4().simple();
+        let name: Arc<str> = format!("{}.{}-{unique}", run.request, run.attempt).into();
+        let mut told = false;
+        let kept = async {
+            while let Err(why) = pictures.keep(&name, png.clone()).await {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%run, why, "a picture cannot be kept yet");
+                }
+                tokio::time::sleep(Self::AGAIN).await;
+            }
+        };
+        if abort.run_until_cancelled(kept).await.is_none() {
+            return Err(BackendError::Cancelled);
+        }
+        let length = png.len() as u64;
+        Ok(Finished { png: Png::Stored(Stored { name, length }), timing })
+    }
+}
 
 /// The latest previews. Copies share them.
 #[derive(Clone, Debug, Default)]

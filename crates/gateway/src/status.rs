@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use dispatch::{Administration, Health, Rejection, RequestId, Run, Speed};
 use scheduling::{Seconds, Sigma, Steps, Time};
+use serde::{Deserialize, Serialize};
 
 use crate::journal::{Accepted, DecisionEntry, EndEntry, Entry};
 
 /// A request as others may see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
     /// As accepted.
     pub accepted: Arc<Accepted>,
@@ -21,7 +22,7 @@ pub(crate) struct Status {
 }
 
 /// How far a request is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// In a queue.
     Waiting {
@@ -42,7 +43,7 @@ pub(crate) enum Phase {
 }
 
 /// A run as others may see it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RunView {
     /// Name of the server.
     pub server: Arc<str>,
@@ -69,7 +70,7 @@ impl From<Entry> for Status {
 }
 
 /// Why a request was not taken in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Refusal {
     /// The scheduler says no.
     Rejected(Rejection),
@@ -78,12 +79,19 @@ pub(crate) enum Refusal {
     /// The owner's idempotency key belongs to a request that has not ended, made with this
     /// fingerprint, or to one that only the journal knows.
     KeyTaken(Option<(RequestId, [u8; 32])>),
+    /// The key may make no more for a while.
+    Limited {
+        /// How many it may make, in words.
+        detail: String,
+        /// Seconds until the next one.
+        after: u64,
+    },
     /// More messages are waiting for the engine than it takes.
     Busy,
 }
 
 /// A model on a server as others may see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct HostedView {
     /// Its name.
     pub name: Box<str>,
@@ -96,7 +104,7 @@ pub(crate) struct HostedView {
 }
 
 /// A server as others may see it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ServerView {
     /// Its name.
     pub name: Arc<str>,

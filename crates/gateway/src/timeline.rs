@@ -1,5 +1,6 @@
 //! The present as [`Time`], and the way between it and the wall clock.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -22,10 +23,16 @@ use crate::journal::{Clock, Clocks, Moment};
 /// clock said in between. What is old is deleted by it.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
-    anchor: Instant,
-    at_anchor: Time,
-    lived_at_anchor: Seconds,
+    anchor: Arc<Mutex<Anchor>>,
     wall: WallClock,
+}
+
+/// A moment from which on time is counted.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    instant: Instant,
+    time: Time,
+    lived: Seconds,
 }
 
 /// Where the date comes from.
@@ -57,12 +64,9 @@ impl Timeline {
         let since = |moment: Moment| now - (moment.wall + (last - moment.time).seconds());
         let stood = [latest, furthest].map(since).into_iter().filter(|stood| *stood > 0.0);
         let stood = stood.reduce(f64::min).map_or(0.0, |stood| stood.min(Self::BELIEVED.seconds()));
-        Self {
-            anchor: Instant::now(),
-            at_anchor: within(last.seconds() + stood),
-            lived_at_anchor: lived,
-            wall,
-        }
+        let time = within(last.seconds() + stood);
+        let anchor = Anchor { instant: Instant::now(), time, lived };
+        Self { anchor: Arc::new(Mutex::new(anchor)), wall }
     }
 
     /// One that begins at the present.
@@ -74,12 +78,20 @@ impl Timeline {
 
     /// The present.
     pub(crate) fn now(&self) -> Time {
-        within((self.at_anchor + self.elapsed()).seconds())
+        let Anchor { instant, time, .. } = self.anchor();
+        within(time.seconds() + instant.elapsed().as_secs_f64())
     }
 
     /// The time lived.
     pub(crate) fn lived(&self) -> Seconds {
-        self.lived_at_anchor + self.elapsed()
+        let Anchor { instant, lived, .. } = self.anchor();
+        lived + Seconds::of(instant.elapsed().as_secs_f64())
+    }
+
+    /// From now on it goes by what another one has said a moment ago, who leads.
+    pub(crate) fn follow(&self, time: Time, lived: Seconds) {
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner) =
+            Anchor { instant: Instant::now(), time, lived };
     }
 
     /// The present by all clocks.
@@ -89,8 +101,8 @@ impl Timeline {
         Clock { moment: Moment { time: self.now(), wall }, lived: self.lived() }
     }
 
-    fn elapsed(&self) -> Seconds {
-        Seconds::of(self.anchor.elapsed().as_secs_f64())
+    fn anchor(&self) -> Anchor {
+        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the wall clock shows at `time`, given what it shows now.

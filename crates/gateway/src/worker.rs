@@ -15,7 +15,8 @@ use crate::backends::{
     Backend, BackendError, Cancelled, Job, Painted, Preview, Timing, Watcher, picture,
 };
 use crate::health::Rhythm;
-use crate::previews::{Easel, Previews};
+use crate::journal::Png;
+use crate::previews::{Easel, Gallery, Previews};
 use crate::threads::aside;
 
 /// A job for a worker.
@@ -61,7 +62,7 @@ pub(crate) enum Notice {
     },
     Finished {
         run: RunId,
-        result: Result<Painted, BackendError>,
+        result: Result<Finished, BackendError>,
     },
     Tried {
         job: Job,
@@ -78,6 +79,14 @@ pub(crate) enum Notice {
     Foreign {
         jobs: usize,
     },
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Finished {
+    /// Checked to be what was wanted, and kept.
+    pub(crate) png: Png,
+    pub(crate) timing: Timing,
 }
 
 /// What a trial showed.
@@ -100,7 +109,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn work<N>(
     connection: watch::Receiver<Connection>,
     mut inbox: mpsc::UnboundedReceiver<Assignment>,
-    previews: Previews,
+    gallery: Gallery,
     notify: N,
 ) where
     N: Fn(Notice) + Send + Sync + 'static,
@@ -116,7 +125,8 @@ pub(crate) async fn work<N>(
             // Given up while the run before was stopping: the server never hears of it.
             (Err(BackendError::Cancelled), before)
         } else {
-            let previews = &previews;
+            let previews = &gallery.previews;
+            let abort = abort.clone();
             let run = Run { backend: &*backend, job: &job, previews, limit, abort, trial };
             // A panic in an adapter costs its run, not the server.
             let ended = AssertUnwindSafe(run.to_its_end(task, &notify)).catch_unwind().await;
@@ -131,6 +141,10 @@ pub(crate) async fn work<N>(
             let result = result.map(|painted| Trial { took, timing: painted.timing });
             Notice::Tried { job, result }
         } else {
+            let result = match result {
+                Ok(painted) => gallery.keep(job.run, painted, &abort).await,
+                Err(error) => Err(error),
+            };
             Notice::Finished { run: job.run, result }
         });
     }

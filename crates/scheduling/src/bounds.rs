@@ -1,9 +1,11 @@
 //! Bounds on steps.
 
+use serde::{Deserialize, Serialize};
+
 use crate::units::Steps;
 
 /// Fewest and most steps that are accepted; the fewest are not above the most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepBounds {
     /// Fewest.
     pub min: Steps,

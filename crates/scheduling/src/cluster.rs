@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::bounds::StepBounds;
@@ -12,7 +13,7 @@ use crate::spread::Spread;
 use crate::units::{Seconds, Size, StepRate, Steps, Time};
 
 /// Request i: what the requester tells the scheduler on arrival.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// r_i
     pub arrival: Time,

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bounds::StepBounds;
 use crate::cluster::Server;
 use crate::units::{Seconds, StepRate};
 
 /// A model, by its position among the names of its cluster. Where a cluster names none there is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Model(pub u16);
 
 impl Model {

@@ -1,12 +1,14 @@
 //! What servers offer a request.
 
+use serde::{Deserialize, Serialize};
+
 use crate::bounds::StepBounds;
 use crate::objective::TardinessPenalty;
 use crate::spread::Spread;
 use crate::units::{Seconds, StepRate, Steps};
 
 /// What one server offers one request: all that a policy may know of that server.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
     /// m_j: time until the server will be free.
     pub backlog: Seconds,

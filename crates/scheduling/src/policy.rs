@@ -1,5 +1,7 @@
 //! The seam between the problem and those who solve it online.
 
+use serde::{Deserialize, Serialize};
+
 use crate::cluster::Request;
 use crate::model::Residency;
 use crate::objective::Objective;
@@ -57,7 +59,7 @@ impl<P: Policy + ?Sized> Policy for &mut P {
 }
 
 /// Action a_t: where a request runs and how many steps it gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// Index of the server, from 0. What a policy decides is the index of its offer.
     pub server: usize,

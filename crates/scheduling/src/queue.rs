@@ -1,5 +1,7 @@
 //! The queue model: when each server will be free. Simulator and gateway both drive this one.
 
+use serde::{Deserialize, Serialize};
+
 use crate::bounds::StepBounds;
 use crate::cluster::{Cluster, Request, Server};
 use crate::model::{Loaded, Model, Residency};
@@ -47,7 +49,7 @@ impl Asked {
 }
 
 /// When a request runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
     /// Start of the run.
     pub start: Time,

@@ -15,12 +15,15 @@
 mod normal;
 mod root;
 
+use serde::{Deserialize, Serialize};
+
 use crate::luck::Sigma;
 use crate::objective::TardinessPenalty;
 use crate::units::Seconds;
 
 /// How far the runs of a server stray from their predictions.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Sigma", into = "Sigma")]
 pub struct Spread {
     sigma: f64,
     /// κ: the standard deviation of a run, relative to its prediction.
@@ -37,6 +40,12 @@ impl From<Sigma> for Spread {
         }
         let kappa = libm::sqrt(libm::expm1(sigma * sigma));
         Self { sigma, kappa, shape: root::shape(sigma) }
+    }
+}
+
+impl From<Spread> for Sigma {
+    fn from(spread: Spread) -> Self {
+        spread.sigma()
     }
 }
 

@@ -1,6 +1,8 @@
+pub(crate) mod agent;
 pub(crate) mod bound;
 pub(crate) mod calibrate;
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod fit;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use agent::Recipe;
 use anyhow::Context;
+use cluster::Outside;
 use gateway::PolicyFactory;
 use gateway::log::Log;
 use gateway::{Config, RunError, Source, StartError, World};
@@ -13,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
+use crate::commands::cluster::failure;
 use crate::failure::Failure;
 use crate::interruption::terminated;
 
@@ -31,13 +33,16 @@ pub(crate) struct Arguments {
 }
 
 /// How long the last lines of the log may take.
-const LAST_LINES: Duration = Duration::from_secs(1);
+pub(crate) const LAST_LINES: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = if arguments.demo { Config::demo() } else { read(&arguments.config)? };
     let log = crate::log::start().context("cannot start the log")?;
     let runtime = Runtime::new().context("cannot start the threads")?;
-    let result = runtime.block_on(serve(config, arguments, &log));
+    let result = match &config.cluster {
+        Some(_) => runtime.block_on(serve_node(config, arguments, &log)),
+        None => runtime.block_on(serve(config, arguments, &log)),
+    };
     // A thread that hangs, in a disk that does not answer or a computation, holds nothing up.
     runtime.shutdown_background();
     log.flush(LAST_LINES);
@@ -45,18 +50,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn serve(mut config: Config, arguments: &Arguments, log: &Log) -> Result<(), Failure> {
-    let listen = arguments.listen;
-    let address = listen.unwrap_or(*config.listen.get_ref());
-    if !address.ip().is_loopback() && config.keys.is_empty() {
-        return Err(Failure::refused(address, EXPOSED));
-    }
+    let (listener, address) = listen(&config, arguments).await?;
     let mut world = World::real(policies(&config));
     if !arguments.demo {
         world.source = Some(source(arguments.config.clone(), address)?);
     }
-    let listener =
-        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let address = listener.local_addr().map_err(anyhow::Error::from)?;
     if arguments.demo {
         config.journal = demo_journal(address.port())?;
     }
@@ -69,6 +67,36 @@ async fn serve(mut config: Config, arguments: &Arguments, log: &Log) -> Result<(
         RunError::Start(StartError::Config(_)) => Failure::Refused(error.into()),
         RunError::Start(_) | RunError::Ended(_) => Failure::Failed(error.into()),
     })
+}
+
+/// The same as a node of a cluster.
+async fn serve_node(config: Config, arguments: &Arguments, log: &Log) -> Result<(), Failure> {
+    let (listener, address) = listen(&config, arguments).await?;
+    let (journal, lines) = (config.journal.display().to_string(), log.clone());
+    let outside = Outside {
+        policies: policies(&config),
+        dropped: log.dropped(),
+        source: Some(source(arguments.config.clone(), address)?),
+        serving: Box::new(move || {
+            lines.say(&format!("atelier is at http://{address}, its journal is {journal}"));
+        }),
+    };
+    cluster::serve(config, outside, listener, terminated()).await.map_err(failure)
+}
+
+/// Listens where it is configured or asked for, if it may.
+async fn listen(
+    config: &Config,
+    arguments: &Arguments,
+) -> Result<(TcpListener, SocketAddr), Failure> {
+    let address = arguments.listen.unwrap_or(*config.listen.get_ref());
+    if !address.ip().is_loopback() && config.keys.is_empty() {
+        return Err(Failure::refused(address, EXPOSED));
+    }
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    Ok((listener, address))
 }
 
 /// Why nobody listens there.

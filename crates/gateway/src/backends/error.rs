@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::Excerpt;
 
 /// Why a backend did not deliver. Nothing is known about the job then.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum BackendError {
     /// No connection.
     #[error("cannot be reached: {0}")]
@@ -62,6 +62,16 @@ pub enum BackendError {
     /// The server refuses the job before it tries.
     #[error("the job was refused: {0}")]
     JobRefused(Excerpt),
+    /// What an agent says of the backend beside it.
+    #[error("{message}")]
+    Told {
+        /// What it says about trying again.
+        class: FailureClass,
+        /// Whether nobody answered there.
+        unanswered: bool,
+        /// Why.
+        message: Excerpt,
+    },
     /// The adapter has a bug.
     #[error("the adapter panicked: {0}")]
     Panicked(Excerpt),
@@ -76,8 +86,11 @@ pub enum BackendError {
 impl BackendError {
     /// Whether it speaks against the server's health: nobody answered. A server that fails a job
     /// and answers its probes is healthy; what its failures cost it is for the scheduler to say.
-    pub(crate) fn blames_server(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::TimedOut(_))
+    pub fn blames_server(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::Told { unanswered: true, .. }
+        )
     }
 
     /// What it says about trying again.
@@ -86,6 +99,7 @@ impl BackendError {
             Self::NotPng { .. } | Self::WrongSize { .. } | Self::JobRefused(_) => {
                 FailureClass::Refused
             }
+            Self::Told { class, .. } => *class,
             Self::Unreachable(_) => FailureClass::NotNow { retry_after: None },
             Self::Status { status, retry_after, .. } => match status {
                 // Too early, too many, behind a proxy that finds nobody, and loading.

@@ -7,6 +7,7 @@ mod client;
 pub(crate) mod comfyui;
 pub mod demo;
 mod embedded;
+mod nowhere;
 mod error;
 mod excerpt;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -28,6 +29,7 @@ pub(crate) use self::checkpoints::Checkpoints;
 pub(crate) use self::client::{Client, check_url};
 pub use self::error::BackendError;
 pub use self::excerpt::Excerpt;
+pub(crate) use self::nowhere::Nowhere;
 pub use self::preview::Preview;
 
 use crate::journal::Spec;

@@ -12,7 +12,7 @@ impl BackendConfig {
     /// Where it listens; none for the built-in painter.
     fn url(&self) -> Option<&str> {
         match self {
-            Self::Demo { .. } => None,
+            Self::Demo { .. } | Self::Agent {} => None,
             Self::Automatic1111 { url, .. }
             | Self::Sdcpp { url, .. }
             | Self::Openai { url, .. }
@@ -29,7 +29,7 @@ impl BackendConfig {
                 Some("`key` takes their place: leave them out")
             }
             Self::Comfyui { .. } => Some("its progress is told without them: leave them out"),
-            Self::Demo { .. } | Self::Sdcpp { .. } | Self::Openai { .. } => None,
+            Self::Demo { .. } | Self::Agent {} | Self::Sdcpp { .. } | Self::Openai { .. } => None,
         }
     }
 }

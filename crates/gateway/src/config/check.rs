@@ -59,6 +59,7 @@ impl Config {
         self.check_origins()?;
         self.check_callbacks()?;
         self.check_servers()?;
+        self.check_cluster()?;
         self.check_models()?;
         self.check_keys()?;
         self.check_defaults()?;

@@ -67,6 +67,11 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
                 checkpoints: checkpoints(server),
             })
         }
+        BackendConfig::Agent {} => {
+            let problem =
+                "an agent reaches a cluster: start it with the [cluster] of the configuration";
+            return Err(config.refuse(&format!("server.{position}.backend"), problem));
+        }
         BackendConfig::Comfyui { url, workflow, inputs, pictures } => {
             let refuse = |key: &str, path: &Path, problem: String| {
                 let problem = format!("{}: {problem}", path.display());

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use scheduling::message::{bounded, excerpt};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use super::Config;
@@ -39,7 +40,40 @@ pub(super) struct Source {
     text: String,
 }
 
+/// The name of a file, and what is in it.
+pub(super) fn text_of(path: &Path) -> Result<(String, String), ConfigError> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((file, text)),
+        Err(error) => Err(ConfigError::File { file, problem: error.to_string() }),
+    }
+}
+
 impl Source {
+    pub(super) fn new(file: &str, text: &str) -> Self {
+        // Editors on Windows begin files with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self { file: file.into(), text: text.into() }
+    }
+
+    /// What the text says.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        let text = &self.text;
+        toml::from_str(text).map_err(|error| {
+            let place = error.span().unwrap_or(0..0);
+            let start = text[..place.start.min(text.len())].rfind('\n').map_or(0, |i| i + 1);
+            let key = text[start..].lines().next().unwrap_or("").trim();
+            let shown =
+                if key.is_empty() { String::new() } else { format!("`{}`: ", excerpt(key)) };
+            self.error(&place, &format!("{shown}{}", error.message().trim_end()))
+        })
+    }
+
+    /// Something that does not go together.
+    pub(super) fn misfit(&self, misfit: &Misfit) -> ConfigError {
+        self.error(&misfit.place(&self.text), &misfit.problem)
+    }
+
     fn error(&self, place: &Range<usize>, problem: &str) -> ConfigError {
         let before = &self.text[..place.start.min(self.text.len())];
         let line = 1 + before.matches('\n').count();
@@ -53,9 +87,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with file, line and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ConfigError::File { file: file.clone(), problem: e.to_string() })?;
+        let (file, text) = text_of(path)?;
         Self::parse(&file, &text)
     }
 
@@ -64,18 +96,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with file, line and key.
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
-        // Editors on Windows begin files with a byte order mark.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let source = Source { file: file.into(), text: text.into() };
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let place = error.span().unwrap_or(0..0);
-            let start = text[..place.start.min(text.len())].rfind('\n').map_or(0, |i| i + 1);
-            let key = text[start..].lines().next().unwrap_or("").trim();
-            let shown =
-                if key.is_empty() { String::new() } else { format!("`{}`: ", excerpt(key)) };
-            source.error(&place, &format!("{shown}{}", error.message().trim_end()))
-        })?;
-        config.check().map_err(|misfit| source.error(&misfit.place(text), &misfit.problem))?;
+        let source = Source::new(file, text);
+        let config: Self = source.read()?;
+        config.check().map_err(|misfit| source.misfit(&misfit))?;
         Ok(Self { source, ..config })
     }
 

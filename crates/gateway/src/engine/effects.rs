@@ -1,51 +1,75 @@
 //! What the scheduler says, carried out: written down, told, dispatched.
 
-use bytes::Bytes;
-use dispatch::{Decided, Effect, End, Outcome, Run, Standing};
+use dispatch::{Decided, Effect, End, Outcome, Run, RunId, Standing};
 use scheduling::Seconds;
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, longest};
-use crate::backends::Job;
-use crate::journal::{DecisionEntry, EndEntry, OpenRun, Picture, Record, Shadow, word};
+use super::{Engine, Starts, longest};
+use crate::backends::{BackendError, Job};
+use crate::journal::{DecisionEntry, EndEntry, OpenRun, Picture, Png, Record, Shadow, word};
 use crate::metrics;
 use crate::status::{Phase, RunView};
 use crate::worker::{Assignment, Task};
 
 impl Engine {
     /// Does what the scheduler says. The picture is that of the run that has just completed.
-    pub(super) fn carry_out(&mut self, mut picture: Option<Bytes>) {
-        for effect in self.scheduler.take_effects() {
-            match effect {
-                Effect::Offered(offered) => self.offered(offered),
-                Effect::Decided(decided) => self.decided(decided),
-                Effect::Unplaced(id) => {
-                    self.settle(self.timeline.now(), id);
-                    self.change(id, |s| s.phase = Phase::Unplaced);
+    pub(super) fn carry_out(&mut self, mut picture: Option<Png>) {
+        loop {
+            let effects = self.scheduler.take_effects();
+            if effects.is_empty() {
+                return;
+            }
+            for effect in effects {
+                self.effect(effect, &mut picture);
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: Effect, picture: &mut Option<Png>) {
+        match effect {
+            Effect::Offered(offered) => self.offered(offered),
+            Effect::Decided(decided) => self.decided(decided),
+            Effect::Unplaced(id) => {
+                self.settle(self.timeline.now(), id);
+                self.change(id, |s| s.phase = Phase::Unplaced);
+            }
+            Effect::Start(run) => {
+                let Run { id, server, steps, start, load, service } = run;
+                if load > Seconds::ZERO {
+                    self.loads(run);
                 }
-                Effect::Start(run) => {
-                    let Run { id, server, steps, start, load, service } = run;
-                    if load > Seconds::ZERO {
-                        self.loads(run);
-                    }
-                    let server = self.servers[server].name.clone();
-                    let open = OpenRun { server, steps, start, load, service, ticket: None };
-                    self.writer.append(Record::Started { id, run: open });
-                    self.dispatch(run, Task::Generate);
-                }
-                Effect::LookUp(run) => {
-                    let ticket = self.tickets.remove(&run.id);
-                    self.dispatch(run, Task::LookUp { ticket });
-                }
-                Effect::Abort(run) => {
-                    self.aborts.remove(&run.id).into_iter().for_each(|abort| abort.cancel());
-                }
-                Effect::Preload(preload) => self.preload(preload),
-                Effect::Ended(end) => {
-                    let completed = end.outcome == Outcome::Completed;
-                    self.ended(end, picture.take_if(|_| completed));
+                let server = self.servers[server].name.clone();
+                let open = OpenRun { server, steps, start, load, service, ticket: None };
+                self.writer.append(Record::Started { id, run: open });
+                match self.starts {
+                    Starts::AtOnce => self.dispatch(run, Task::Generate),
+                    Starts::Durable => drop(self.starting.insert(id, run)),
                 }
             }
+            Effect::LookUp(run) => {
+                let ticket = self.tickets.remove(&run.id);
+                self.dispatch(run, Task::LookUp { ticket });
+            }
+            Effect::Abort(run) => {
+                self.aborts.remove(&run.id).into_iter().for_each(|abort| abort.cancel());
+                // Its server has never heard of it.
+                if self.starting.remove(&run.id).is_some() {
+                    let now = self.timeline.now();
+                    self.finished(now, run.server, run.id, Err(BackendError::Cancelled));
+                }
+            }
+            Effect::Preload(preload) => self.preload(preload),
+            Effect::Ended(end) => {
+                let completed = end.outcome == Outcome::Completed;
+                self.ended(end, picture.take_if(|_| completed));
+            }
+        }
+    }
+
+    /// The journal has the start of a run.
+    pub(super) fn started(&mut self, id: RunId) {
+        if let Some(run) = self.starting.remove(&id) {
+            self.dispatch(run, Task::Generate);
         }
     }
 
@@ -140,7 +164,7 @@ impl Engine {
         });
     }
 
-    fn ended(&mut self, end: End, png: Option<Bytes>) {
+    fn ended(&mut self, end: End, png: Option<Png>) {
         self.count(&end);
         let End { request, at, outcome, run, attempts, tardiness, quality, reward } = end;
         let server = run.map(|run| self.servers[run.server].name.clone());

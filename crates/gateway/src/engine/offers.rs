@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use dispatch::{Offered, RequestId, Unasked};
 use scheduling::{Decision, Objective, Observation, Offer, Request, Steps, Time, Traffic};
+use serde::{Deserialize, Serialize};
 
 use super::Engine;
 
 /// What the latest decision of a request was chosen from.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Explained {
     /// When.
     pub(crate) at: Time,

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use dispatch::{Owner, RequestId};
 use scheduling::Time;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::counting::ahead;
 use super::statistics::{Changed, Scale, Tally};
 use super::{Engine, Explained};
+use crate::backends::Preview;
 use crate::config::Config;
 use crate::status::{Refusal, ServerView, Status};
 
@@ -26,6 +28,8 @@ pub(crate) enum Question {
     Statistics { scale: Scale, since: u64, reply: oneshot::Sender<Changed> },
     /// What has come of the requests of these owners, in the same order.
     Usage { owners: Vec<Owner>, reply: oneshot::Sender<Vec<Usage>> },
+    /// How a request that runs looks at the moment.
+    Preview { id: RequestId, reply: oneshot::Sender<Option<Preview>> },
     /// Whether a request would be taken in.
     Ready { reply: oneshot::Sender<Result<(), Refusal>> },
 }
@@ -42,7 +46,7 @@ pub(crate) struct InForce {
 }
 
 /// What has come of an owner's requests.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Usage {
     /// Since the gateway was started.
     pub(crate) tally: Tally,
@@ -76,6 +80,9 @@ impl Engine {
             }
             Question::Usage { owners, reply } => {
                 let _ = reply.send(owners.iter().map(|owner| self.usage(owner)).collect());
+            }
+            Question::Preview { id, reply } => {
+                let _ = reply.send(self.foreman.gallery.previews.latest(id));
             }
             Question::Ready { reply } => {
                 let _ = reply.send(self.ready());

@@ -19,6 +19,8 @@ pub(super) enum Acceptance {
     Pending {
         /// Who submitted it.
         reply: Reply,
+        /// The same, sent again.
+        again: Vec<Reply>,
         /// Who submitted it again under the same idempotency key.
         repeated: Vec<Reply>,
     },
@@ -44,6 +46,17 @@ impl Tracked {
 
 impl Engine {
     pub(super) fn submit(&mut self, now: Time, accepted: Arc<Accepted>, reply: Reply) {
+        // Sent again by a gateway that has not heard what came of it.
+        if let Some(tracked) = self.live.get_mut(&accepted.order.id) {
+            match &mut tracked.acceptance {
+                Acceptance::Pending { again, .. } => again.push(reply),
+                Acceptance::Durable => {
+                    let status = self.status(accepted.order.id).expect("it is live");
+                    let _ = reply.send(Ok(status));
+                }
+            }
+            return;
+        }
         let order = self.completed(&accepted);
         let key = accepted.key.as_ref().map(|k| (order.owner.clone(), k.key.clone()));
         if let Some(&id) = key.as_ref().and_then(|key| self.keys.get(key)) {
@@ -63,7 +76,8 @@ impl Engine {
             let _ = reply.send(Err(Refusal::Rejected(rejection)));
         } else {
             self.writer.append(Record::Accepted(accepted.clone()));
-            self.track(accepted, Acceptance::Pending { reply, repeated: Vec::new() });
+            let (again, repeated) = (Vec::new(), Vec::new());
+            self.track(accepted, Acceptance::Pending { reply, again, repeated });
         }
     }
 
@@ -117,11 +131,13 @@ impl Engine {
         let Some(status) = self.status(id) else { return };
         let Some(tracked) = self.live.get_mut(&id) else { return };
         let before = std::mem::replace(&mut tracked.acceptance, Acceptance::Durable);
-        if let Acceptance::Pending { reply, repeated } = before {
+        if let Acceptance::Pending { reply, again, repeated } = before {
             for repetition in repeated {
                 let _ = repetition.send(Err(tracked.taken(id)));
             }
-            let _ = reply.send(Ok(status));
+            for reply in again.into_iter().chain([reply]) {
+                let _ = reply.send(Ok(status.clone()));
+            }
         }
         if let Some(tracked) = self.live.get(&id) {
             self.tell(tracked);
@@ -139,8 +155,8 @@ impl Engine {
     pub(super) fn refuse(&mut self, now: Time, id: RequestId, refusal: &Refusal) {
         self.scheduler.withdraw(now, id);
         let Some(tracked) = self.untrack(id) else { return };
-        if let Acceptance::Pending { reply, repeated } = tracked.acceptance {
-            for reply in repeated.into_iter().chain([reply]) {
+        if let Acceptance::Pending { reply, again, repeated } = tracked.acceptance {
+            for reply in repeated.into_iter().chain(again).chain([reply]) {
                 let _ = reply.send(Err(refusal.clone()));
             }
         }

@@ -4,12 +4,13 @@ use dispatch::{Failure, FailureClass, Run, RunId, Speed};
 use scheduling::{Model, Seconds, Time};
 
 use super::Engine;
-use crate::backends::{BackendError, Painted, Timing};
+use crate::backends::{BackendError, Timing};
 use crate::config::Config;
 use crate::health::Turn;
 use crate::journal::{CompletedRun, Record};
 use crate::metrics;
 use crate::speed::Lesson;
+use crate::worker::Finished;
 
 impl Engine {
     pub(super) fn finished(
@@ -17,13 +18,13 @@ impl Engine {
         now: Time,
         server: usize,
         id: RunId,
-        result: Result<Painted, BackendError>,
+        result: Result<Finished, BackendError>,
     ) {
         self.aborts.remove(&id);
         self.servers[server].busy = now;
         let run = self.scheduler.servers()[server].occupancy.run().filter(|r| r.id == id).copied();
         match result {
-            Ok(Painted { png, timing }) => {
+            Ok(Finished { png, timing }) => {
                 self.health(now, server, None);
                 self.servers[server].failure = None;
                 if let Some(run) = run {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use dispatch::{Outcome, Owner};
 use scheduling::{Seconds, TardinessPenalty, Time};
+use serde::{Deserialize, Serialize};
 
 use crate::journal::{Summary, Worth};
 
 /// How long a bucket lasts, and for how long it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Scale {
     /// Five seconds, for a quarter of an hour.
     Recent,
@@ -41,7 +42,7 @@ impl Scale {
 }
 
 /// What happened in a span of time.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bucket {
     /// Completed requests by penalty, in the order of [`TardinessPenalty::ALL`].
     pub(crate) worth: [Worth; 3],
@@ -60,7 +61,7 @@ pub(crate) struct Bucket {
 }
 
 /// How far completed runs were from their predictions.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Runs {
     pub(crate) count: u64,
     /// Sum of time / prediction − 1.
@@ -70,7 +71,7 @@ pub(crate) struct Runs {
 }
 
 /// A mean in the making.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Mean {
     samples: u64,
     sum: f64,
@@ -89,7 +90,7 @@ impl Mean {
 }
 
 /// Decisions on arrival beside which the shadow policy decided too, with what each expected at that moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Decisions {
     pub(crate) count: u64,
     /// Those that are the same.
@@ -192,7 +193,7 @@ pub(crate) struct Statistics {
 }
 
 /// What is counted of an owner's requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) accepted: u64,
     pub(crate) completed: u64,
@@ -203,7 +204,7 @@ pub(crate) struct Tally {
 }
 
 /// What has changed since somebody looked last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Changed {
     /// To be given when he looks next.
     pub(crate) changes: u64,
@@ -319,6 +320,8 @@ impl Statistics {
             // A whole span, also where the wall clock has moved a little since the start.
             (begins / length).round() as i64 * i64::from(scale.resolution())
         };
+        // Of another one, who has led before, or from before a restart.
+        let changes = if changes > self.changes { 0 } else { changes };
         let news = |placed: &&Placed| placed.changed > changes && placed.number >= oldest;
         let buckets = ring.buckets.iter().filter(news);
         let buckets = buckets.map(|placed| (date(placed.number), placed.bucket.clone())).collect();

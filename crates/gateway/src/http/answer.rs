@@ -76,7 +76,7 @@ impl Reading {
     /// The next bytes as they are kept.
     async fn read(&mut self) -> Result<Bytes, Unavailable> {
         let _turn = self.visitor.turn().await;
-        let part = self.handle.picture_part(self.picture, self.from, PART).await?;
+        let part = self.handle.picture_part(self.picture.clone(), self.from, PART).await?;
         self.from += part.len() as u64;
         if part.is_empty() {
             return Err(Unavailable::Journal("a picture is shorter than it was".into()));

@@ -50,6 +50,16 @@ impl Secret {
         }
     }
 
+    /// One that several machines share.
+    pub(crate) fn shared(secret: [u8; 32]) -> Self {
+        Self(secret)
+    }
+
+    /// The secret itself, for those who are to share it.
+    pub(crate) fn random_bytes() -> [u8; 32] {
+        Self::random().0
+    }
+
     fn random() -> Self {
         let random = [(); 3].map(|()| uuid::Uuid::new_v4().into_bytes());
         Self(Sha256::digest(random.concat()).into())

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use super::auth::Visitor;
@@ -89,6 +89,7 @@ pub(super) async fn event(visitor: &Visitor, name: &str, data: &str) -> Bytes {
 /// Somebody who hears of changes.
 pub(super) struct Ear {
     changes: broadcast::Receiver<Change>,
+    missed: watch::Receiver<()>,
     gather: Duration,
 }
 
@@ -107,13 +108,17 @@ pub(super) enum Heard {
 impl Ear {
     /// Changes from now on. Those that come within so much time after one are heard together with it.
     pub(super) fn new(handle: &Handle, gather: Duration) -> Self {
-        Self { changes: handle.changes.subscribe(), gather }
+        let mut missed = handle.missed.clone();
+        missed.mark_unchanged();
+        Self { changes: handle.changes.subscribe(), missed, gather }
     }
 
     /// Listens until something changes, but no longer than until then.
     pub(super) async fn until(&mut self, then: Instant) -> Heard {
         let first = tokio::select! {
             first = self.changes.recv() => first,
+            // Where nobody ever tells, none are missed.
+            Ok(()) = self.missed.changed() => return Heard::TooMuch,
             () = tokio::time::sleep_until(then) => return Heard::Nothing,
         };
         let mut changes = match first {

@@ -53,7 +53,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, patch, post, put};
 
 use self::account::Account;
-use self::auth::Door;
+use self::auth::{Door, Visitor};
 use self::automatic1111::Callers;
 use self::face::Face;
 use self::links::Links;
@@ -117,6 +117,11 @@ impl Site {
     /// To ask the gateway.
     pub(crate) fn handle(&self) -> &Handle {
         &self.server.handle
+    }
+
+    /// Whoever has a key of this name, or everybody where there are none.
+    pub(crate) fn holder(&self, owner: &str) -> Option<Visitor> {
+        self.server.door.holders().find(|visitor| *visitor.owner == *owner).cloned()
     }
 
     /// What it is served by.

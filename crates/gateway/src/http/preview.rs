@@ -20,7 +20,7 @@ pub(crate) async fn preview(
     let (status, room) = own(&server, &visitor, &id).await?;
     drop(room);
     let runs = matches!(status.phase, Phase::Running { .. });
-    let latest = server.handle.previews.latest(status.accepted.order.id).filter(|_| runs);
+    let latest = server.handle.preview(status.accepted.order.id).await?.filter(|_| runs);
     // Whoever looks on asks again and again, so that there is none at the moment is no error.
     let Some(preview) = latest else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let bytes = preview.bytes();

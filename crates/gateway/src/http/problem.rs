@@ -132,6 +132,10 @@ impl From<Refusal> for Problem {
                 let detail = "the journal cannot be written, so nothing is accepted";
                 Self::new(out, "journal_unavailable", detail).after(Seconds::of(5.0))
             }
+            Refusal::Limited { detail, after } => {
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
+                problem.after(Seconds::of(after as f64))
+            }
             Refusal::Busy => {
                 let detail = "more is waiting for the gateway than it takes";
                 Self::new(out, "busy", detail).after(Seconds::of(1.0))

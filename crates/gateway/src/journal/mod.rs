@@ -11,6 +11,7 @@ mod open;
 mod reader;
 mod reads;
 mod record;
+mod replicated;
 mod rows;
 mod sqlite;
 mod summary;
@@ -18,6 +19,7 @@ mod summary;
 mod tests;
 mod writer;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use dispatch::RequestId;
 use scheduling::Time;
@@ -28,7 +30,11 @@ pub use reader::Reader;
 pub(crate) use reads::{Lane, Reads};
 pub use record::{
     Accepted, Clock, Clocks, CompletedRun, DecisionEntry, EndEntry, Entry, Filter, IdempotencyKey,
-    Kept, Moment, OpenRun, Page, Picture, Record, Shadow, Spec, StoredPicture, Unfinished,
+    Kept, Moment, OpenRun, Page, Picture, Png, Record, Shadow, Spec, Stored, StoredPicture,
+    Unfinished,
+};
+pub use replicated::{
+    Deposed, Log, LogError, Message, Replica, ReplicaError, Replicated, Says, snapshot,
 };
 pub use sqlite::Sqlite;
 pub(crate) use sqlite::{Checkpointer, word};
@@ -57,6 +63,22 @@ pub trait Journal: Send + 'static {
     /// # Errors
     /// [`JournalError`] if the store does not take it.
     fn append(&mut self, batch: &[Record]) -> Result<Vec<Fate>, JournalError>;
+}
+
+/// A store of pictures beside the journal, for those who do not keep them in it.
+#[async_trait]
+pub trait Pictures: Send + Sync + 'static {
+    /// Keeps a picture under a name that no other one ever has.
+    ///
+    /// # Errors
+    /// Why it may not be there.
+    async fn keep(&self, name: &str, png: Bytes) -> Result<(), String>;
+
+    /// At most so many bytes of one, beginning with the byte at `from`. It blocks.
+    ///
+    /// # Errors
+    /// Why they cannot be had.
+    fn part(&self, name: &str, from: u64, most: usize) -> Result<Bytes, String>;
 }
 
 /// What can be asked of the records. Calls block; they belong on a thread that may.

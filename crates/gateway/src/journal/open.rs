@@ -12,7 +12,7 @@ use super::guard::Guard;
 use super::{JournalError, Sqlite};
 
 /// Version of the tables, kept in the file's header.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// What marks a file as ours, in its header: "atel".
 const APPLICATION: i32 = 0x6174_656c;
@@ -79,7 +79,10 @@ fn open(path: &Path, now: f64) -> Result<(Connection, f64), JournalError> {
             if from < 3 {
                 transaction.execute_batch(include_str!("migrate_2_to_3.sql"))?;
             }
-            transaction.execute_batch(include_str!("migrate_3_to_4.sql"))?;
+            if from < 4 {
+                transaction.execute_batch(include_str!("migrate_3_to_4.sql"))?;
+            }
+            transaction.execute_batch(include_str!("migrate_4_to_5.sql"))?;
         }
     }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
@@ -116,7 +119,7 @@ fn recognise(connection: &Connection) -> Result<Option<i32>, JournalError> {
         (0, 0) if names.is_empty() => Ok(None),
         // The version was written after the tables.
         (0, 0 | 1) if ours => Ok(Some(1)),
-        (APPLICATION, 2 | 3 | VERSION) if ours => Ok(Some(version)),
+        (APPLICATION, 2 | 3 | 4 | VERSION) if ours => Ok(Some(version)),
         (0 | APPLICATION, _) if ours => Err(JournalError(format!(
             "has version {version}: this atelier reads versions 1 to {VERSION}"
         ))),

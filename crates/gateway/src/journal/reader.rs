@@ -1,7 +1,7 @@
 //! The journal read back, beside the writer.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dispatch::RequestId;
@@ -10,17 +10,19 @@ use scheduling::{Seconds, Steps, Time};
 
 use super::open::{VERSION, connect};
 use super::record::{
-    Accepted, Clocks, CompletedRun, Entry, Filter, Kept, Moment, OpenRun, Page, StoredPicture,
-    Unfinished,
+    Accepted, Clocks, CompletedRun, Entry, Filter, Kept, Moment, OpenRun, Page, PicturePlace,
+    StoredPicture, Unfinished,
 };
 use super::rows::{BEHIND, REQUEST, accepted, checked, decision, end, identifier};
 use super::sqlite::word;
 use super::summary::{Summary, Window, summaries};
-use super::{Archive, JournalError, file};
+use super::{Archive, JournalError, Pictures, file};
 
 /// The reading side: a few connections, taken in turn.
 pub struct Reader {
     connections: Vec<Mutex<Connection>>,
+    /// Where pictures are that are not in the journal itself.
+    pictures: Option<Arc<dyn Pictures>>,
 }
 
 impl Reader {
@@ -44,7 +46,8 @@ impl Reader {
             Ok(Mutex::new(connection))
         };
         let connections = (0..Self::CONNECTIONS).map(|_| open());
-        let reader = Self { connections: connections.collect::<Result<_, JournalError>>()? };
+        let connections = connections.collect::<Result<_, JournalError>>()?;
+        let reader = Self { connections, pictures: None };
         let version: i32 =
             reader.connection().pragma_query_value(None, "user_version", |r| r.get(0))?;
         if (0..VERSION).contains(&version) {
@@ -54,6 +57,11 @@ impl Reader {
             )));
         }
         Ok(reader)
+    }
+
+    /// The same, with a store of pictures beside the journal.
+    pub fn with_pictures(self, pictures: Option<Arc<dyn Pictures>>) -> Self {
+        Self { pictures, ..self }
     }
 
     /// Every request ever accepted, in order of acceptance.
@@ -107,18 +115,19 @@ impl Archive for Reader {
 
     fn picture(&self, id: RequestId) -> Result<Kept, JournalError> {
         let c = self.connection();
-        let found: Option<(i64, Option<i64>, Option<String>)> = c
+        let found: Option<(i64, Option<i64>, Option<Arc<str>>, Option<String>)> = c
             .prepare_cached(
-                "SELECT position, length(png), ended FROM requests
+                "SELECT position, coalesce(pictures.length, length(png)), stored, ended FROM requests
                  LEFT JOIN pictures ON pictures.request = position WHERE id = ?1",
             )?
-            .query_row([id.0.into_bytes()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+            .query_row([id.0.into_bytes()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
             .optional()?;
         Ok(match found {
-            Some((position, Some(length), _)) => {
-                Kept::Here(StoredPicture { position, length: length.unsigned_abs() })
+            Some((position, Some(length), stored, _)) => {
+                let place = stored.map_or(PicturePlace::Row(position), PicturePlace::Store);
+                Kept::Here(StoredPicture { place, length: length.unsigned_abs() })
             }
-            Some((_, None, Some(outcome))) if outcome == "completed" => Kept::Gone,
+            Some((_, None, _, Some(outcome))) if outcome == "completed" => Kept::Gone,
             _ => Kept::Never,
         })
     }
@@ -129,8 +138,17 @@ impl Archive for Reader {
         from: u64,
         most: usize,
     ) -> Result<Bytes, JournalError> {
+        let position = match (picture.place, &self.pictures) {
+            (PicturePlace::Row(position), _) => position,
+            (PicturePlace::Store(name), Some(store)) => {
+                return store.part(&name, from, most).map_err(JournalError);
+            }
+            (PicturePlace::Store(name), None) => {
+                return Err(JournalError(format!("there is no store that would have {name}")));
+            }
+        };
         let c = self.connection();
-        let blob = match c.blob_open("main", "pictures", "png", picture.position, true) {
+        let blob = match c.blob_open("main", "pictures", "png", position, true) {
             Ok(blob) => blob,
             // SQLite's word for a row that is not there.
             Err(rusqlite::Error::SqliteFailure(e, _)) if e.code == ErrorCode::Unknown => {

@@ -7,6 +7,8 @@ use dispatch::{Cause, Order, Outcome, RequestId, RunId};
 use scheduling::{Seconds, Steps, TardinessPenalty, Time};
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Starts;
+
 /// The picture that is wanted: what a backend must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,7 +36,7 @@ impl Spec {
 }
 
 /// A key under which the requester may repeat a request without making a second one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdempotencyKey {
     /// As sent.
     pub key: String,
@@ -43,7 +45,7 @@ pub struct IdempotencyKey {
 }
 
 /// A request as accepted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accepted {
     /// For the scheduler.
     pub order: Order,
@@ -56,16 +58,36 @@ pub struct Accepted {
 }
 
 /// A finished picture, checked to be a PNG of the wanted size.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Picture {
-    /// The PNG.
-    pub png: Bytes,
+    /// The PNG, or where it is.
+    pub png: Png,
     /// Until when it is kept, by the time lived.
     pub kept_until: Seconds,
 }
 
+/// A PNG where it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Png {
+    /// At hand, to be kept in the journal itself.
+    #[serde(skip)]
+    Here(Bytes),
+    /// In a store of pictures beside the journal.
+    Stored(Stored),
+}
+
+/// A picture in a store beside the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Its name there, of which there is never another picture.
+    pub name: Arc<str>,
+    /// In bytes.
+    pub length: u64,
+}
+
 /// One moment by two clocks.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
     /// The gateway's time.
     pub time: Time,
@@ -74,7 +96,7 @@ pub struct Moment {
 }
 
 /// The present by all the gateway's clocks, to be written down.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Clock {
     /// By the gateway's time and the wall clock.
     pub moment: Moment,
@@ -94,7 +116,7 @@ pub struct Clocks {
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Record {
     /// A request came in.
     Accepted(Arc<Accepted>),
@@ -161,8 +183,12 @@ pub enum Record {
 
 impl Record {
     /// Whether something is told only when this is durable.
-    pub(super) fn is_awaited(&self) -> bool {
-        matches!(self, Self::Accepted(_) | Self::Withdrawn(_) | Self::Ended { .. })
+    pub(super) fn is_awaited(&self, starts: Starts) -> bool {
+        match self {
+            Self::Accepted(_) | Self::Withdrawn(_) | Self::Ended { .. } => true,
+            Self::Started { .. } => starts == Starts::Durable,
+            _ => false,
+        }
     }
 
     /// When it happened, where that is known.
@@ -197,7 +223,7 @@ pub struct Entry {
 }
 
 /// A decision, as it is written down and read back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DecisionEntry {
     /// When it was taken.
     pub at: Time,
@@ -218,7 +244,7 @@ pub struct DecisionEntry {
 }
 
 /// A decision that was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shadow {
     /// Name of the server.
     pub server: Arc<str>,
@@ -235,7 +261,7 @@ impl DecisionEntry {
 }
 
 /// An end, as it is written down and read back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndEntry {
     /// When.
     pub at: Time,
@@ -269,12 +295,21 @@ pub enum Kept {
 }
 
 /// A picture in the journal, to be read part by part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPicture {
-    /// Position of its request.
-    pub(super) position: i64,
+    /// Where it is.
+    pub(super) place: PicturePlace,
     /// In bytes.
     pub length: u64,
+}
+
+/// Where a picture of the journal is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PicturePlace {
+    /// In the journal, at the position of its request.
+    Row(i64),
+    /// In the store beside it, by its name.
+    Store(Arc<str>),
 }
 
 /// A part of a list.
@@ -319,7 +354,7 @@ pub struct Unfinished {
 }
 
 /// A run under way, as it is written down and read back.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OpenRun {
     /// Name of the server.
     pub server: Arc<str>,

@@ -86,7 +86,11 @@ CREATE TABLE pictures (
   request INTEGER PRIMARY KEY REFERENCES requests (position) ON DELETE CASCADE,
   -- By the time lived.
   kept_until REAL NOT NULL,
-  png BLOB NOT NULL
+  -- Empty where it is in a store beside the journal.
+  png BLOB NOT NULL,
+  -- Its name there and its length, then.
+  stored TEXT,
+  length INTEGER
 ) STRICT;
 CREATE INDEX pictures_by_time ON pictures (kept_until);
 
@@ -94,4 +98,14 @@ CREATE INDEX pictures_by_time ON pictures (kept_until);
 CREATE TABLE callbacks (
   request INTEGER PRIMARY KEY REFERENCES requests (position) ON DELETE CASCADE,
   url TEXT NOT NULL
+) STRICT;
+
+-- How far this journal has followed a log that it is a replica of: one row then, none otherwise.
+CREATE TABLE log (
+  replica INTEGER PRIMARY KEY CHECK (replica = 1),
+  -- Of the latest message that is in here, and the hash of that message.
+  sequence INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  -- The sequence at which the latest leader began.
+  epoch INTEGER NOT NULL
 ) STRICT;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::guard::{Damage, Guard};
 use super::open::connect;
-use super::record::{Accepted, Clock, EndEntry, OpenRun, Picture, Record};
+use super::record::{Accepted, Clock, EndEntry, OpenRun, Picture, Png, Record, Stored};
 use super::{Fate, Journal, JournalError};
 
 /// The writing side.
@@ -54,7 +54,19 @@ impl Sqlite {
 
 impl Journal for Sqlite {
     fn append(&mut self, batch: &[Record]) -> Result<Vec<Fate>, JournalError> {
+        self.commit(batch, |_| Ok(()))
+    }
+}
+
+impl Sqlite {
+    /// Makes a batch durable together with what else is to be written.
+    pub(super) fn commit(
+        &mut self,
+        batch: &[Record],
+        also: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<Vec<Fate>, JournalError> {
         let transaction = self.connection.transaction()?;
+        also(&transaction)?;
         let fates = batch.iter().map(|r| write(&transaction, r)).collect::<Result<_, _>>()?;
         // Also where nothing happened, so that every batch tries the disk.
         let latest = batch.iter().filter_map(Record::time).fold(Time::ZERO, Time::max);
@@ -188,10 +200,14 @@ fn write_end(
             .execute(params![id, outcome])?;
     }
     if let (1, Some(picture)) = (new, picture) {
+        let (png, stored, length) = match &picture.png {
+            Png::Here(png) => (&png[..], None, None),
+            Png::Stored(Stored { name, length }) => (&[][..], Some(name), Some(*length as i64)),
+        };
         t.prepare_cached(
-            "INSERT INTO pictures SELECT position, ?2, ?3 FROM requests WHERE id = ?1",
+            "INSERT INTO pictures SELECT position, ?2, ?3, ?4, ?5 FROM requests WHERE id = ?1",
         )?
-        .execute(params![id, picture.kept_until.seconds(), &picture.png[..]])?;
+        .execute(params![id, picture.kept_until.seconds(), png, stored, length])?;
     }
     Ok(())
 }

@@ -3,11 +3,12 @@
 use dispatch::{End, Outcome};
 use rusqlite::{Connection, named_params};
 use scheduling::{Seconds, TardinessPenalty, Time};
+use serde::{Deserialize, Serialize};
 
 use super::rows::spoken;
 
 /// What completed requests were worth: sums.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Worth {
     /// How many they are.
     pub completed: u64,

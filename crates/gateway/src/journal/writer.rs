@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch::RequestId;
+use dispatch::{RequestId, RunId};
 use tokio::sync::mpsc;
 
 use super::guard::{Damage, Guard};
 use super::{Fate, Journal, Record, Unconfirmed};
+use crate::engine::Starts;
 use crate::threads::Threads;
 
 /// What the writer tells the gateway.
@@ -20,6 +21,8 @@ pub(crate) enum Report {
     KeyTaken(RequestId),
     /// The acceptance could not be written: it must not be acknowledged.
     Refused(RequestId, String),
+    /// The start is durable: the run may be dispatched.
+    Started(RunId),
     /// The end is durable: it may be told.
     Ended(RequestId),
     /// Writing fails; ends are kept and tried again.
@@ -57,6 +60,7 @@ impl Writer {
         journal: Box<dyn Journal>,
         guard: Arc<Guard>,
         unconfirmed: Unconfirmed,
+        starts: Starts,
         report: impl Fn(Report) + Send + 'static,
     ) -> std::io::Result<(Self, impl Future<Output = Result<(), String>> + Send)> {
         let (records, inbox) = mpsc::unbounded_channel();
@@ -68,7 +72,7 @@ impl Writer {
             Ok(Err(error)) => Err(Damage::Unseen(error.to_string())),
             Err(damage) => Err(damage),
         };
-        Ok((Self { records }, write(journal, commit, inbox, unconfirmed, report)))
+        Ok((Self { records }, write(journal, commit, inbox, unconfirmed, starts, report)))
     }
 
     /// Hands in a record. The channel is bounded by what the scheduler admits.
@@ -86,13 +90,14 @@ async fn write(
     + 'static,
     mut inbox: mpsc::UnboundedReceiver<Record>,
     unconfirmed: Unconfirmed,
+    starts: Starts,
     report: impl Fn(Report) + Send,
 ) -> Result<(), String> {
     let mut owed = Vec::new();
     let mut failing = false;
     loop {
         let mut batch = std::mem::take(&mut owed);
-        gather(&mut batch, &mut inbox, failing).await;
+        gather(&mut batch, &mut inbox, starts, failing).await;
         if batch.is_empty() && inbox.is_closed() && inbox.is_empty() {
             journal.finish().await;
             return Ok(());
@@ -155,6 +160,7 @@ async fn write(
 async fn gather(
     batch: &mut Vec<Record>,
     inbox: &mut mpsc::UnboundedReceiver<Record>,
+    starts: Starts,
     failing: bool,
 ) {
     let received = if failing {
@@ -168,14 +174,14 @@ async fn gather(
     {
         batch.push(record);
     }
-    if failing || batch.is_empty() || batch.iter().any(Record::is_awaited) {
+    if failing || batch.is_empty() || batch.iter().any(|record| record.is_awaited(starts)) {
         return;
     }
     let company = async {
         while batch.len() < Writer::BATCH
             && let Some(record) = inbox.recv().await
         {
-            let awaited = record.is_awaited();
+            let awaited = record.is_awaited(starts);
             batch.push(record);
             if awaited {
                 break;
@@ -189,6 +195,7 @@ fn told(record: &Record, fate: Fate) -> Option<Report> {
     match (record, fate) {
         (Record::Accepted(a), Fate::Written) => Some(Report::Accepted(a.order.id)),
         (Record::Accepted(a), Fate::KeyTaken) => Some(Report::KeyTaken(a.order.id)),
+        (Record::Started { id, .. }, _) => Some(Report::Started(*id)),
         (Record::Ended { request, .. }, _) => Some(Report::Ended(*request)),
         _ => None,
     }

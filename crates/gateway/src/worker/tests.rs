@@ -102,6 +102,10 @@ fn worker(
     worker_seen(call, cancel, &Previews::default())
 }
 
+fn gallery(previews: &Previews) -> Gallery {
+    Gallery { previews: previews.clone(), pictures: None }
+}
+
 /// The same, whose previews are seen here.
 fn worker_seen(
     call: Call,
@@ -114,7 +118,7 @@ fn worker_seen(
     let notify = move |notice| {
         let _ = tell.send(notice);
     };
-    tokio::spawn(work(connection(backend.clone()), inbox, previews.clone(), notify));
+    tokio::spawn(work(connection(backend.clone()), inbox, gallery(previews), notify));
     (assign, told, backend)
 }
 
@@ -247,7 +251,7 @@ async fn a_worker_that_is_dropped_leaves_no_preview() {
     let backend: Arc<dyn Backend> =
         Arc::new(Stubborn { call: Call::Hangs, cancel: Cancel::Hangs, cancels: AtomicU32::new(0) });
     let (assign, inbox) = mpsc::unbounded_channel();
-    let working = tokio::spawn(work(connection(backend), inbox, previews.clone(), |_| ()));
+    let working = tokio::spawn(work(connection(backend), inbox, gallery(&previews), |_| ()));
     assign.send(assignment(1, Task::Generate, &CancellationToken::new())).unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(previews.latest(job(1).run.request).is_some());

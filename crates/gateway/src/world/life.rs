@@ -120,7 +120,7 @@ fn start(nature: &Nature, folder: &Path) -> Result<Gateway, crate::gateway::Star
         Ok(Arc::new(Machine { index, nature: machines.clone() }))
     });
     let disk = nature.clone();
-    world.journal = Box::new(move |sqlite| Box::new(Disk { sqlite, nature: disk }));
+    world.journal = Box::new(move |sqlite| Ok(Box::new(Disk { sqlite, nature: disk })));
     Gateway::start(config, world)
 }
 

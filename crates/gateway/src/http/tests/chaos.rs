@@ -106,7 +106,7 @@ async fn start_all() -> (Test, Faults) {
         Ok(Arc::new(Gate { inner, gone: gates[index].clone() }))
     });
     let full = faults.full.clone();
-    world.journal = Box::new(move |journal| Box::new(Disk { journal, full }));
+    world.journal = Box::new(move |journal| Ok(Box::new(Disk { journal, full })));
     let gateway = Gateway::start(config, world).unwrap();
     let test = Test { gateway, scripts: Vec::new(), folder, key: None };
     test.ready().await;

@@ -45,7 +45,7 @@ impl Journal for Flaky {
 
 async fn start_flaky(script: Script) -> Test {
     let wrap = move |world: &mut World| {
-        world.journal = Box::new(move |journal| Box::new(Flaky { journal, script }));
+        world.journal = Box::new(move |journal| Ok(Box::new(Flaky { journal, script })));
     };
     start_with(tempfile::tempdir().unwrap(), "", wrap).await
 }

@@ -58,7 +58,7 @@ async fn a_part_that_breaks_ends_the_gateway_and_is_named() {
             panic!("the engine breaks")
         }
     }
-    let ended = ended_by("", |world| world.journal = Box::new(|_| Box::new(Broken))).await;
+    let ended = ended_by("", |world| world.journal = Box::new(|_| Ok(Box::new(Broken)))).await;
     let said = "the journal's writer has ended: panicked: the journal's thread breaks";
     assert_eq!(ended, said);
     let ended = ended_by("", |world| {

@@ -152,7 +152,7 @@ async fn on_a_full_disk_nothing_is_promised_and_nothing_is_lost() {
     let full = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let disk = full.clone();
     let wrap = move |world: &mut World| {
-        world.journal = Box::new(move |journal| Box::new(Disk { journal, full: disk }));
+        world.journal = Box::new(move |journal| Ok(Box::new(Disk { journal, full: disk })));
     };
     let t = start_with(folder, "", wrap).await;
     t.scripts[0].0.lock().unwrap().push_back(Act::Deliver(0.2));

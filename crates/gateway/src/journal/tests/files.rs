@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::engine::Starts;
 
 #[test]
 fn a_journal_of_another_version_or_another_kind_is_refused() {
@@ -193,7 +194,7 @@ async fn nothing_is_acknowledged_once_the_files_are_not_those_that_were_opened()
         let report = move |report| drop(reports.send(report));
         let (guard, journal) = (journal.guard(), Box::new(journal));
         let (writer, write) =
-            Writer::start(journal, guard, Unconfirmed::default(), report).unwrap();
+            Writer::start(journal, guard, Unconfirmed::default(), Starts::AtOnce, report).unwrap();
         tokio::spawn(write);
         for n in 1..4 {
             writer.append(Record::Accepted(accepted(n, "", None)));

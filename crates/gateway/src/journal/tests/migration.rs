@@ -97,10 +97,27 @@ fn taken_back(version: i32, without: &str) -> (tempfile::TempDir, std::path::Pat
     (folder, path)
 }
 
+/// What version 5 brought.
+const LOG: &str = "ALTER TABLE pictures DROP COLUMN stored; ALTER TABLE pictures DROP COLUMN length; \
+                   DROP TABLE log";
+
+/// Version 4 had the tables of today without logs and stores of pictures.
+#[test]
+fn a_journal_of_version_4_learns_of_logs() {
+    let (_folder, path) = taken_back(4, LOG);
+    let before = Reader::open(&path).err().unwrap().to_string();
+    assert!(before.contains("has version 4"), "{before}");
+    let journal = Sqlite::open(&path, 5e8).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let Kept::Here(stored) = reader.picture(id(1)).unwrap() else { panic!("it is kept") };
+    assert_eq!(reader.picture_part(stored.clone(), 0, 99).unwrap().len() as u64, stored.length);
+    assert!(journal.alone().is_ok(), "it follows no log");
+}
+
 /// Version 2 had the tables of today without the time of a load.
 #[test]
 fn a_journal_of_version_2_learns_of_loads() {
-    let (_folder, path) = taken_back(2, "ALTER TABLE runs DROP COLUMN load; DROP TABLE callbacks");
+    let (_folder, path) = taken_back(2, &format!("ALTER TABLE runs DROP COLUMN load; DROP TABLE callbacks; {LOG}"));
     let mut journal = Sqlite::open(&path, 5e8).unwrap();
     let reader = Reader::open(&path).unwrap();
     let before = reader.unfinished().unwrap();
@@ -121,7 +138,7 @@ fn a_journal_of_version_2_learns_of_loads() {
 /// Version 3 had the tables of today without callbacks.
 #[test]
 fn a_journal_of_version_3_learns_of_callbacks() {
-    let (_folder, path) = taken_back(3, "DROP TABLE callbacks");
+    let (_folder, path) = taken_back(3, &format!("DROP TABLE callbacks; {LOG}"));
     drop(Sqlite::open(&path, 5e8).unwrap());
     assert_eq!(Reader::open(&path).unwrap().untold().unwrap(), []);
 }

@@ -79,7 +79,8 @@ fn ended(n: u128, outcome: Outcome) -> Record {
         quality: Some(30.5),
         reward: Some(30.5),
     };
-    let picture = Picture { png: Bytes::from_static(b"png"), kept_until: Seconds::of(60.0) };
+    let picture =
+        Picture { png: Png::Here(Bytes::from_static(b"png")), kept_until: Seconds::of(60.0) };
     let picture = (end.outcome == Outcome::Completed).then_some(picture);
     Record::Ended { request: id(n), end, picture, lived: Seconds::of(54.0) }
 }
@@ -162,9 +163,12 @@ fn pictures_are_kept_for_their_time() {
     };
     forget(59.9);
     let Kept::Here(stored) = reader.picture(id(1)).unwrap() else { panic!("it is kept") };
-    assert_eq!(reader.picture_part(stored, 0, usize::MAX).unwrap(), Bytes::from_static(b"png"));
+    assert_eq!(
+        reader.picture_part(stored.clone(), 0, usize::MAX).unwrap(),
+        Bytes::from_static(b"png")
+    );
     forget(60.0);
-    let gone = reader.picture_part(stored, 0, 1).unwrap_err();
+    let gone = reader.picture_part(stored.clone(), 0, 1).unwrap_err();
     assert!(gone.to_string().contains("time is over"), "{gone}");
     assert_eq!(reader.picture(id(1)).unwrap(), Kept::Gone);
     assert_eq!(reader.picture(id(2)).unwrap(), Kept::Never);

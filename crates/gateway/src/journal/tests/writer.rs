@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::engine::Starts;
 
 /// A real disk that fills up: SQLite itself refuses to grow the file.
 struct Disk(Arc<Mutex<Option<Sqlite>>>);
@@ -24,7 +25,8 @@ async fn a_full_disk_refuses_new_requests_and_keeps_the_ends() {
     *disk.lock().unwrap() = Some(journal);
     let journal = Box::new(Disk(disk.clone()));
     let report = move |report| drop(reports.send(report));
-    let (writer, write) = Writer::start(journal, guard, Unconfirmed::default(), report).unwrap();
+    let (writer, write) =
+        Writer::start(journal, guard, Unconfirmed::default(), Starts::AtOnce, report).unwrap();
     tokio::spawn(write);
     writer.append(Record::Accepted(accepted(1, "", None)));
     assert_eq!(inbox.recv().await, Some(Report::Accepted(id(1))));
@@ -61,7 +63,8 @@ async fn many_records_share_a_commit() {
     let Store { journal, folder: _folder, .. } = store();
     let (wrapped, unconfirmed) = (counting.clone(), Unconfirmed::default());
     let guard = journal.guard();
-    let (writer, write) = Writer::start(Box::new(wrapped), guard, unconfirmed, |_| ()).unwrap();
+    let (writer, write) =
+        Writer::start(Box::new(wrapped), guard, unconfirmed, Starts::AtOnce, |_| ()).unwrap();
     (0..1000).for_each(|n| writer.append(Record::Accepted(accepted(n, "", None))));
     drop(writer);
     write.await.unwrap();
@@ -79,7 +82,8 @@ async fn a_failure_that_leaves_nothing_owed_is_recovered_from_all_the_same() {
     *disk.lock().unwrap() = Some(journal);
     let journal = Box::new(Disk(disk.clone()));
     let report = move |report| drop(reports.send(report));
-    let (writer, write) = Writer::start(journal, guard, Unconfirmed::default(), report).unwrap();
+    let (writer, write) =
+        Writer::start(journal, guard, Unconfirmed::default(), Starts::AtOnce, report).unwrap();
     tokio::spawn(write);
     limit(1).unwrap();
     // A prediction is not worth keeping, so nothing is tried again but the disk itself.
@@ -120,7 +124,8 @@ async fn what_was_refused_is_hidden_until_it_is_taken_back() {
     let guard = journal.guard();
     let journal = Box::new(Doubtful(journal, doubtful));
     let report = move |report| drop(reports.send(report));
-    let (writer, write) = Writer::start(journal, guard, unconfirmed, report).unwrap();
+    let (writer, write) =
+        Writer::start(journal, guard, unconfirmed, Starts::AtOnce, report).unwrap();
     tokio::spawn(write);
     writer.append(Record::Accepted(accepted(1, "", Some("k"))));
     while !matches!(inbox.recv().await, Some(Report::Refused(refused, _)) if refused == id(1)) {}

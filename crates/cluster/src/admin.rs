@@ -1,0 +1,353 @@
+//! What an operator asks of a cell: its streams made, how it stands, and a way on when it cannot go on by itself.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use gateway::Config;
+use gateway::config::{BackendConfig, ClusterConfig};
+use gateway::journal::Replica;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::cell::{Cell, Shape, log};
+use crate::connection::{Address, Connection};
+use crate::error::ClusterError;
+use crate::lease::Lease;
+use crate::log::extent;
+use crate::remote::ask_agent;
+use crate::setup;
+use crate::transport::Present;
+use crate::words::{Ask, Reply, Task};
+use crate::{brokers, snapshot};
+
+/// Makes the streams of the cell whose files are in a folder, with the key of its first node, and says which were
+/// not there yet.
+///
+/// # Errors
+/// [`ClusterError`]
+pub async fn create(folder: &Path, cell: &setup::Cell) -> Result<Vec<String>, ClusterError> {
+    /// What `lease_seconds` is at first.
+    const LEASE: Duration = Duration::from_secs(3);
+    let plan = cell.plan();
+    let urls = plan.brokers();
+    let own = folder.join(&cell.nodes[0].node.name);
+    let connection = Connection::open(&Address {
+        brokers: urls.iter().map(String::as_str).collect(),
+        cell: &cell.name,
+        nkey_file: &own.join("node.nk"),
+        ca_file: &own.join("ca.pem"),
+        name: "atelier cluster init".into(),
+    })
+    .await?;
+    let monitors = plan.monitors();
+    brokers::check(&monitors.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    Cell::make(&connection, Shape { replicas: cell.nodes.len(), lease: LEASE }).await
+}
+
+/// How a cell stands.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub cell: String,
+    /// Its brokers, with what is wrong with each, if anything.
+    pub brokers: Vec<Broker>,
+    /// Its log.
+    pub log: LogStatus,
+    /// The nodes that answer.
+    pub nodes: Vec<NodeStatus>,
+    /// The servers behind agents.
+    pub servers: Vec<ServerStatus>,
+    /// What is wrong with all of it together.
+    pub problems: Vec<String>,
+}
+
+/// A broker.
+#[derive(Debug, Serialize)]
+pub struct Broker {
+    /// Where it tells how it is.
+    pub monitor: String,
+    /// Its name, if it answers.
+    pub name: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// Bytes of memory that it has.
+    pub memory: Option<u64>,
+    /// What is wrong.
+    pub problem: Option<String>,
+}
+
+/// The log.
+#[derive(Debug, Serialize)]
+pub struct LogStatus {
+    /// The earliest message.
+    pub first: u64,
+    /// The latest.
+    pub last: u64,
+    /// Who has the lease.
+    pub leader: Option<String>,
+    /// Up to where the latest snapshot goes.
+    pub snapshot: Option<u64>,
+}
+
+/// A node.
+#[derive(Debug, Serialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: String,
+    /// `both`, `gateway` or `scheduler`.
+    pub role: String,
+    /// Whether it leads.
+    pub leads: bool,
+    /// How far it has followed the log.
+    pub sequence: u64,
+    /// Of what it runs by.
+    pub configuration: String,
+    /// Of its program.
+    pub version: String,
+}
+
+/// A server behind an agent.
+#[derive(Debug, Serialize)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its agent, if that answers.
+    pub agent: Option<String>,
+    /// Steps per second of its latest runs, overhead and all, as the agent has timed them.
+    pub steps_per_second: Option<f64>,
+    /// Results that are not confirmed yet.
+    pub kept: Option<usize>,
+    /// What is wrong.
+    pub problem: Option<String>,
+}
+
+fn texts(list: &[toml::Spanned<String>]) -> Vec<&str> {
+    list.iter().map(|url| url.get_ref().as_str()).collect()
+}
+
+async fn connect(cluster: &ClusterConfig, who: &str) -> Result<Connection, ClusterError> {
+    Connection::open(&Address {
+        brokers: texts(&cluster.nats),
+        cell: cluster.cell.get_ref(),
+        nkey_file: &cluster.nkey_file,
+        ca_file: &cluster.ca_file,
+        name: who.into(),
+    })
+    .await
+}
+
+/// Asks brokers, nodes and agents how they are.
+///
+/// # Errors
+/// [`ClusterError`] if the cell cannot be asked.
+pub async fn status(config: &Config, cluster: &ClusterConfig) -> Result<Status, ClusterError> {
+    let connection = connect(cluster, "atelier cluster status").await?;
+    let brokers = brokers::ask(&texts(&cluster.monitor)).await.into_iter();
+    let brokers: Vec<_> = brokers
+        .map(|(monitor, told)| match told {
+            Ok((told, apart)) => Broker {
+                monitor: monitor.into(),
+                problem: told.is_fit(apart).err(),
+                name: Some(told.server_name),
+                version: Some(told.version),
+                memory: Some(told.mem),
+            },
+            Err(problem) => Broker {
+                monitor: monitor.into(),
+                name: None,
+                version: None,
+                memory: None,
+                problem: Some(problem),
+            },
+        })
+        .collect();
+    let cell = Cell::open(&connection).await?;
+    let refuse = |problem| ClusterError::Cell { cell: cluster.cell.get_ref().clone(), problem };
+    let extent = extent(&cell.log).await.map_err(refuse)?;
+    let holder = Lease::new(cell.lease.clone(), "").holder().await.ok().flatten();
+    // Behind its name there is that of its process.
+    let leader = holder.and_then(|name| name.split(' ').next().map(Into::into));
+    let log = LogStatus {
+        first: extent.first,
+        last: extent.last,
+        leader,
+        snapshot: snapshot::latest(&cell.snapshots).await,
+    };
+    let nodes = roll_call(&connection).await.map_err(refuse)?;
+    let remote = config.servers.iter().filter(|s| matches!(s.backend, BackendConfig::Agent {}));
+    let servers = futures_util::future::join_all(remote.map(|server| {
+        let (connection, name) = (connection.clone(), server.name.get_ref().clone());
+        async move { server_status(&connection, name).await }
+    }))
+    .await;
+    let problems = problems(&log, &nodes);
+    Ok(Status { cell: cluster.cell.get_ref().clone(), brokers, log, nodes, servers, problems })
+}
+
+/// What is wrong with the nodes together.
+fn problems(log: &LogStatus, nodes: &[NodeStatus]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let leaders = nodes.iter().filter(|node| node.leads).count();
+    if leaders == 0 {
+        problems.push("no node leads: nothing is accepted at the moment".into());
+    }
+    if nodes.iter().any(|node| node.configuration != nodes[0].configuration) {
+        problems.push(
+            "nodes have different configurations: what holds changes with the node that leads".into(),
+        );
+    }
+    for node in nodes {
+        let behind = log.last.saturating_sub(node.sequence);
+        if behind > 1_000 {
+            problems.push(format!("node {} is {behind} messages behind the log", node.name));
+        }
+    }
+    problems
+}
+
+/// Who is there: those that answer within a moment.
+async fn roll_call(connection: &Connection) -> Result<Vec<NodeStatus>, String> {
+    const MOMENT: Duration = Duration::from_secs(1);
+    let client = &connection.client;
+    let inbox = client.new_inbox();
+    let said = |error: &(dyn std::error::Error + 'static)| crate::causes(error);
+    let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| said(&error))?;
+    let subject = connection.names.roll_call();
+    let asked = client.publish_with_reply(subject, inbox, "".into()).await;
+    asked.map_err(|error| said(&error))?;
+    let mut nodes = Vec::new();
+    while let Ok(Some(answer)) = timeout(MOMENT, answers.next()).await {
+        if let Ok(present) = serde_json::from_slice::<Present>(&answer.payload) {
+            let Present { node: name, role, leads, sequence, configuration, version, .. } = present;
+            nodes.push(NodeStatus { name, role, leads, sequence, configuration, version });
+        }
+    }
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(nodes)
+}
+
+async fn server_status(connection: &Connection, name: String) -> ServerStatus {
+    let ask = Ask { epoch: 0, task: Task::Probe };
+    let reply = ask_agent(connection, &name, &ask, Duration::from_secs(3)).await;
+    let nothing = |problem: String| ServerStatus {
+        name: name.clone(),
+        agent: None,
+        steps_per_second: None,
+        kept: None,
+        problem: Some(problem),
+    };
+    match reply {
+        Ok(Reply::Probe(Ok(condition))) => ServerStatus {
+            agent: Some(condition.agent),
+            steps_per_second: condition.speed,
+            kept: Some(condition.kept),
+            problem: None,
+            ..nothing(String::new())
+        },
+        Ok(Reply::Probe(Err(trouble))) => {
+            nothing(gateway::backends::BackendError::from(trouble).to_string())
+        }
+        Ok(_) => nothing("its agent answers something else".into()),
+        Err(error) => nothing(error.to_string()),
+    }
+}
+
+/// What [`repair`] has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// Nothing: all is of one piece.
+    Nothing,
+    /// The journal of this node was put aside and begins anew, with the snapshot or the log.
+    Journal,
+    /// The log was made anew from this journal, and goes on behind this message.
+    Log(u64),
+}
+
+/// What may be given up where log and journal do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The log holds: the journal of this node is made anew.
+    Log,
+    /// The journal of this node holds, as the brokers have lost what it has: the log is made anew.
+    Journal,
+}
+
+/// Puts the journal of this node and the log together again, while no node of the cell runs that has lost something.
+///
+/// # Errors
+/// [`ClusterError`]; nothing has changed then, as far as can be said.
+pub async fn repair(
+    config: &Config,
+    cluster: &ClusterConfig,
+    keep: Keep,
+) -> Result<Repaired, ClusterError> {
+    let connection = connect(cluster, "atelier cluster repair").await?;
+    let cell = Cell::open(&connection).await?;
+    let refuse = |problem: String| {
+        let cell = cluster.cell.get_ref().clone();
+        ClusterError::Cell { cell, problem }
+    };
+    let extent = extent(&cell.log).await.map_err(refuse)?;
+    let now = (gateway::WallClock::SYSTEM.0)();
+    match keep {
+        Keep::Log => {
+            let journal = &config.journal;
+            // Whoever has it open is to be stopped first.
+            let sequence = Replica::open(journal, now)?.sequence();
+            let fits = sequence <= extent.last && extent.first <= sequence + 1;
+            if fits && follows(&cell, config, sequence, extent.last).await {
+                return Ok(Repaired::Nothing);
+            }
+            let io = |error: std::io::Error| ClusterError::File {
+                file: journal.clone(),
+                problem: error.to_string(),
+            };
+            if extent.first > 1 {
+                let found = snapshot::latest(&cell.snapshots).await;
+                if found.is_none_or(|found| found + 1 < extent.first) {
+                    return Err(refuse(format!(
+                        "the log begins at message {}, and there is no snapshot of what was before: copy the journal \
+                         of another node here",
+                        extent.first
+                    )));
+                }
+                snapshot::fetch(&cell.snapshots, cluster.cell.get_ref(), journal).await?;
+            } else {
+                snapshot::put_aside(journal).map_err(io)?;
+            }
+            Ok(Repaired::Journal)
+        }
+        Keep::Journal => {
+            let sequence = Replica::open(&config.journal, now)?.sequence();
+            if sequence < extent.last {
+                return Err(refuse(format!(
+                    "the log has {} messages, and the journal of this node {sequence}: another node has more, or the \
+                     log holds. Nothing was changed",
+                    extent.last
+                )));
+            }
+            let nodes = roll_call(&connection).await.map_err(refuse)?;
+            if let Some(node) = nodes.first() {
+                return Err(refuse(format!("node {} runs: stop all nodes first", node.name)));
+            }
+            snapshot::put(&cell.snapshots, &config.journal).await.map_err(refuse)?;
+            let replicas = cell.log.cached_info().config.num_replicas;
+            let said = |error: &(dyn std::error::Error + 'static)| refuse(crate::causes(error));
+            let streams = &connection.streams;
+            streams.delete_stream(connection.names.log()).await.map_err(|error| said(&error))?;
+            let shape = Shape { replicas, lease: Duration::ZERO };
+            let anew = log(&connection, shape, Some(sequence + 1));
+            streams.create_stream(anew).await.map_err(|error| said(&error))?;
+            Ok(Repaired::Log(sequence))
+        }
+    }
+}
+
+/// Whether the log goes on from where the journal is.
+async fn follows(cell: &Cell, config: &Config, sequence: u64, last: u64) -> bool {
+    let Ok(next) = crate::log::behind(&cell.log, sequence + 1, last, 1).await else { return false };
+    let now = (gateway::WallClock::SYSTEM.0)();
+    let Ok(mut replica) = Replica::open(&config.journal, now) else { return false };
+    next.is_empty() || replica.apply(&next).is_ok()
+}

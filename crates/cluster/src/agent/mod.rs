@@ -1,0 +1,68 @@
+//! The agent beside diffusion servers: it reaches the brokers from where it is, and nobody has to reach it.
+//!
+//! It runs what whoever leads asks for, and keeps what came of it, on the disk, until it hears that it is kept elsewhere.
+
+mod keep;
+mod seat;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway::config::{self, AgentConfig};
+use tokio::sync::Notify;
+
+use self::keep::Keep;
+use self::seat::Seat;
+use crate::connection::{Address, Connection};
+use crate::error::ClusterError;
+
+/// Runs an agent until `shutdown` resolves. What runs then is found again at the next start, where its server can.
+///
+/// # Errors
+/// [`ClusterError`], also when the brokers know the agent no more.
+pub async fn agent(
+    config: AgentConfig,
+    started: impl FnOnce(&str),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ClusterError> {
+    let cluster = &config.cluster;
+    let keep = Keep::open(&config.state)?;
+    let mut backends = Vec::new();
+    for server in &config.gateway().servers {
+        let backend = config::connect(server, config.gateway())?;
+        backends.push((server.name.get_ref().clone(), backend));
+    }
+    let connection = Connection::open(&Address {
+        brokers: cluster.nats.iter().map(|url| url.get_ref().as_str()).collect(),
+        cell: &cluster.cell,
+        nkey_file: &cluster.nkey_file,
+        ca_file: &cluster.ca_file,
+        name: format!("agent {}", config.name),
+    })
+    .await?;
+    let mut refused = connection.refused.clone();
+    let broken = Arc::new(Notify::new());
+    let mut seats = Vec::new();
+    for (server, backend) in backends {
+        let seat = Seat::new(&config.name, &server, backend, connection.clone(), keep.clone());
+        let broken = broken.clone();
+        seats.push(tokio::spawn(async move {
+            if let Err(error) = seat.run().await {
+                tracing::error!(server, error, "a server's part of the agent has ended");
+                broken.notify_one();
+            }
+        }));
+    }
+    started(&config.name);
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        _ = refused.wait_for(|refused| *refused) => Err(ClusterError::Connect {
+            brokers: cluster.nats.iter().map(|url| url.get_ref().as_str()).collect::<Vec<_>>().join(", "),
+            problem: "they know this agent no more: it was removed from the cell, or has another key".into(),
+        }),
+        () = broken.notified() => Err(ClusterError::Ended("a part of the agent has ended".into())),
+    };
+    seats.iter().for_each(tokio::task::JoinHandle::abort);
+    let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.flush()).await;
+    ended
+}

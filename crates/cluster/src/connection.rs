@@ -1,0 +1,118 @@
+//! The way to the brokers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream::Context;
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::watch;
+
+use crate::error::ClusterError;
+use crate::subjects::Names;
+
+/// How a program reaches the brokers of a cell.
+#[derive(Clone, Debug)]
+pub(crate) struct Address<'a> {
+    pub(crate) brokers: Vec<&'a str>,
+    pub(crate) cell: &'a str,
+    pub(crate) nkey_file: &'a Path,
+    pub(crate) ca_file: &'a Path,
+    /// How it is called at the brokers.
+    pub(crate) name: String,
+}
+
+/// An open connection.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    pub(crate) streams: Context,
+    pub(crate) names: Names,
+    /// Counts how often it was open; what others said in between is lost.
+    pub(crate) opened: watch::Receiver<u64>,
+    /// Told when the brokers know this one no more.
+    pub(crate) refused: watch::Receiver<bool>,
+}
+
+impl Connection {
+    /// Longest that a broker may take to answer.
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Connects to one of the brokers.
+    ///
+    /// # Errors
+    /// [`ClusterError`], if none of them can be reached, or they do not know us.
+    pub(crate) async fn open(address: &Address<'_>) -> Result<Self, ClusterError> {
+        // Already installed is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let seed = first_line(address.nkey_file)?;
+        let file = |problem: String| ClusterError::File { file: address.nkey_file.into(), problem };
+        nkeys::KeyPair::from_seed(&seed)
+            .map_err(|e| file(format!("{e}: allowed is the seed of an nkey, 58 characters from SU")))?;
+        if let Err(error) = std::fs::File::open(address.ca_file) {
+            let problem = error.to_string();
+            return Err(ClusterError::File { file: address.ca_file.into(), problem });
+        }
+        let (opens, opened) = watch::channel(0);
+        let (refuse, refused) = watch::channel(false);
+        let (opens, refuse) = (Arc::new(opens), Arc::new(refuse));
+        let name = address.name.clone();
+        let options = ConnectOptions::with_nkey(seed)
+            .name(&name)
+            .require_tls(true)
+            .add_root_certificates(address.ca_file.into())
+            .no_echo()
+            .connection_timeout(Duration::from_secs(2))
+            .request_timeout(Some(Self::PATIENCE))
+            .ping_interval(Duration::from_secs(2))
+            .reconnect_delay_callback(|attempts| {
+                Duration::from_millis((attempts as u64).saturating_mul(50).min(1_000))
+            })
+            .subscription_capacity(65_536)
+            .event_callback(move |event| {
+                let (opens, refuse) = (opens.clone(), refuse.clone());
+                async move { told(&event, &opens, &refuse) }
+            });
+        let client = options.connect(&address.brokers[..]).await.map_err(|error| {
+            ClusterError::Connect { brokers: address.brokers.join(", "), problem: plain(&error) }
+        })?;
+        let mut streams = async_nats::jetstream::new(client.clone());
+        streams.set_timeout(Self::PATIENCE);
+        Ok(Self { client, streams, names: Names::of(address.cell), opened, refused })
+    }
+}
+
+/// What a failed connection says, and what to do where that is known.
+fn plain(error: &async_nats::ConnectError) -> String {
+    let text = crate::causes(error);
+    if text.contains("authorization violation") {
+        return format!("{text}: they do not know this nkey: copy users.conf to every broker and reload them");
+    }
+    text
+}
+
+fn told(event: &Event, opens: &watch::Sender<u64>, refuse: &watch::Sender<bool>) {
+    match event {
+        Event::Connected => {
+            opens.send_modify(|opened| *opened += 1);
+            tracing::info!("connected to a broker");
+        }
+        Event::Disconnected => tracing::warn!("the connection to the brokers is lost"),
+        Event::ServerError(error) => {
+            let text = error.to_string();
+            tracing::warn!(text, "a broker refuses something");
+            if text.to_lowercase().contains("authorization violation") {
+                refuse.send_replace(true);
+            }
+        }
+        Event::LameDuckMode => tracing::info!("the broker is about to stop"),
+        other => tracing::debug!(%other, "from the brokers"),
+    }
+}
+
+/// The first line of a file.
+fn first_line(file: &Path) -> Result<String, ClusterError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| ClusterError::File { file: file.into(), problem: e.to_string() })?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}

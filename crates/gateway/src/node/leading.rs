@@ -1,0 +1,253 @@
+//! A node that leads: its engine, and what it answers the other nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dispatch::{Administration, RequestId};
+use scheduling::{Seconds, Time};
+use serde::Serialize;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::mirror::Mirror;
+use super::relay::{Route, made_before};
+use super::wire::{Answer, Call, Named, Shown, read, written};
+use crate::core::Tasks;
+use crate::engine::{Change, InForce, Message, Question, Running};
+use crate::handle::{Handle, Unavailable};
+use crate::http::Site;
+use crate::journal::Accepted;
+use crate::parts::{PartEnded, Parts};
+use crate::status::{Phase, Refusal, Status};
+
+/// The leadership of a node, for as long as it lasts.
+pub struct Leadership {
+    pub(super) answers: Answers,
+    pub(super) route: watch::Sender<Route>,
+    pub(super) parts: Parts,
+    pub(super) tasks: Tasks,
+}
+
+/// What whoever leads has to tell others.
+pub struct News {
+    pub(super) changes: broadcast::Receiver<Change>,
+    pub(super) sets: mpsc::UnboundedReceiver<Set>,
+    pub(super) mirror: Mirror,
+}
+
+/// Something to be told.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// A request has changed.
+    Change {
+        /// Which.
+        request: RequestId,
+        /// For [`Node::heard`](super::Node::heard) of the other nodes.
+        change: Bytes,
+        /// Whether it has ended, which the journal has then.
+        ended: bool,
+    },
+    /// An operator has set something, which is to hold when another node leads.
+    Set(Set),
+}
+
+/// What an operator sets that is in no configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// A server is to be used, or not.
+    Server {
+        /// Its name.
+        name: String,
+        /// Whether it is to be used.
+        state: Administration,
+    },
+    /// Another policy decides.
+    Policy(String),
+}
+
+impl News {
+    /// The next of it; none when nothing more will come. Changes may be left out where too many come.
+    pub async fn next(&mut self) -> Option<Told> {
+        loop {
+            let change = tokio::select! {
+                change = self.changes.recv() => change,
+                Some(set) = self.sets.recv() => return Some(Told::Set(set)),
+            };
+            match change {
+                Ok(change) => {
+                    self.mirror.heard(&change);
+                    let ended = matches!(change.phase, Phase::Ended(_));
+                    let request = change.accepted.order.id;
+                    return Some(Told::Change { request, change: written(&*change), ended });
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+impl Leadership {
+    /// Answers the other nodes; copies do the same.
+    pub fn answers(&self) -> Answers {
+        self.answers.clone()
+    }
+
+    /// Resolves when a part has ended that it cannot do without.
+    pub async fn ended(&mut self) -> PartEnded {
+        self.parts.ended().await
+    }
+
+    /// Leads no more, at once: somebody else does.
+    pub fn abort(self) {
+        self.route.send_replace(Route::Elsewhere);
+        self.parts.abort();
+    }
+
+    /// Leads no more: what is under way is written down, and what runs goes on for the next one that leads.
+    pub async fn stop(self) {
+        /// How long the engine may take to write down what is under way.
+        const GRACE: Duration = Duration::from_secs(2);
+        // From here on whoever asks waits for that one.
+        self.route.send_replace(Route::Elsewhere);
+        self.tasks.stop(Running::GoesOn, GRACE).await;
+        self.parts.abort();
+    }
+}
+
+/// Answers what other nodes ask.
+#[derive(Clone)]
+pub struct Answers {
+    /// To ask the engine itself.
+    pub(super) handle: Handle,
+    pub(super) site: watch::Receiver<Site>,
+    pub(super) reached: watch::Receiver<u64>,
+}
+
+impl Answers {
+    /// Has hold what an operator has set before.
+    pub async fn set(&self, set: Set) {
+        let (what, done) = match set {
+            Set::Server { name, state } => {
+                (name.clone(), self.handle.administer(name, state).await.map(drop))
+            }
+            Set::Policy(name) => (name.clone(), self.set_policy(&name).await),
+        };
+        if let Err(error) = done {
+            tracing::warn!(what, %error, "what an operator has set does not hold any more");
+        }
+    }
+
+    async fn set_policy(&self, name: &str) -> Result<(), Unavailable> {
+        match name.parse() {
+            Ok(name) => self.handle.set_policy(name).await,
+            Err(_) => Err(Unavailable::Gateway(format!("{name} is no policy"))),
+        }
+    }
+}
+
+impl Answers {
+    /// Its time, and the time lived.
+    pub fn time(&self) -> (Time, Seconds) {
+        (self.handle.timeline.now(), self.handle.timeline.lived())
+    }
+
+    /// The answer to a call; none if there cannot be one, as for one that another version makes.
+    pub async fn answer(&self, call: Bytes) -> Option<Bytes> {
+        let call: Call = match read(&call) {
+            Ok(call) => call,
+            Err(error) => {
+                tracing::warn!(error, "another node asked for something unknown");
+                return None;
+            }
+        };
+        let handle = &self.handle;
+        Some(match call {
+            Call::Submit(accepted) => self.told(self.submit(accepted).await),
+            Call::Quote(order) => {
+                let ask = |reply| Message::Quote { order, reply };
+                self.told(handle.ask(ask).await.ok()?)
+            }
+            Call::Status(id) => {
+                self.told(handle.ask(|reply| Message::Status { id, reply }).await.ok()?)
+            }
+            Call::Cancel(id) => {
+                self.told(handle.ask(|reply| Message::Cancel { id, reply }).await.ok()?)
+            }
+            Call::Explanation(id) => self.told(handle.explain(id).await.ok()?),
+            Call::Preview(id) => self.told(handle.preview(id).await.ok()?.as_ref().map(Shown::of)),
+            Call::Standing(owner) => self.told(handle.standing(owner).await.ok()?),
+            Call::Servers => self.told(handle.servers().await.ok()?),
+            Call::InForce => {
+                let InForce { policy, shadow_policy, .. } = handle.in_force().await.ok()?;
+                self.told(Named { policy, shadow_policy })
+            }
+            Call::Statistics { scale, since } => {
+                self.told(handle.statistics(scale, since).await.ok()?)
+            }
+            Call::Usage(owners) => self.told(handle.usage(owners).await.ok()?),
+            Call::Ready => {
+                let ask = |reply| Message::Ask(Question::Ready { reply });
+                self.told(handle.ask(ask).await.ok()?)
+            }
+            Call::Administer { server, state } => {
+                self.told(handle.administer(server, state).await.ok()?)
+            }
+            // Whoever asks has built it already, so that it can be built is known.
+            Call::Policy(name) => {
+                let set = self.set_policy(&name).await;
+                set.inspect_err(|error| tracing::error!(%error, "the policy stays")).ok()?;
+                self.told(())
+            }
+        })
+    }
+
+    fn told(&self, result: impl Serialize) -> Bytes {
+        let (now, lived) = self.time();
+        let sequence = *self.reached.borrow();
+        written(&Answer { now, lived, sequence, result })
+    }
+
+    /// Accepts a request for another node. What its owner may make in a minute is counted here for all nodes.
+    async fn submit(&self, accepted: Arc<Accepted>) -> Result<Status, Refusal> {
+        let owner = accepted.order.owner.clone();
+        let now = self.handle.timeline.now();
+        let site = self.site.borrow().clone();
+        let known = site.holder(&owner);
+        if let Some(known) = &known {
+            known.rate.take(1, now).map_err(|problem| Refusal::Limited {
+                detail: problem.detail.clone(),
+                after: problem.retry_after.unwrap_or(1),
+            })?;
+        }
+        let timely = Arc::new(accepted_by(accepted, now));
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Submit { accepted: timely.clone(), reply };
+        let answer = match self.handle.messages.try_send(message) {
+            Ok(()) => answer.await.unwrap_or(Err(Refusal::Journal("leads no more".into()))),
+            Err(_) => Err(Refusal::Busy),
+        };
+        let answer = match answer {
+            Err(Refusal::KeyTaken(None)) => made_before(&self.handle, &timely).await,
+            answer => answer,
+        };
+        if let (Err(_), Some(known)) = (&answer, known) {
+            known.rate.give_back(1);
+        }
+        answer
+    }
+}
+
+/// The request as it arrives by the clock of the node that leads: not later than now, with the time it has.
+fn accepted_by(accepted: Arc<Accepted>, now: Time) -> Accepted {
+    let mut accepted = Arc::unwrap_or_clone(accepted);
+    let ahead = (accepted.order.request.arrival - now).seconds();
+    if ahead > 0.0 {
+        let earlier = |time: Time| Time::new(time.seconds() - ahead).unwrap_or(now);
+        let order = &mut accepted.order;
+        order.request.arrival = now;
+        order.request.due = earlier(order.request.due);
+        order.expires = earlier(order.expires);
+    }
+    accepted
+}
