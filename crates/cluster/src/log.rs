@@ -62,9 +62,9 @@ impl Log for NatsLog {
     }
 
     fn read(&mut self, sequence: u64) -> Result<Option<Vec<u8>>, String> {
-        let read = timeout(Self::PATIENCE, self.stream.get_raw_message(sequence));
         self.runtime.block_on(async {
-            let result = match read.await {
+            let read = timeout(Self::PATIENCE, self.stream.get_raw_message(sequence)).await;
+            let result = match read {
                 Ok(Ok(message)) => Ok(Some(message.payload.to_vec())),
                 Ok(Err(error)) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
                     Ok(None)

@@ -53,7 +53,9 @@ impl Pictures for NatsPictures {
     fn part(&self, name: &str, from: u64, most: usize) -> Result<Bytes, String> {
         let (index, within) = (from / Self::PART as u64, (from % Self::PART as u64) as usize);
         let subject = self.connection.names.picture(name, index);
-        let get = timeout(Self::PATIENCE, self.stream.direct_get_last_for_subject(subject));
+        let get = async {
+            timeout(Self::PATIENCE, self.stream.direct_get_last_for_subject(subject)).await
+        };
         match self.runtime.block_on(get) {
             Ok(Ok(found)) => {
                 let part = found.payload;

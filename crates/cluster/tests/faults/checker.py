@@ -209,16 +209,19 @@ def judge(history, journals, gap_limit, repaint_limit):
 
 
 def judge_statuses(verdict, statuses):
-    """What the nodes' own `cluster status --json` says: `deposed` records, and the log's `sequence` and `chain`."""
-    if not statuses:
-        return
-    if not all(statuses.values()):
-        verdict.notes.append("records of deposed leaders were not checked: no `cluster status --json`")
-        return
-    deposed = sum(status.get("deposed", 0) for status in statuses.values())
-    if deposed:
-        verdict.broken.append(f"records of a deposed leader: {deposed}")
-    chains = {(status.get("sequence"), status.get("chain")) for status in statuses.values()}
-    if len(chains) > 1:
-        verdict.differing += 1
-        verdict.broken.append(f"the nodes' logs differ: {sorted(map(str, chains))}")
+    """What each node's own `cluster status --json` says once all is mended: who leads, and what is still wrong."""
+    silent = sorted(name for name, status in statuses.items() if not status)
+    if silent:
+        verdict.notes.append(f"not checked: there is no `cluster status --json` of {', '.join(silent)}")
+    told = {name: status for name, status in statuses.items() if status}
+    leaders = {name: sorted(node["name"] for node in status["nodes"] if node["leads"]) for name, status in told.items()}
+    for name, leading in leaders.items():
+        if len(leading) > 1:
+            verdict.broken.append(f"{' and '.join(leading)} lead at once, {name} says")
+    if len(set(map(tuple, leaders.values()))) > 1:
+        verdict.notes.append(f"the nodes do not agree who leads: {leaders}")
+    wrong = set()
+    for status in told.values():
+        wrong.update(status["problems"])
+        wrong.update(each["problem"] for each in status["brokers"] + status["servers"] if each["problem"])
+    verdict.notes += [f"still wrong, `cluster status` says: {problem}" for problem in sorted(wrong)]

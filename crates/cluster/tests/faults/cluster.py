@@ -154,7 +154,7 @@ class Alone:
         return {name: read_journal(os.path.join(self.folder, name, "atelier.db")) for name in self.addresses}
 
     def statuses(self):
-        """What each node's own command says of the log; empty if there is no such command."""
+        """What each node's own command says, None where there is no such command."""
         return {}
 
     def stop(self):
@@ -262,11 +262,11 @@ class Cluster(Alone):
     def statuses(self):
         found = {}
         for name in NODES:
-            done = subprocess.run(self.network.command(name, [self.atelier, "cluster", "status", "--config",
-                                                              "atelier.toml", "--json"]),
-                                  cwd=os.path.join(self.folder, name), capture_output=True, text=True, timeout=60)
+            command = [self.atelier, "cluster", "status", "--config", "atelier.toml", "--json"]
             try:
+                done = subprocess.run(self.network.command(name, command), cwd=os.path.join(self.folder, name),
+                                      capture_output=True, text=True, timeout=30)
                 found[name] = json.loads(done.stdout) if done.returncode == 0 else None
-            except ValueError:
+            except (ValueError, subprocess.TimeoutExpired):
                 found[name] = None
         return found

@@ -8,6 +8,7 @@ Exits with 1 if a rule was broken. With --expect-broken SECONDS, for a program b
 """
 
 import argparse
+import math
 import os
 import random
 import shutil
@@ -95,7 +96,9 @@ def play(scenario, options, folder, seed, enough=lambda: False):
             failure = f"the scenario came to no end: {error}"
         load.stop(10 if failure else 30)
         without = settle(cluster.addresses, cluster.history, seed, 20 if failure else 120)
-        verdict = judge(cluster.history, settled_journals(cluster), scenario.gap, faults * cluster.servers)
+        # Faults of a scenario that was cut short were not counted.
+        repaints = math.inf if failure else faults * cluster.servers
+        verdict = judge(cluster.history, settled_journals(cluster), scenario.gap, repaints)
         judge_statuses(verdict, cluster.statuses())
         if failure:
             verdict.broken.insert(0, failure)

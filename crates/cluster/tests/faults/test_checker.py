@@ -166,13 +166,25 @@ class Judge(unittest.TestCase):
         self.assertEqual(self.judge().notes, ["1 answers were behind what a client knew"])
 
     def test_statuses(self):
-        well = {"deposed": 0, "sequence": 7, "chain": "ab"}
-        for statuses, lines, notes in [({}, 0, 0), ({"n1": well, "n2": well}, 0, 0), ({"n1": well, "n2": None}, 0, 1),
-                                       ({"n1": well, "n2": {**well, "deposed": 1}}, 1, 0),
-                                       ({"n1": well, "n2": {**well, "chain": "cd"}}, 1, 0)]:
+        def status(*leading, problems=(), problem=None):
+            return {"nodes": [{"name": name, "leads": name in leading} for name in ("n1", "n2", "n3")],
+                    "problems": list(problems), "brokers": [{"problem": problem}], "servers": [{"problem": None}]}
+
+        well = status("n1")
+        for other, broken, notes in [
+            (well, "", ""),
+            (None, "", "not checked"),
+            (status("n1", "n2"), "lead at once", "agree"),
+            (status("n2"), "", "agree"),
+            (status("n1", problems=["far behind"]), "", "far behind"),
+            (status("n1", problem="disk full"), "", "disk full"),
+        ]:
             verdict = self.judge()
-            judge_statuses(verdict, statuses)
-            self.assertEqual((len(verdict.broken), len(verdict.notes)), (lines, notes))
+            judge_statuses(verdict, {"n1": well, "n2": other})
+            self.breaks(verdict, *filter(None, [broken]))
+            self.assertEqual(len(verdict.notes), bool(notes))
+            self.assertIn(notes, "".join(verdict.notes))
+        judge_statuses(self.judge(), {})
 
 
 class Reading(unittest.TestCase):

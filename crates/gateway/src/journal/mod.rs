@@ -13,6 +13,8 @@ mod reads;
 mod record;
 mod replicated;
 mod rows;
+#[cfg(test)]
+pub(crate) mod shelf;
 mod sqlite;
 mod summary;
 #[cfg(test)]

@@ -2,6 +2,7 @@ mod damage;
 mod files;
 mod lists;
 mod migration;
+mod replicated;
 mod roundtrip;
 mod summary;
 mod writer;
