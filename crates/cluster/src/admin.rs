@@ -165,7 +165,7 @@ pub async fn status(config: &Config, cluster: &ClusterConfig) -> Result<Status, 
     let cell = Cell::open(&connection).await?;
     let refuse = |problem| ClusterError::Cell { cell: cluster.cell.get_ref().clone(), problem };
     let extent = extent(&cell.log).await.map_err(refuse)?;
-    let holder = Lease::new(cell.lease.clone(), "").holder().await.ok().flatten();
+    let holder = Lease::new(cell.lease.clone(), "", Duration::ZERO).holder().await.ok().flatten();
     // Behind its name there is that of its process.
     let leader = holder.and_then(|name| name.split(' ').next().map(Into::into));
     let log = LogStatus {
@@ -194,7 +194,8 @@ fn problems(log: &LogStatus, nodes: &[NodeStatus]) -> Vec<String> {
     }
     if nodes.iter().any(|node| node.configuration != nodes[0].configuration) {
         problems.push(
-            "nodes have different configurations: what holds changes with the node that leads".into(),
+            "nodes have different configurations: what holds changes with the node that leads"
+                .into(),
         );
     }
     for node in nodes {

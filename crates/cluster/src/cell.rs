@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::kv::{self, Store};
 use async_nats::jetstream::object_store::{self, ObjectStore};
-use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Republish, StorageType, Stream,
-};
-use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Republish, StorageType, Stream};
 
 use crate::connection::Connection;
 use crate::error::ClusterError;
@@ -101,12 +99,21 @@ impl Cell {
             bucket.map_err(|error| problem(names.cell(), &name, &error))?;
             made.push(format!("bucket {name}"));
         }
-        let settings = Settings(streams.get_key_value(names.settings()).await.map_err(|error| {
-            problem(names.cell(), &names.settings(), &error)
-        })?);
-        settings.begin(Settings::FORMAT, FORMAT).await.map_err(|why| settings_problem(connection, &why))?;
+        let settings = Settings(
+            streams
+                .get_key_value(names.settings())
+                .await
+                .map_err(|error| problem(names.cell(), &names.settings(), &error))?,
+        );
+        settings
+            .begin(Settings::FORMAT, FORMAT)
+            .await
+            .map_err(|why| settings_problem(connection, &why))?;
         let secret = gateway::node::link_secret().map(|byte| format!("{byte:02x}")).concat();
-        settings.begin(Settings::SECRET, &secret).await.map_err(|why| settings_problem(connection, &why))?;
+        settings
+            .begin(Settings::SECRET, &secret)
+            .await
+            .map_err(|why| settings_problem(connection, &why))?;
         Ok(made)
     }
 
@@ -129,19 +136,29 @@ impl Cell {
         let log = stream(names.log()).await?;
         let pictures = stream(names.pictures()).await?;
         // What they are made of is looked for first, so that what is missing is named.
-        for bucket in [format!("KV_{}", names.lease()), format!("KV_{}", names.settings()), format!("OBJ_{}", names.snapshots())] {
+        for bucket in [
+            format!("KV_{}", names.lease()),
+            format!("KV_{}", names.settings()),
+            format!("OBJ_{}", names.snapshots()),
+        ] {
             stream(bucket).await?;
         }
         let bucket = async |name: String| {
             let get = || streams.get_key_value(name.clone());
-            patiently(names.cell(), get).await?.map_err(|error| problem(names.cell(), &name, &error))
+            patiently(names.cell(), get)
+                .await?
+                .map_err(|error| problem(names.cell(), &name, &error))
         };
         let (lease, settings) = (bucket(names.lease()).await?, bucket(names.settings()).await?);
         let get = || streams.get_object_store(names.snapshots());
         let snapshots = patiently(names.cell(), get).await?;
-        let snapshots = snapshots.map_err(|error| problem(names.cell(), &names.snapshots(), &error))?;
+        let snapshots =
+            snapshots.map_err(|error| problem(names.cell(), &names.snapshots(), &error))?;
         let settings = Settings(settings);
-        let format = settings.get(Settings::FORMAT).await.map_err(|why| settings_problem(connection, &why))?;
+        let format = settings
+            .get(Settings::FORMAT)
+            .await
+            .map_err(|why| settings_problem(connection, &why))?;
         match format.as_deref() {
             Some(FORMAT) => {}
             None => return Err(missing(connection, "the version of the log")),
@@ -163,7 +180,8 @@ impl Cell {
     pub(crate) async fn fit(&self, connection: &Connection, pictures: f64, lease: f64) {
         let streams = &connection.streams;
         let bucket = streams.get_stream(format!("KV_{}", connection.names.lease())).await;
-        let lease = bucket.ok().map(|s| (s.cached_info().config.clone(), Duration::from_secs_f64(lease)));
+        let lease =
+            bucket.ok().map(|s| (s.cached_info().config.clone(), Duration::from_secs_f64(lease)));
         let pictures = (self.pictures.cached_info().config.clone(), keep(pictures));
         for (config, wanted) in [pictures].into_iter().chain(lease) {
             if config.max_age == wanted {
@@ -216,14 +234,18 @@ async fn patiently<T, E: std::error::Error + 'static, F: Future<Output = Result<
     loop {
         let result = call().await;
         let again = result.as_ref().err().map(|error| crate::causes(error)).filter(|why| {
-            ["timed out", "no responders", "unavailable", "timeout", "no leader"].iter().any(|word| why.contains(word))
+            ["timed out", "no responders", "unavailable", "timeout", "no leader"]
+                .iter()
+                .any(|word| why.contains(word))
         });
         match again {
             None => return Ok(result),
             Some(why) if tokio::time::Instant::now() > until => {
                 return Err(ClusterError::Cell {
                     cell: cell.into(),
-                    problem: format!("its brokers do not answer: {why}: more than half of them must run"),
+                    problem: format!(
+                        "its brokers do not answer: {why}: more than half of them must run"
+                    ),
                 });
             }
             Some(_) => tokio::time::sleep(Duration::from_millis(250)).await,
@@ -238,7 +260,9 @@ fn exists(error: &async_nats::jetstream::context::CreateStreamError) -> bool {
 fn missing(connection: &Connection, what: &str) -> ClusterError {
     ClusterError::Cell {
         cell: connection.names.cell().into(),
-        problem: format!("{what} is missing: run `atelier cluster init FOLDER` while its brokers run"),
+        problem: format!(
+            "{what} is missing: run `atelier cluster init FOLDER` while its brokers run"
+        ),
     }
 }
 
@@ -281,7 +305,9 @@ impl Settings {
         let text = self.get(Self::SECRET).await?.unwrap_or_default();
         let byte = |i: usize| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok();
         let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
-        bytes.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| "there is no secret for links".into())
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| "there is no secret for links".into())
     }
 
     /// A server takes no requests from now on, or takes them again.
@@ -293,7 +319,11 @@ impl Settings {
             self.0.delete(&key).await.map_err(|error| crate::causes(&error))
         };
         if let Err(error) = done {
-            tracing::warn!(server, error, "the next node to lead will not know what an operator has set");
+            tracing::warn!(
+                server,
+                error,
+                "the next node to lead will not know what an operator has set"
+            );
         }
     }
 
@@ -306,7 +336,10 @@ impl Settings {
     }
 
     /// Servers that take no requests, and the policy in place of the configured one, if any.
-    pub(crate) async fn set(&self, configured: &str) -> Result<(Vec<String>, Option<String>), String> {
+    pub(crate) async fn set(
+        &self,
+        configured: &str,
+    ) -> Result<(Vec<String>, Option<String>), String> {
         use futures_util::TryStreamExt as _;
         let keys = self.0.keys().await.map_err(|error| crate::causes(&error))?;
         let keys: Vec<String> = keys.try_collect().await.map_err(|error| crate::causes(&error))?;

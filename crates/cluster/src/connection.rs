@@ -47,8 +47,9 @@ impl Connection {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let seed = first_line(address.nkey_file)?;
         let file = |problem: String| ClusterError::File { file: address.nkey_file.into(), problem };
-        nkeys::KeyPair::from_seed(&seed)
-            .map_err(|e| file(format!("{e}: allowed is the seed of an nkey, 58 characters from SU")))?;
+        nkeys::KeyPair::from_seed(&seed).map_err(|e| {
+            file(format!("{e}: allowed is the seed of an nkey, 58 characters from SU"))
+        })?;
         if let Err(error) = std::fs::File::open(address.ca_file) {
             let problem = error.to_string();
             return Err(ClusterError::File { file: address.ca_file.into(), problem });
@@ -86,7 +87,9 @@ impl Connection {
 fn plain(error: &async_nats::ConnectError) -> String {
     let text = crate::causes(error);
     if text.contains("authorization violation") {
-        return format!("{text}: they do not know this nkey: copy users.conf to every broker and reload them");
+        return format!(
+            "{text}: they do not know this nkey: copy users.conf to every broker and reload them"
+        );
     }
     text
 }

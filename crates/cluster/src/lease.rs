@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::kv::{CreateErrorKind, Store, UpdateErrorKind};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::connection::Connection;
 
@@ -14,6 +14,10 @@ pub(crate) struct Lease {
     name: String,
     /// Of the latest renewal, while this node holds it.
     revision: Option<u64>,
+    /// How long it lasts.
+    lasts: Duration,
+    /// When it was taken or renewed last, at the earliest.
+    renewed: Instant,
 }
 
 /// What came of a renewal.
@@ -30,8 +34,8 @@ pub(crate) enum Renewed {
 impl Lease {
     const KEY: &str = "leader";
 
-    pub(crate) fn new(bucket: Store, name: &str) -> Self {
-        Self { bucket, name: name.into(), revision: None }
+    pub(crate) fn new(bucket: Store, name: &str, lasts: Duration) -> Self {
+        Self { bucket, name: name.into(), revision: None, lasts, renewed: Instant::now() }
     }
 
     /// Whoever holds it, if anybody does and the brokers can say.
@@ -44,10 +48,11 @@ impl Lease {
 
     /// Takes it if nobody has it.
     pub(crate) async fn take(&mut self) -> bool {
+        let begun = Instant::now();
         let create = self.bucket.create(Self::KEY, self.name.clone().into());
         match timeout(Connection::PATIENCE, create).await {
             Ok(Ok(revision)) => {
-                self.revision = Some(revision);
+                (self.revision, self.renewed) = (Some(revision), begun);
                 true
             }
             Ok(Err(error)) if error.kind() == CreateErrorKind::AlreadyExists => false,
@@ -59,13 +64,19 @@ impl Lease {
         }
     }
 
+    /// Until when nobody else can have it.
+    pub(crate) fn until(&self) -> Instant {
+        self.renewed + self.lasts
+    }
+
     /// Holds on to it.
     pub(crate) async fn renew(&mut self, patience: Duration) -> Renewed {
         let Some(revision) = self.revision else { return Renewed::Lost };
+        let begun = Instant::now();
         let update = self.bucket.update(Self::KEY, self.name.clone().into(), revision);
         match timeout(patience, update).await {
             Ok(Ok(revision)) => {
-                self.revision = Some(revision);
+                (self.revision, self.renewed) = (Some(revision), begun);
                 Renewed::Held
             }
             // It may have run out, or an earlier renewal have come through unheard.

@@ -37,9 +37,7 @@ impl NatsLog {
         let fenced = cfg!(not(feature = "unfenced"));
         let publish = if fenced { publish.expected_last_sequence(last) } else { publish };
         let subject = self.connection.names.append();
-        let sent = async {
-            self.connection.streams.send_publish(subject, publish).await?.await
-        };
+        let sent = async { self.connection.streams.send_publish(subject, publish).await?.await };
         match timeout(Self::PATIENCE, sent).await {
             // Without its fence the log takes everything, and whoever appends believes that nobody else does.
             Ok(Ok(_)) if !fenced => Ok(last + 1),

@@ -8,7 +8,7 @@ use dispatch::Administration;
 use futures_util::StreamExt as _;
 use gateway::config::{BackendConfig, ClusterConfig, NodeRole};
 use gateway::journal::{Clock, Deposed, Message, Moment, Replica, ReplicaError, Replicated};
-use gateway::node::{Leadership, News, Node, Place, Set, Told};
+use gateway::node::{Hold, Leadership, News, Node, Place, Set, Told};
 use gateway::{BackendFactory, Config, PolicyFactory, Source, WallClock, World, config};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -156,22 +156,32 @@ impl Conductor {
         let log = extent(&cell.log).await.map_err(|problem| refuse(&connection, problem))?;
         if log.last < replica.sequence() {
             let (log, here) = (log.last, replica.sequence());
-            return Err(refuse(&connection, format!(
-                "its log ends at message {log}, and the journal of this node has {here}: the brokers have lost what \
+            return Err(refuse(
+                &connection,
+                format!(
+                    "its log ends at message {log}, and the journal of this node has {here}: the brokers have lost what \
                  they had acknowledged. See `atelier cluster repair`"
-            )));
+                ),
+            ));
         }
         if log.first > replica.sequence() + 1 {
             let here = replica.sequence();
             let snapshot = snapshot::latest(&cell.snapshots).await;
             let Some(snapshot) = snapshot.filter(|snapshot| snapshot + 1 >= log.first) else {
-                return Err(refuse(&connection, format!(
-                    "its log begins at message {}, the journal of this node has {here}, and no snapshot is in between: \
+                return Err(refuse(
+                    &connection,
+                    format!(
+                        "its log begins at message {}, the journal of this node has {here}, and no snapshot is in between: \
                      start a node first whose journal has more",
-                    log.first
-                )));
+                        log.first
+                    ),
+                ));
             };
-            tracing::info!(here, snapshot, "the journal begins anew with a snapshot, as it was away for long");
+            tracing::info!(
+                here,
+                snapshot,
+                "the journal begins anew with a snapshot, as it was away for long"
+            );
             drop(replica);
             snapshot::fetch(&cell.snapshots, cluster.cell.get_ref(), &config.journal).await?;
             replica = Replica::open(&config.journal, now)?;
@@ -205,7 +215,9 @@ impl Conductor {
         let node = Node::start(config, place)?;
         (outside.serving)();
         let name = cluster.name.get_ref().clone();
-        let lease = Lease::new(cell.lease.clone(), &format!("{name} {}", uuid::Uuid::new_v4()));
+        let lasts = Duration::from_secs_f64(cluster.lease_seconds.seconds());
+        let process = format!("{name} {}", uuid::Uuid::new_v4());
+        let lease = Lease::new(cell.lease.clone(), &process, lasts);
         Ok(Self {
             node,
             connection,
@@ -340,7 +352,8 @@ impl Conductor {
         let mut replica = self.replica.take().expect("it is open while this node follows");
         let node = &self.node;
         let caught =
-            catch_up(&self.cell, &mut replica, &self.reached, |message| node.applied(message)).await;
+            catch_up(&self.cell, &mut replica, &self.reached, |message| node.applied(message))
+                .await;
         self.replica = Some(replica);
         caught
     }
@@ -410,10 +423,15 @@ impl Conductor {
         let log = NatsLog::new(self.connection.clone(), self.cell.log.clone());
         let (told, reached) = (deposed.clone(), self.reached.clone());
         self.agents.begin(epoch);
-        let leadership = self.node.lead(Box::new(move |sqlite| {
-            let replica = Replica::of(sqlite)?;
-            Ok(Box::new(Replicated::new(replica, log, told, reached)))
-        }));
+        let hold = Hold::default();
+        hold.until(self.lease.until());
+        let leadership = self.node.lead(
+            Box::new(move |sqlite| {
+                let replica = Replica::of(sqlite)?;
+                Ok(Box::new(Replicated::new(replica, log, told, reached)))
+            }),
+            hold.clone(),
+        );
         let (mut leadership, news) = leadership?;
         tracing::info!(epoch, "this node leads");
         self.node.gauge(true, epoch, *self.reached.borrow());
@@ -421,7 +439,7 @@ impl Conductor {
         let answers = tokio::spawn(answer(self.connection.clone(), leadership.answers()));
         let listening = tokio::spawn(self.agents.clone().listen());
         let snapshots = tokio::spawn(keep_snapshots(self.cell.clone(), config.journal.clone()));
-        let led = self.hold(&mut leadership, news, epoch, &deposed, stopping).await;
+        let led = self.hold(&mut leadership, news, (epoch, &hold, &deposed), stopping).await;
         answers.abort();
         listening.abort();
         snapshots.abort();
@@ -463,8 +481,7 @@ impl Conductor {
         &mut self,
         leadership: &mut Leadership,
         mut news: News,
-        epoch: u64,
-        deposed: &Deposed,
+        (epoch, hold, deposed): (u64, &Hold, &Deposed),
         stopping: &CancellationToken,
     ) -> Result<Led, ClusterError> {
         let patience = Duration::from_secs_f64(self.cluster.lease_seconds.seconds() / 3.0);
@@ -488,6 +505,7 @@ impl Conductor {
                     if self.lease.renew(patience.min(Connection::PATIENCE)).await == Renewed::Lost {
                         return Ok(Led::Deposed);
                     }
+                    hold.until(self.lease.until());
                 }
                 _ = pulse.tick() => {
                     let (now, lived) = answers.time();
@@ -599,7 +617,10 @@ async fn catch_up(
         // On this thread: nothing else can go on before it is done, and each is a matter of milliseconds.
         tokio::task::block_in_place(|| replica.apply(&messages))?;
         reached.send_replace(replica.sequence());
-        messages.iter().filter_map(|(_, bytes)| Message::read(bytes).ok()).for_each(|m| applied(&m));
+        messages
+            .iter()
+            .filter_map(|(_, bytes)| Message::read(bytes).ok())
+            .for_each(|m| applied(&m));
         if told.elapsed() > Duration::from_secs(2) {
             told = Instant::now();
             tracing::info!(at = replica.sequence(), of = log.last, "following the log");

@@ -21,7 +21,8 @@ use tokio::time::{Instant, timeout};
 use crate::connection::Connection;
 use crate::subjects::Names;
 use crate::words::{
-    Ask, Condition, Confirm, News, Order, PART, PATIENCE, Part, Reply, Said, Task, preview, read, written,
+    Ask, Condition, Confirm, News, Order, PART, PATIENCE, Part, Reply, Said, Task, preview, read,
+    written,
 };
 
 /// All that agents say to whoever leads.
@@ -173,14 +174,20 @@ impl Agents {
     }
 
     fn confirm(&self, server: &str, run: RunId) {
-        let (client, subject) = (self.connection.client.clone(), self.connection.names.confirm(server));
+        let (client, subject) =
+            (self.connection.client.clone(), self.connection.names.confirm(server));
         let confirm = written(&Confirm { epoch: self.epoch.load(Ordering::Relaxed), run });
         // Where it is lost the agent says again what it has.
         tokio::spawn(async move { client.publish(subject, confirm).await });
     }
 
     /// Asks the agent of a server.
-    async fn ask(&self, server: &str, task: Task, patience: Duration) -> Result<Reply, BackendError> {
+    async fn ask(
+        &self,
+        server: &str,
+        task: Task,
+        patience: Duration,
+    ) -> Result<Reply, BackendError> {
         let ask = Ask { epoch: self.epoch.load(Ordering::Relaxed), task };
         ask_agent(&self.connection, server, &ask, patience).await
     }
@@ -206,8 +213,9 @@ pub(crate) async fn ask_agent(
     let (client, subject) = (&connection.client, connection.names.ask(server));
     let request = async_nats::Request::new().payload(written(ask)).timeout(Some(patience));
     match client.send_request(subject, request).await {
-        Ok(answer) => read(&answer.payload)
-            .map_err(|problem| BackendError::Garbage(problem.as_str().into())),
+        Ok(answer) => {
+            read(&answer.payload).map_err(|problem| BackendError::Garbage(problem.as_str().into()))
+        }
         Err(error) if error.kind() == RequestErrorKind::NoResponders => {
             Err(BackendError::Unreachable("its agent is not connected".into()))
         }
@@ -265,7 +273,9 @@ impl Remote {
                     News::Progress(share) => watcher.progress(share),
                     News::Waits => watcher.waits(),
                     News::Ticket(ticket) => watcher.ticket(&ticket),
-                    News::Preview(text) => preview(&text).into_iter().for_each(|p| watcher.preview(p)),
+                    News::Preview(text) => {
+                        preview(&text).into_iter().for_each(|p| watcher.preview(p))
+                    }
                     News::Failed(trouble) => return Err(trouble.into()),
                 },
                 Ok(Some(Heard::Picture(png, part))) => {
@@ -294,7 +304,9 @@ fn timing(part: &Part, seen: Duration) -> Timing {
 }
 
 fn deposed(epoch: u64) -> BackendError {
-    BackendError::Unreachable(format!("its agent obeys whoever leads since {epoch}").as_str().into())
+    BackendError::Unreachable(
+        format!("its agent obeys whoever leads since {epoch}").as_str().into(),
+    )
 }
 
 fn unable(why: &str) -> BackendError {

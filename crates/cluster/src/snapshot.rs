@@ -56,7 +56,10 @@ pub(crate) async fn fetch(
     let mut bytes = Vec::new();
     object.read_to_end(&mut bytes).await.map_err(|error| refuse(error.to_string()))?;
     let fresh = beside(journal, "-fresh");
-    let io = |problem: std::io::Error| ClusterError::File { file: journal.into(), problem: problem.to_string() };
+    let io = |problem: std::io::Error| ClusterError::File {
+        file: journal.into(),
+        problem: problem.to_string(),
+    };
     private(&fresh, &bytes).map_err(io)?;
     put_aside(journal).map_err(io)?;
     std::fs::rename(&fresh, journal).map_err(io)

@@ -229,5 +229,8 @@ pub(crate) fn word(run: RunId) -> String {
 /// The run of a word.
 pub(crate) fn run_of(word: &str) -> Option<RunId> {
     let (request, attempt) = word.split_once('/')?;
-    Some(RunId { request: RequestId(Uuid::parse_str(request).ok()?), attempt: attempt.parse().ok()? })
+    Some(RunId {
+        request: RequestId(Uuid::parse_str(request).ok()?),
+        attempt: attempt.parse().ok()?,
+    })
 }

@@ -513,11 +513,18 @@ impl Config {
     /// What it says of servers, models and decisions, in a few letters: nodes of a cell should say the same.
     pub fn digest(&self) -> String {
         let servers: Vec<_> = (self.servers.iter())
-            .map(|s| (s.name.get_ref(), s.steps_per_second, s.overhead_seconds, s.max_pixels, &s.backend))
+            .map(|s| {
+                (s.name.get_ref(), s.steps_per_second, s.overhead_seconds, s.max_pixels, &s.backend)
+            })
             .collect();
         let said = format!(
             "{} {:?} {:?} {:?} {:?} {:?} {servers:?}",
-            self.policy, self.shadow_policy, self.objective, self.defaults, self.limits, self.models
+            self.policy,
+            self.shadow_policy,
+            self.objective,
+            self.defaults,
+            self.limits,
+            self.models
         );
         sha2::Sha256::digest(said)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     }

@@ -55,8 +55,8 @@ pub use engine::Starts;
 pub use gateway::{BackendFactory, StartError, World, check};
 pub use policies::{PolicyFactory, rules};
 pub use reload::{ReadConfig, Source};
-pub use timeline::WallClock;
 pub use replay::{Replay, ReplayError, Schedule, replay};
+pub use timeline::WallClock;
 
 /// The gateway does not serve, or not any more.
 #[derive(Debug, Error)]

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::leading::{Answers, Leadership, News, Set, Told};
 use self::mirror::Mirror;
-pub use self::relay::Transport;
+pub use self::relay::{Hold, Transport};
 use self::relay::{Relay, Route};
 use crate::config::Config;
 use crate::core::{Core, JournalFactory, Surroundings};
@@ -216,11 +216,15 @@ impl Node {
     }
 
     /// Leads from now on: the replica is at the end of the log and has said so there. `journal` makes the open
-    /// replica a journal that appends to the log.
+    /// replica a journal that appends to the log. It answers as whoever leads for as long as `hold` says.
     ///
     /// # Errors
     /// [`StartError`]; it does not lead then.
-    pub fn lead(&self, journal: JournalFactory) -> Result<(Leadership, News), StartError> {
+    pub fn lead(
+        &self,
+        journal: JournalFactory,
+        hold: Hold,
+    ) -> Result<(Leadership, News), StartError> {
         let site = self.site.borrow().clone();
         let config = site.handle().config.clone();
         let named = Named::by(&config, &self.policies, &self.backends)?;
@@ -252,9 +256,10 @@ impl Node {
         };
         self.follow(core.timeline.now(), core.timeline.lived());
         look_back(&mut core, &handle, &self.site, parts.spawner());
-        self.route.send_replace(Route::Here(core.messages.clone()));
+        self.route.send_replace(Route::Here(core.messages.clone(), hold.clone()));
         let changes = core.changes.subscribe();
-        let answers = Answers { handle, site: self.site.clone(), reached: self.reached.clone() };
+        let answers =
+            Answers { handle, site: self.site.clone(), reached: self.reached.clone(), hold };
         let leadership =
             Leadership { answers, route: self.route.clone(), parts, tasks: core.tasks() };
         Ok((leadership, News { changes, sets, mirror: self.mirror.clone() }))

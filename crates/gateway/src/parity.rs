@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use agent::Recipe;
 use async_trait::async_trait;
+use bytes::Bytes;
 use dispatch::{Order, RequestId};
 
 use scheduling::{
@@ -14,11 +15,14 @@ use scheduling::{
     StepRate, Steps, Time,
 };
 use simulation::{Episode, InstanceSource, Scenario, simulate};
+use tokio::sync::watch;
 
 use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Watcher, picture};
 use crate::config::Config;
+use crate::engine::Starts;
 use crate::gateway::{Gateway, World};
-use crate::journal::{Accepted, Spec};
+use crate::journal::shelf::{Luck, Shelf};
+use crate::journal::{Accepted, Clock, Deposed, Moment, Pictures, Replica, Replicated, Spec};
 use crate::policies::PolicyFactory;
 use crate::status::Phase;
 use crate::timeline::WallClock;
@@ -92,8 +96,53 @@ fn simulated(instance: &Instance, name: &PolicyName, policies: &PolicyFactory) -
     rows.iter().map(|row| (row.server, row.steps, row.start, row.finish)).collect()
 }
 
-async fn served(instance: &Instance, config: Config, policies: PolicyFactory) -> Schedule {
+/// What the gateway writes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    Alone,
+    /// It leads a cluster: its journal is a replica of a log, and no run starts before the log has it.
+    InACluster,
+}
+
+/// Has the world be that of a gateway that leads a cluster.
+fn in_a_cluster(world: &mut World, config: &Config) {
+    let mut shelf = Shelf::new(|| Luck::Good);
+    let mut replica = Replica::open(&config.journal, 0.0).unwrap();
+    let moment = Moment { time: Time::ZERO, wall: 0.0 };
+    let clock = Clock { moment, lived: Seconds::ZERO };
+    assert!(replica.lead(&mut shelf, "n1", clock).unwrap());
+    world.journal = Box::new(|sqlite| {
+        let (deposed, (reached, _)) = (Deposed::new(), watch::channel(0));
+        Ok(Box::new(Replicated::new(Replica::of(sqlite)?, shelf, deposed, reached)))
+    });
+    world.starts = Starts::Durable;
+    world.pictures = Some(Arc::new(Nowhere));
+}
+
+/// Keeps no picture, and says that it does.
+struct Nowhere;
+
+#[async_trait]
+impl Pictures for Nowhere {
+    async fn keep(&self, _: &str, _: Bytes) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn part(&self, _: &str, _: u64, _: usize) -> Result<Bytes, String> {
+        Err("nobody asks".into())
+    }
+}
+
+async fn served(
+    instance: &Instance,
+    config: Config,
+    policies: PolicyFactory,
+    stands: Stands,
+) -> Schedule {
     let mut world = World::real(policies);
+    if stands == Stands::InACluster {
+        in_a_cluster(&mut world, &config);
+    }
     // Time begins at 0 and stays on the grid.
     world.wall = WallClock(|| 0.0);
     world.backends = Arc::new(|server, _| {
@@ -168,7 +217,24 @@ async fn the_gateway_decides_what_the_simulator_decides() {
         let expected = simulated(&instance, &config.policy, &policies);
         let arrivals = instance.requests().iter().map(|request| request.arrival.seconds());
         waited += expected.iter().zip(arrivals).filter(|(run, arrival)| run.2 > *arrival).count();
-        assert_eq!(served(&instance, config, policies.clone()).await, expected, "{policy}");
+        assert_eq!(
+            served(&instance, config, policies.clone(), Stands::Alone).await,
+            expected,
+            "{policy}"
+        );
     }
     assert!(waited > REQUESTS, "contended: {waited} requests had to wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_decides_what_the_simulator_decides() {
+    let instance = contended();
+    let policies = policies(instance.cluster().clone());
+    for policy in ["greedy", "myopic", "priced", "agent[models/universal]"] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(policy, &folder.path().join("journal.db"));
+        let expected = simulated(&instance, &config.policy, &policies);
+        let found = served(&instance, config, policies.clone(), Stands::InACluster).await;
+        assert_eq!(found, expected, "{policy}");
+    }
 }

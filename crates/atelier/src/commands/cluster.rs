@@ -187,7 +187,9 @@ fn repair(arguments: &Repair) -> Result<(), Failure> {
     tell(&match repaired {
         Repaired::Nothing => "log and journal are of one piece: nothing was changed\n".into(),
         Repaired::Journal => {
-            format!("{journal} was put aside as {journal}.before; it is made anew when the node starts\n")
+            format!(
+                "{journal} was put aside as {journal}.before; it is made anew when the node starts\n"
+            )
         }
         Repaired::Log(sequence) => format!(
             "the log was made anew and goes on behind message {sequence}: start this node first, then the others\n"
@@ -201,7 +203,10 @@ fn read(file: &Path) -> Result<(Config, ClusterConfig), Failure> {
     let config = crate::commands::serve::read(file)?;
     match config.cluster.clone() {
         Some(cluster) => Ok((config, cluster)),
-        None => Err(Failure::refused(file.display(), "there is no [cluster]: this gateway stands alone")),
+        None => Err(Failure::refused(
+            file.display(),
+            "there is no [cluster]: this gateway stands alone",
+        )),
     }
 }
 

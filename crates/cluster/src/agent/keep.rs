@@ -18,12 +18,7 @@ pub(super) struct Keep(Arc<Mutex<Connection>>);
 /// What came of a run.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    Picture {
-        png: Bytes,
-        direct: bool,
-        cached: bool,
-        took: Seconds,
-    },
+    Picture { png: Bytes, direct: bool, cached: bool, took: Seconds },
     Failed(Trouble),
 }
 
@@ -232,7 +227,9 @@ mod tests {
         assert_eq!(all.iter().map(|kept| kept.order.run.attempt).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(all[0].ticket.as_deref(), Some("job 7"));
         assert!(all[0].outcome.is_none());
-        assert!(matches!(&all[1].outcome, Some(Outcome::Picture { png, .. }) if &png[..] == b"png"));
+        assert!(
+            matches!(&all[1].outcome, Some(Outcome::Picture { png, .. }) if &png[..] == b"png")
+        );
         assert!(matches!(all[2].outcome, Some(Outcome::Failed(Trouble::Unknown))));
         assert_eq!((keep.epoch("a").unwrap(), keep.epoch("b").unwrap()), (17, 0));
         keep.forget(order(2).run).unwrap();

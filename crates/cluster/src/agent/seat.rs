@@ -18,7 +18,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::keep::{Keep, Kept, Outcome};
 use crate::connection::Connection;
 use crate::words::{
-    Ask, Condition, Confirm, News, Order, PART, Part, Reply, Said, Task, Trouble, read, shown, written,
+    Ask, Condition, Confirm, News, Order, PART, Part, Reply, Said, Task, Trouble, read, shown,
+    written,
 };
 
 /// The place of one server.
@@ -287,8 +288,10 @@ impl Seat {
     }
 
     fn condition(&self) -> Condition {
-        let (steps, seconds) =
-            self.latest.iter().fold((0.0, 0.0), |(a, b), (steps, seconds)| (a + steps, b + seconds));
+        let (steps, seconds) = self
+            .latest
+            .iter()
+            .fold((0.0, 0.0), |(a, b), (steps, seconds)| (a + steps, b + seconds));
         Condition {
             agent: self.agent.clone(),
             speed: (seconds > 0.0).then(|| steps / seconds),
@@ -324,7 +327,8 @@ async fn checked(
 ) -> Result<Outcome, BackendError> {
     let (width, height) = (job.spec.width, job.spec.height);
     let check = tokio::task::spawn_blocking(move || picture::received(png, width, height)).await;
-    let png = check.unwrap_or_else(|_| Err(BackendError::Panicked("while it was checked".into())))?;
+    let png =
+        check.unwrap_or_else(|_| Err(BackendError::Panicked("while it was checked".into())))?;
     let (direct, cached) = (timing == Timing::Direct, timing == Timing::Cached);
     Ok(Outcome::Picture { png, direct, cached, took })
 }
@@ -368,7 +372,8 @@ impl Reporter {
     const OFTEN: Duration = Duration::from_millis(200);
 
     fn say(&self, news: News) {
-        let (client, subject) = (self.connection.client.clone(), self.connection.names.said(&self.server));
+        let (client, subject) =
+            (self.connection.client.clone(), self.connection.names.said(&self.server));
         let said = written(&Said { run: self.run, news });
         tokio::spawn(async move { client.publish(subject, said).await });
     }

@@ -7,11 +7,11 @@ mod client;
 pub(crate) mod comfyui;
 pub mod demo;
 mod embedded;
-mod nowhere;
 mod error;
 mod excerpt;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod nowhere;
 pub(crate) mod openai;
 pub mod picture;
 mod preview;

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 use scheduling::{Seconds, Steps};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 const SERVER: &str = "[[server]]\nname = \"a\"\nsteps_per_second = 9.0\n\
                       backend = { kind = \"demo\" }\n";

@@ -306,7 +306,8 @@ pub fn snapshot(journal: &Path, into: &Path) -> Result<u64, JournalError> {
     let connection = super::open::connect(journal, flags)?;
     connection.execute("VACUUM INTO ?1", [into.to_string_lossy()])?;
     let copy = super::open::connect(into, flags)?;
-    let sequence = copy.query_row("SELECT sequence FROM log", [], |r| r.get(0).map(i64::unsigned_abs));
+    let sequence =
+        copy.query_row("SELECT sequence FROM log", [], |r| r.get(0).map(i64::unsigned_abs));
     Ok(sequence?)
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::mirror::Mirror;
-use super::relay::{Route, made_before};
+use super::relay::{Hold, Route, made_before};
 use super::wire::{Answer, Call, Named, Shown, read, written};
 use crate::core::Tasks;
 use crate::engine::{Change, InForce, Message, Question, Running};
@@ -122,6 +122,7 @@ pub struct Answers {
     pub(super) handle: Handle,
     pub(super) site: watch::Receiver<Site>,
     pub(super) reached: watch::Receiver<u64>,
+    pub(super) hold: Hold,
 }
 
 impl Answers {
@@ -152,8 +153,12 @@ impl Answers {
         (self.handle.timeline.now(), self.handle.timeline.lived())
     }
 
-    /// The answer to a call; none if there cannot be one, as for one that another version makes.
+    /// The answer to a call; none if there cannot be one, as for one that another version makes, or where it is not
+    /// certain that this node leads.
     pub async fn answer(&self, call: Bytes) -> Option<Bytes> {
+        if !self.hold.holds() {
+            return None;
+        }
         let call: Call = match read(&call) {
             Ok(call) => call,
             Err(error) => {

@@ -1,6 +1,7 @@
 //! Messages on their way to whoever leads: the engine of this node, or another node.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,9 +31,46 @@ pub trait Transport: Send + Sync + 'static {
 /// Who leads.
 #[derive(Clone)]
 pub(super) enum Route {
-    /// This node, by this engine.
-    Here(mpsc::Sender<Message>),
+    /// This node, by this engine, for as long as it holds.
+    Here(mpsc::Sender<Message>, Hold),
     Elsewhere,
+}
+
+impl Route {
+    /// The engine of this node, if it certainly leads.
+    fn here(&self) -> Option<mpsc::Sender<Message>> {
+        match self {
+            Self::Here(engine, hold) if hold.holds() => Some(engine.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Until when a node certainly leads. One that was stopped for longer, and others lead, answers nothing of what it
+/// remembers. Copies share it.
+#[derive(Clone, Debug)]
+pub struct Hold {
+    base: Instant,
+    /// Milliseconds from the base.
+    until: Arc<AtomicU64>,
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self { base: Instant::now(), until: Arc::default() }
+    }
+}
+
+impl Hold {
+    /// It holds until then.
+    pub fn until(&self, then: Instant) {
+        let milliseconds = then.saturating_duration_since(self.base).as_millis() as u64;
+        self.until.store(milliseconds, Ordering::Relaxed);
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        self.base.elapsed().as_millis() < u128::from(self.until.load(Ordering::Relaxed))
+    }
 }
 
 /// Hands on what the faces ask.
@@ -51,10 +89,7 @@ const AGAIN: Duration = Duration::from_millis(50);
 impl Relay {
     pub(super) async fn run(self, mut messages: mpsc::Receiver<Message>) {
         while let Some(message) = messages.recv().await {
-            let here = match &*self.route.borrow() {
-                Route::Here(engine) => Some(engine.clone()),
-                Route::Elsewhere => None,
-            };
+            let here = self.route.borrow().here();
             let always = matches!(message, Message::Submit { .. } | Message::Watch { .. });
             match here {
                 // Whoever asked hears that it is busy.
@@ -186,8 +221,8 @@ impl Relay {
         accepted: &Arc<Accepted>,
         call: &Bytes,
     ) -> Option<Result<Status, Refusal>> {
-        let route = self.route.borrow().clone();
-        let Route::Here(engine) = route else { return self.ask(call).await.ok() };
+        let here = self.route.borrow().here();
+        let Some(engine) = here else { return self.ask(call).await.ok() };
         let (reply, answer) = oneshot::channel();
         let message = Message::Submit { accepted: accepted.clone(), reply };
         engine.try_send(message).ok()?;
@@ -200,10 +235,7 @@ impl Relay {
     /// Follows a request; none inside if it has ended or never was, none at all if nobody can tell.
     async fn watch(&self, id: RequestId) -> Option<Option<watch::Receiver<Status>>> {
         let (reply, answer) = oneshot::channel();
-        let here = match &*self.route.borrow() {
-            Route::Here(engine) => Some(engine.clone()),
-            Route::Elsewhere => None,
-        };
+        let here = self.route.borrow().here();
         match here {
             Some(engine) => engine.try_send(Message::Status { id, reply }).ok()?,
             None => self.tell(&Call::Status(id), reply, |r| r).await,

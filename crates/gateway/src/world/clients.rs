@@ -24,6 +24,8 @@ pub(super) struct Client {
     /// How long an answer is under way, in milliseconds. Those who wait for the same request are told
     /// of its end in no certain order: here they hear of it one after the other.
     way: u64,
+    /// Lives of gateways so far: nobody speaks to one of an earlier life.
+    life: usize,
 }
 
 /// A submission, as often as it is sent.
@@ -71,9 +73,9 @@ impl Client {
         let (nature, router) = (nature.clone(), router.clone());
         let mut state = nature.state();
         state.clients += 1;
-        let way = 1 + state.clients % 499;
+        let (way, life) = (1 + state.clients % 499, state.lives);
         drop(state);
-        Self { nature, router, owner, way }
+        Self { nature, router, owner, way, life }
     }
 
     async fn goes_about(self) {
@@ -265,6 +267,9 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Answer {
+        if self.nature.state().lives != self.life {
+            return std::future::pending().await;
+        }
         let mut request = Request::builder().method(&method).uri(path);
         request = request.header("host", "localhost").header("content-type", "application/json");
         if self.nature.state().plan.keys {

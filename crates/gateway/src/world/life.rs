@@ -92,7 +92,7 @@ pub(super) fn live(nature: &Nature, folder: &Path, seconds: f64, ending: Ending)
     disk::after_a_kill(nature);
 }
 
-fn begin(nature: &Nature, ending: Ending) {
+pub(super) fn begin(nature: &Nature, ending: Ending) {
     let mut state = nature.state();
     let state = &mut *state;
     state.dead = false;
@@ -117,7 +117,7 @@ fn start(nature: &Nature, folder: &Path) -> Result<Gateway, crate::gateway::Star
     let machines = nature.clone();
     world.backends = Arc::new(move |server, _| {
         let index = server.name.get_ref()[1..].parse().expect("the servers are numbered");
-        Ok(Arc::new(Machine { index, nature: machines.clone() }))
+        Ok(Arc::new(Machine { index, nature: machines.clone(), epoch: 0 }))
     });
     let disk = nature.clone();
     world.journal = Box::new(move |sqlite| Ok(Box::new(Disk { sqlite, nature: disk })));
@@ -125,7 +125,7 @@ fn start(nature: &Nature, folder: &Path) -> Result<Gateway, crate::gateway::Star
 }
 
 /// Things change, at any time.
-async fn weather(nature: Nature) {
+pub(super) async fn weather(nature: Nature) {
     loop {
         let wait = nature.state().dice.exponential(40.0);
         pause(wait).await;
@@ -164,7 +164,7 @@ fn a_jump(state: &mut nature::State) -> f64 {
 
 /// After a start, all that was acknowledged is found again: whatever is open, what came last, and
 /// some of the rest.
-async fn look_back(nature: Nature, router: Router) {
+pub(super) async fn look_back(nature: Nature, router: Router) {
     let ids = {
         let mut state = nature.state();
         let (open, ended) = state.checker.acknowledged();
@@ -183,7 +183,7 @@ async fn look_back(nature: Nature, router: Router) {
 }
 
 /// Nothing goes wrong any more: all that was acknowledged ends, and can be seen by its owner.
-async fn make_peace(nature: &Nature, router: &Router, seconds: f64) {
+pub(super) async fn make_peace(nature: &Nature, router: &Router, seconds: f64) {
     /// Between two looks.
     const LOOK: f64 = 60.0;
     let mut left = seconds;

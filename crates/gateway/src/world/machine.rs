@@ -14,6 +14,8 @@ use crate::backends::{Backend, BackendError, Cancelled, Job, Painted, Timing, Wa
 #[derive(Default)]
 pub(super) struct Server {
     pub(super) condition: Condition,
+    /// It obeys nobody who began to lead earlier, as agents do.
+    obeys: u64,
     /// Counts how often it went down: what ran then is gone.
     pub(super) downs: u64,
     /// What it really works at, whether somebody waits for it or not.
@@ -83,6 +85,8 @@ const FAULTS: [Fault; 14] = [
 pub(super) struct Machine {
     pub(super) index: usize,
     pub(super) nature: Nature,
+    /// When whoever asks began to lead.
+    pub(super) epoch: u64,
 }
 
 /// A call that the gateway makes. The checker hears of its end, even if it is just dropped.
@@ -135,6 +139,15 @@ impl Machine {
             state.checker.begins(&begun)
         };
         Call { machine: self, number, ticket }
+    }
+
+    fn obeys(&self) -> Result<(), BackendError> {
+        let server = &mut self.nature.state().servers[self.index];
+        if self.epoch < server.obeys {
+            return Err(unreachable());
+        }
+        server.obeys = self.epoch;
+        Ok(())
     }
 
     /// Waits until the server has come to the end of its present work.
@@ -268,6 +281,7 @@ impl Machine {
 #[async_trait]
 impl Backend for Machine {
     async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
+        self.obeys()?;
         let call = self.begins(job, false);
         let result = self.paint(job, watcher).await;
         self.nature.note(&format!("s{} answers {}: {}", self.index, call.ticket, brief(&result)));
@@ -280,6 +294,7 @@ impl Backend for Machine {
         given: Option<&str>,
         _watcher: &dyn Watcher,
     ) -> Result<Painted, BackendError> {
+        self.obeys()?;
         let call = self.begins(job, true);
         let tickets = self.nature.state().plan.servers[self.index].tickets;
         let result = match given.filter(|_| tickets) {
@@ -295,6 +310,7 @@ impl Backend for Machine {
     }
 
     async fn cancel(&self, job: &Job, _: Option<&str>) -> Result<Cancelled, BackendError> {
+        self.obeys()?;
         let answer = {
             let mut state = self.nature.state();
             state.checker.gives_up(self.index, &job.run.request.to_string());

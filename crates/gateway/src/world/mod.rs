@@ -19,6 +19,7 @@ mod clients;
 mod disk;
 mod life;
 mod machine;
+mod machines;
 mod nature;
 mod plan;
 
@@ -50,8 +51,6 @@ struct Fate {
 
 /// Lets a world of this seed last for so many hours.
 fn world(seed: u64, hours: f64, lie: Option<Lie>) -> Fate {
-    /// At the end all must have ended within so many seconds.
-    const PEACE: f64 = 20_000.0;
     let folder = folder();
     nature::reset_clocks();
     let nature = Nature::new(Generator::new(seed, Purpose::Search, 0), folder.path().into());
@@ -170,6 +169,8 @@ fn a_disk_that_lies_is_found_out() {
     }
 }
 
+/// Seconds within which all must have ended at the end.
+const PEACE: f64 = 20_000.0;
 /// Hours of a world in every test run.
 const SHORT: f64 = 0.4;
 /// Hours of each world where they run for as long as they are told to.

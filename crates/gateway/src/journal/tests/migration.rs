@@ -117,7 +117,8 @@ fn a_journal_of_version_4_learns_of_logs() {
 /// Version 2 had the tables of today without the time of a load.
 #[test]
 fn a_journal_of_version_2_learns_of_loads() {
-    let (_folder, path) = taken_back(2, &format!("ALTER TABLE runs DROP COLUMN load; DROP TABLE callbacks; {LOG}"));
+    let (_folder, path) =
+        taken_back(2, &format!("ALTER TABLE runs DROP COLUMN load; DROP TABLE callbacks; {LOG}"));
     let mut journal = Sqlite::open(&path, 5e8).unwrap();
     let reader = Reader::open(&path).unwrap();
     let before = reader.unfinished().unwrap();
