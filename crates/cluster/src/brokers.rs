@@ -106,7 +106,9 @@ impl Told {
         let config = self.jetstream.as_ref().and_then(|jetstream| jetstream.config.as_ref());
         match config {
             None => {
-                return Err("it has no JetStream: write a `jetstream` block in its nats.conf".into());
+                return Err(
+                    "it has no JetStream: write a `jetstream` block in its nats.conf".into()
+                );
             }
             Some(config) if !config.sync_always => {
                 return Err("a power loss would take what it has acknowledged: write `sync_interval: always` in the \

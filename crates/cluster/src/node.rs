@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::Subscriber;
 use dispatch::Administration;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use gateway::config::{BackendConfig, ClusterConfig, NodeRole};
 use gateway::journal::{Clock, Deposed, Message, Moment, Replica, ReplicaError, Replicated};
 use gateway::node::{Hold, Leadership, News, Node, Place, Set, Told};
@@ -38,50 +39,100 @@ pub struct Outside {
     pub serving: Box<dyn FnOnce() + Send>,
 }
 
-/// Runs a node until `shutdown` resolves. If it leads, another one does from then on.
+/// Runs a node until `shutdown` resolves, and with it nodes of other cells that the same gateway answers for. If one
+/// leads, another one does from then on.
 ///
 /// # Errors
-/// [`ClusterError`] if it cannot be started, or cannot go on.
+/// [`ClusterError`] if one cannot be started, or cannot go on.
 pub async fn serve(
     config: Config,
     outside: Outside,
+    others: Vec<(Config, Outside)>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ClusterError> {
-    let mut conductor = Conductor::start(config, outside).await?;
+    check_cells(&config, &others)?;
+    let conductor = Conductor::start(config, outside).await?;
+    let mut beside = Vec::new();
+    for (config, outside) in others {
+        beside.push(Conductor::start(config, outside).await?);
+    }
     let stopping = CancellationToken::new();
     let until = stopping.clone();
     let last = conductor.node.config().limits.shutdown_seconds.seconds();
     let last = Duration::from_secs_f64(last);
-    let serving = conductor.node.serve(listener, async move { until.cancelled().await }, last);
-    let serving = tokio::spawn(serving);
-    tokio::pin!(shutdown);
-    let stop = stopping.clone();
-    let conducted = async {
-        tokio::select! {
-            () = &mut shutdown => stop.cancel(),
-            () = stop.cancelled() => {}
-        }
-    };
-    let (ended, ()) = tokio::join!(
-        async {
+    let nodes: Vec<_> = beside.iter().map(|conductor| &conductor.node).collect();
+    let closing = async move { until.cancelled().await };
+    let mut serving = tokio::spawn(conductor.node.serve(&nodes, listener, closing, last));
+    let all = [conductor].into_iter().chain(beside);
+    // Each goes on by itself; what ends one ends all.
+    let conducted = all.map(|mut conductor| {
+        let stopping = stopping.clone();
+        async move {
             let ended = conductor.conduct(&stopping).await;
             stopping.cancel();
-            ended
-        },
-        conducted
-    );
+            (conductor, ended)
+        }
+    });
+    let conducted = join_all(conducted);
+    tokio::pin!(conducted, shutdown);
+    let conducted = tokio::select! {
+        conducted = &mut conducted => conducted,
+        () = &mut shutdown => {
+            stopping.cancel();
+            conducted.await
+        }
+    };
+    let (mut nodes, ended): (Vec<_>, Vec<_>) = conducted.into_iter().unzip();
+    let mut ended = ended.into_iter().collect::<Result<Vec<()>, _>>().map(drop);
     if ended.is_ok() {
-        // Answers that are under way come from whoever leads now, for whom this node still listens.
-        let follow = conductor.only_follow();
+        // Answers that are under way come from whoever leads now, for whom this one still listens.
+        let follow = join_all(nodes.iter_mut().map(Conductor::only_follow));
         tokio::select! {
-            _ = serving => {}
-            ended = follow => ended?,
+            _ = &mut serving => {}
+            followed = follow => ended = followed.into_iter().collect(),
         }
         tracing::info!("stopped");
     }
-    conductor.node.abort();
+    serving.abort();
+    nodes.into_iter().for_each(|conductor| conductor.node.abort());
     ended
+}
+
+/// Each cell has a name of its own, of which identifiers carry a part.
+fn check_cells(own: &Config, others: &[(Config, Outside)]) -> Result<(), ClusterError> {
+    let mut cells: Vec<&str> = own.cell().into_iter().collect();
+    for (config, _) in others {
+        let refuse = |problem: String| ClusterError::Config(own.refuse("cluster.others", problem));
+        let Some(cell) = config.cell() else {
+            return Err(refuse("one of them has no [cluster]".into()));
+        };
+        if cells.contains(&cell) {
+            return Err(refuse(format!(
+                "there are two cells {cell:?}: each needs a name of its own"
+            )));
+        }
+        if let Some(other) = cells.iter().find(|other| gateway::node::look_alike(other, cell)) {
+            return Err(refuse(format!(
+                "identifiers of the cells {other:?} and {cell:?} would look alike: give one of them another name"
+            )));
+        }
+        if config.journal == own.journal {
+            let journal = config.journal.display();
+            return Err(refuse(format!(
+                "{journal} is the journal of two cells: each needs one of its own"
+            )));
+        }
+        cells.push(cell);
+    }
+    for key in &own.keys {
+        if let Some(home) = key.cell.as_deref().filter(|home| !cells.contains(home)) {
+            let position = own.keys.iter().position(|other| other.name == key.name).unwrap_or(0);
+            let problem = format!("{home:?}: there are {}", cells.join(", "));
+            return Err(ClusterError::Config(own.refuse(&format!("key.{position}.cell"), problem)));
+        }
+    }
+    Ok(())
 }
 
 /// One node of the cell, and what it is made of.

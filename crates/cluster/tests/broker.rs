@@ -91,8 +91,8 @@ async fn strangers_are_refused() {
     // Whoever trusts another cell does not trust these brokers.
     let other = tempfile::tempdir().unwrap();
     let plan =
-        setup::setup::Plan { cell: "d".into(), nodes: vec!["n1=localhost".parse().unwrap()] };
-    setup::setup::init(other.path(), &plan).unwrap();
+        cluster::setup::Plan { cell: "d".into(), nodes: vec!["n1=localhost".parse().unwrap()] };
+    cluster::setup::init(other.path(), &plan).unwrap();
     let authority = other.path().join("authority.pem");
     let problem = options(None, &authority).connect(running.url(0)).await.unwrap_err();
     assert!(problem.to_string().contains("UnknownIssuer"), "{problem}");
@@ -223,7 +223,7 @@ async fn a_removed_agent_is_cut_off_at_once() {
     running.reload();
     let mut gone = running.agent("a", 1).await;
     let mut stays = running.agent("b", 1).await;
-    setup::setup::remove_agent(running.folder(), "a").unwrap();
+    cluster::setup::remove_agent(running.folder(), "a").unwrap();
     running.reload();
     gone.sees("disconnected").await;
     gone.sees("authorization violation").await;

@@ -463,6 +463,8 @@ pub struct KeyConfig {
     /// Requests per minute; a minute's worth may come at once.
     #[serde(default = "default_requests_per_minute")]
     pub requests_per_minute: u32,
+    /// The cell that its requests go to first, where there are several.
+    pub cell: Option<String>,
     /// Whether it may enable and drain servers and change the policy.
     #[serde(default)]
     pub operator: bool,
@@ -527,6 +529,11 @@ impl Config {
             self.models
         );
         sha2::Sha256::digest(said)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Name of the cell that it is of, if any.
+    pub fn cell(&self) -> Option<&str> {
+        self.cluster.as_ref().map(|cluster| cluster.cell.get_ref().as_str())
     }
 
     /// The path of the public URL, without a slash at its end.

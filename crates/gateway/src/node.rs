@@ -25,6 +25,7 @@ use crate::core::{Core, JournalFactory, Surroundings};
 use crate::engine::{Change, Starts};
 use crate::gateway::{BackendFactory, Named, StartError, look_back};
 use crate::handle::{Handle, View};
+use crate::http::cells::{self, Cell};
 use crate::http::{self, Secret, Site};
 use crate::journal::{
     Archive, Confirmed, Message, Pictures, Reader, Reads, Record, Says, Sqlite, Unconfirmed,
@@ -62,6 +63,11 @@ pub struct Place {
 /// A secret for links that nobody can guess.
 pub fn link_secret() -> [u8; 32] {
     Secret::random_bytes()
+}
+
+/// Whether identifiers do not tell two cells apart.
+pub fn look_alike(one: &str, other: &str) -> bool {
+    cells::mark(one) == cells::mark(other)
 }
 
 /// A running node.
@@ -148,15 +154,39 @@ impl Node {
         })
     }
 
-    /// Serves until `shutdown` resolves; whoever waits for an answer then may wait for as long as `last`, and a
+    /// What is served by this node and those of other cells together.
+    fn joined_with(&self, others: &[&Self]) -> watch::Receiver<Site> {
+        let cell = |node: &Self| {
+            let config = node.config();
+            Cell { name: config.cell().unwrap_or_default().into(), site: node.site.clone() }
+        };
+        if others.is_empty() {
+            return self.site.clone();
+        }
+        let cells: Vec<_> = [self].iter().chain(others).map(|node| cell(node)).collect();
+        let router = cells::router(cells.into());
+        let mut own = self.site.clone();
+        let joined = own.borrow_and_update().clone().with_router(router.clone());
+        let (joined, seen) = watch::channel(joined);
+        tokio::spawn(async move {
+            while own.changed().await.is_ok() {
+                let site = own.borrow_and_update().clone();
+                joined.send_replace(site.with_router(router.clone()));
+            }
+        });
+        seen
+    }
+
+    /// Serves until `shutdown` resolves, for the nodes of other cells as well; whoever waits for an answer then may wait for as long as `last`, and a
     /// little longer.
     pub fn serve(
         &self,
+        others: &[&Self],
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
         last: Duration,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let site = self.site.clone();
+        let site = self.joined_with(others);
         async move {
             let connections = http::serve(listener, site.clone(), shutdown).await;
             let patience = site.borrow().config().limits.client_seconds.duration();

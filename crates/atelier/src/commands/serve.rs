@@ -81,7 +81,19 @@ async fn serve_node(config: Config, arguments: &Arguments, log: &Log) -> Result<
             lines.say(&format!("atelier is at http://{address}, its journal is {journal}"));
         }),
     };
-    cluster::serve(config, outside, listener, terminated()).await.map_err(failure)
+    let others = config.cluster.iter().flat_map(|cluster| &cluster.others);
+    let others = others.map(|file| {
+        let other = read(file)?;
+        let outside = Outside {
+            policies: policies(&other),
+            dropped: log.dropped(),
+            source: Some(source(file.clone(), address)?),
+            serving: Box::new(|| ()),
+        };
+        Ok((other, outside))
+    });
+    let others = others.collect::<Result<Vec<_>, Failure>>()?;
+    cluster::serve(config, outside, others, listener, terminated()).await.map_err(failure)
 }
 
 /// Listens where it is configured or asked for, if it may.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions};
+use cluster::setup::{Node, Plan, add_agent, init};
 use serde_json::Value;
-use setup::setup::{Node, Plan, add_agent, init};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -31,6 +31,10 @@ pub struct ClusterConfig {
     pub nkey_file: PathBuf,
     /// Authorities that the brokers are trusted by: a PEM file.
     pub ca_file: PathBuf,
+    /// Configurations of gateways of other cells: this one answers for them as well, and hands on to them what its own
+    /// has no room for.
+    #[serde(default)]
+    pub others: Vec<PathBuf>,
     /// Where the brokers tell how they are set, such as `http://10.0.0.1:8222`.
     pub monitor: Vec<Spanned<String>>,
 }

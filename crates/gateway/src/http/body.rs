@@ -17,6 +17,7 @@ use super::Server;
 use super::auth::Visitor;
 use super::budget::Room;
 use super::callbacks::check_callback;
+use super::cells::identifier;
 use super::problem::Problem;
 use super::value::Seed;
 use crate::config::{Config, Side};
@@ -204,7 +205,7 @@ pub(crate) fn compose(
     }
     Ok(Accepted {
         order: Order {
-            id: RequestId(uuid::Uuid::now_v7()),
+            id: RequestId(identifier(config.cell())),
             owner,
             request,
             pixels: width * height,

@@ -9,6 +9,7 @@ mod body;
 mod brake;
 mod budget;
 mod callbacks;
+pub(crate) mod cells;
 mod descriptors;
 mod encoding;
 mod explanation;
@@ -122,6 +123,18 @@ impl Site {
     /// Whoever has a key of this name, or everybody where there are none.
     pub(crate) fn holder(&self, owner: &str) -> Option<Visitor> {
         self.server.door.holders().find(|visitor| *visitor.owner == *owner).cloned()
+    }
+
+    /// The cell that the key of these headers is at home in, where the configuration says.
+    fn home_of(&self, headers: &HeaderMap) -> Option<String> {
+        let visitor = self.server.door.enter(headers).ok()?;
+        let key = self.config().keys.iter().find(|key| **key.name.get_ref() == *visitor.owner)?;
+        key.cell.clone()
+    }
+
+    /// The same with other routes.
+    pub(crate) fn with_router(self, router: Router) -> Self {
+        Self { router, ..self }
     }
 
     /// What it is served by.

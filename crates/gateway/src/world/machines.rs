@@ -314,6 +314,8 @@ fn lead(nature: &Nature, journal: &Path, brokers: &Arc<Mutex<Brokers>>) -> Resul
         if replica.lead(&mut shelf.clone(), "a machine", clock).map_err(|error| said(&error))? {
             break;
         }
+        // It waits until the brokers are reached again.
+        nature.state().drive.condition = Condition::Sound;
     }
     drop(replica);
     // What had been refused and is there all the same, with those gone who could take it back.
