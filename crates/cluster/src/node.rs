@@ -466,6 +466,7 @@ impl Conductor {
 
     /// Leads until the log, the lease or the operator ends it.
     async fn lead(&mut self, stopping: &CancellationToken) -> Result<Led, ClusterError> {
+        let begun = Instant::now();
         let (epoch, deposed) = {
             let replica = self.replica.take().expect("it is open while this node follows");
             (replica.epoch(), Deposed::new())
@@ -484,7 +485,8 @@ impl Conductor {
             hold.clone(),
         );
         let (mut leadership, news) = leadership?;
-        tracing::info!(epoch, "this node leads");
+        let milliseconds = begun.elapsed().as_millis() as u64;
+        tracing::info!(epoch, milliseconds, "this node leads");
         self.node.gauge(true, epoch, *self.reached.borrow());
         self.restore(&leadership, &config).await;
         let answers = tokio::spawn(answer(self.connection.clone(), leadership.answers()));
