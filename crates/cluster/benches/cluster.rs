@@ -6,7 +6,7 @@
 //! ```
 //!
 //! `ATELIER_RATES` (`100,1000`), `ATELIER_SECONDS` (20), `ATELIER_AGENTS` (50), `ATELIER_OPEN` (10000), `ATELIER_TOTAL`
-//! (0: requests for the memory, at the highest rate).
+//! (0: requests for the memory, at the last rate), `ATELIER_PICTURES` (4: a second, of each server).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -236,8 +236,9 @@ async fn acknowledgements(agents: usize, seconds: usize) {
     let rates = variable("ATELIER_RATES", "100,1000");
     let rates: Vec<usize> =
         rates.split(',').map(|rate| rate.trim().parse().expect("a rate")).collect();
-    // Each server paints four pictures a second.
-    let cell = Cell::start(agents, 40.0, 1_000_000);
+    // Of ten steps each: so many pictures a second from each server.
+    let speed = 10.0 * number("ATELIER_PICTURES", 4) as f64;
+    let cell = Cell::start(agents, speed, 1_000_000);
     let http = client();
     until_ready(&cell, &http).await;
     println!("{agents} agents, 3 brokers, 3 nodes, log and pictures in 3 replicas");

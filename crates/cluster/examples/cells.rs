@@ -374,7 +374,9 @@ fn crossing(points: &[(f64, f64)], height: f64) -> f64 {
     let pair = pairs.clone().find(|pair| pair[1].1 >= height).or(pairs.last());
     let [(x0, y0), (x1, y1)] = pair.expect("two points at least") else { unreachable!("pairs") };
     let slope = (y1 / y0).ln() / (x1 / x0).ln();
-    x0 * ((height / y0).ln() / slope).exp()
+    let x = x0 * ((height / y0).ln() / slope).exp();
+    // Whole numbers are to stay whole when they are rounded down.
+    x * (1.0 + 1e-12)
 }
 
 /// How a fleet is divided.
@@ -635,9 +637,9 @@ fn parts(text: &mut String, workload: &Workload, costs: &[Cost]) {
     let row = |part: Part| {
         let [split, full] =
             [SPLIT, 1.0].map(|share| workload.servers_at(part, share, costs).floor());
-        [number(split), number(full), part.name().to_owned()]
+        [format!("{:<27}", part.name()), number(split), number(full)]
     };
-    table(text, ["split", "full", "part"], Part::ALL.into_iter().map(row));
+    table(text, ["part", "split", "full"], Part::ALL.into_iter().map(row));
     let (first, at) = workload.first(&Part::ALL, costs);
     let (next, beyond) = workload.first(&Part::WITHOUT_PICTURES, costs);
     let _ = writeln!(

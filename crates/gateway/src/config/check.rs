@@ -7,7 +7,7 @@ use scheduling::ObjectiveError;
 use toml::Spanned;
 use toml_edit::{Document, Item};
 
-use super::{Config, ConfigError};
+use super::{ClusterConfig, Config, ConfigError};
 
 /// Something that does not go together.
 pub(super) struct Misfit {
@@ -121,6 +121,10 @@ impl Config {
             let problem =
                 format!("allowed without a restart is {:?}, as it is", journal.to_string());
             return Err(other.refuse("journal", problem));
+        }
+        if !ClusterConfig::are_alike(self.cluster.as_ref(), other.cluster.as_ref()) {
+            let problem = "it is another one, which takes a restart";
+            return Err(other.refuse("cluster", problem));
         }
         Ok(())
     }

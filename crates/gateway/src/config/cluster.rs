@@ -60,6 +60,24 @@ fn default_lease() -> Span {
     Span(3.0)
 }
 
+impl ClusterConfig {
+    /// Whether both say the same, wherever it stands.
+    pub(super) fn are_alike(one: Option<&Self>, other: Option<&Self>) -> bool {
+        let said = |cluster: &Self| {
+            let Self { nats, cell, name, role, replicas, lease_seconds, others, monitor, .. } =
+                cluster.clone();
+            let (nkey_file, ca_file) = (cluster.nkey_file.clone(), cluster.ca_file.clone());
+            let texts = |list: Vec<Spanned<String>>| {
+                list.into_iter().map(Spanned::into_inner).collect::<Vec<_>>()
+            };
+            let who = (cell.into_inner(), name.into_inner(), role, replicas);
+            let files = (nkey_file, ca_file, others);
+            (who, texts(nats), texts(monitor), lease_seconds.seconds(), files)
+        };
+        one.map(said) == other.map(said)
+    }
+}
+
 impl Config {
     /// What only a cluster has is there with it and not without it.
     pub(super) fn check_cluster(&self) -> Result<(), Misfit> {

@@ -409,3 +409,80 @@ fn secrets_come_from_files_and_from_the_environment() {
     refused(&format!("key_file = \"{path}\""), 7, &["visible ASCII"]);
     refused("key = \"\"", 7, &["`server.0.backend.key`", "visible ASCII"]);
 }
+
+#[test]
+fn what_a_cluster_needs_is_said_at_its_line() {
+    let good = r#"
+[cluster]
+nats = ["tls://10.0.0.1:4222"]
+cell = "gpu"
+name = "n1"
+nkey_file = "node.nk"
+ca_file = "ca.pem"
+monitor = ["http://10.0.0.1:8222"]
+[[server]]
+name = "s1"
+steps_per_second = 1.0
+backend = { kind = "agent" }
+"#;
+    let check = |from: &str, to: &str, problem: &str| {
+        assert!(good.contains(from), "{from}");
+        let error =
+            Config::parse("x.toml", &good.replacen(from, to, 1)).err().map(|e| e.to_string());
+        match error {
+            None => assert_eq!(problem, "", "{to}"),
+            Some(error) => assert!(problem != "" && error.contains(problem), "{to}: {error}"),
+        }
+    };
+    check("gpu", "gpu", "");
+    check("\"gpu\"", "\"g.u\"", "x.toml:4: `cluster.cell`: \"g.u\"");
+    check("\"n1\"", "\"\"", "x.toml:5: `cluster.name`");
+    check("\"s1\"", "\"s.1\"", "x.toml:10: `name`: \"s.1\"");
+    check("cell =", "replicas = 2\ncell =", "`cluster.replicas` is 2: allowed is 1, 3 or 5");
+    check("cell =", "lease_seconds = 0.1\ncell =", "`cluster.lease_seconds` is 0.1");
+    check("cell =", "role = \"boss\"\ncell =", "role");
+    check("tls://10.0.0.1:4222", "10.0.0.1:4222", "x.toml:3: `cluster.nats`");
+    check("http://10.0.0.1:8222", "tls://10.0.0.1:8222", "`cluster.monitor`");
+    check("[\"http://10.0.0.1:8222\"]", "[]", "`cluster.monitor` is empty");
+    let alone = good.split_once("[[server]]").unwrap().1;
+    let alone = Config::parse("x.toml", &format!("[[server]]{alone}")).unwrap_err().to_string();
+    assert!(
+        alone.contains("x.toml:4: `backend` of \"s1\"") && alone.contains("[cluster]"),
+        "{alone}"
+    );
+    let config = Config::parse("x.toml", good).unwrap();
+    let moved = Config::parse("x.toml", &format!("\n\n{good}")).unwrap();
+    config.check_successor(&moved).unwrap();
+    let other = Config::parse("x.toml", &good.replace("\"n1\"", "\"n2\"")).unwrap();
+    let refused = config.check_successor(&other).unwrap_err().to_string();
+    assert!(refused.contains("takes a restart"), "{refused}");
+}
+
+#[test]
+fn an_agent_has_the_servers_that_it_names() {
+    let good = r#"
+name = "berlin"
+[cluster]
+nats = ["tls://10.0.0.1:4222"]
+cell = "gpu"
+nkey_file = "agent.nk"
+ca_file = "ca.pem"
+[[server]]
+name = "s1"
+steps_per_second = 1.0
+backend = { kind = "demo" }
+"#;
+    let config = AgentConfig::parse("a.toml", good).unwrap();
+    assert_eq!(config.gateway().servers.len(), 1);
+    for (from, to, problem) in [
+        ("\"demo\"", "\"agent\"", "a.toml:8: `backend` of \"s1\": this is its agent"),
+        ("name = \"berlin\"", "nam = \"berlin\"", "a.toml:2"),
+        ("steps_per_second = 1.0", "steps_per_second = 0.0", "a.toml:10"),
+    ] {
+        let error = AgentConfig::parse("a.toml", &good.replacen(from, to, 1)).unwrap_err();
+        assert!(error.to_string().contains(problem), "{error}");
+    }
+    let none = good.split_once("[[server]]").unwrap().0;
+    let error = AgentConfig::parse("a.toml", none).unwrap_err().to_string();
+    assert!(error.contains("there is no [[server]]"), "{error}");
+}

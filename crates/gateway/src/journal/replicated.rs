@@ -127,12 +127,15 @@ struct Place {
 }
 
 impl Replica {
-    /// Opens the journal at `path`, or starts one.
+    /// Opens the journal at `path` to follow a log, or starts one.
     ///
     /// # Errors
     /// [`JournalError`], also if it holds requests that are of no log.
     pub fn open(path: &Path, now: f64) -> Result<Self, JournalError> {
-        Self::of(Sqlite::open(path, now)?)
+        let sqlite = Sqlite::open(path, now)?;
+        // What a power loss takes of it the log still has; whoever leads opens it with full synchronisation.
+        sqlite.connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Self::of(sqlite)
     }
 
     /// An open journal as a replica.
