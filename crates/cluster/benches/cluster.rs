@@ -8,6 +8,7 @@
 //! `ATELIER_RATES` (`100,1000`), `ATELIER_SECONDS` (20), `ATELIER_AGENTS` (50), `ATELIER_OPEN` (10000), `ATELIER_TOTAL`
 //! (0: requests for the memory, at the last rate), `ATELIER_PICTURES` (4: a second, of each server).
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,8 +90,10 @@ impl Cell {
         let mut servers = String::new();
         for agent in 0..agents {
             let server = format!("s{agent}");
-            setup::add_agent(&cell, &format!("a{agent}"), &[server.clone()]).expect("an agent");
-            servers += &format!(
+            setup::add_agent(&cell, &format!("a{agent}"), std::slice::from_ref(&server))
+                .expect("an agent");
+            let _ = write!(
+                servers,
                 "[[server]]\nname = \"{server}\"\nsteps_per_second = {rate:?}\nlearn_speed = false\n\
                  backend = {{ kind = \"agent\" }}\n"
             );
@@ -190,7 +193,7 @@ async fn until_ready(cell: &Cell, http: &reqwest::Client) {
                 break;
             }
             assert!(
-                start.elapsed() < Duration::from_secs(60),
+                start.elapsed() < Duration::from_mins(1),
                 "node {n} is not ready: {:?}",
                 cell.memory()
             );

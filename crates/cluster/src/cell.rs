@@ -76,7 +76,8 @@ impl Cell {
             ..kv::Config::default()
         };
         for config in [
-            bucket(names.lease(), shape.lease, StorageType::Memory),
+            // On the disk as well: one that was lost would be taken while it still holds.
+            bucket(names.lease(), shape.lease, StorageType::File),
             bucket(names.settings(), Duration::ZERO, StorageType::File),
         ] {
             let name = config.bucket.clone();

@@ -58,7 +58,7 @@ impl Agents {
     /// How long a run of which nobody knows may still be asked for, after a change of who leads.
     const STRANGE: Duration = Duration::from_secs(10);
     /// How long a picture may be here of whose request no end is heard: it was a trial, or given up.
-    const UNHEARD: Duration = Duration::from_secs(60);
+    const UNHEARD: Duration = Duration::from_mins(1);
     /// Most parts of a picture.
     const PARTS: u32 = 1024;
 
@@ -274,7 +274,9 @@ impl Remote {
                     News::Waits => watcher.waits(),
                     News::Ticket(ticket) => watcher.ticket(&ticket),
                     News::Preview(text) => {
-                        preview(&text).into_iter().for_each(|p| watcher.preview(p))
+                        if let Some(picture) = preview(&text) {
+                            watcher.preview(picture);
+                        }
                     }
                     News::Failed(trouble) => return Err(trouble.into()),
                 },
@@ -282,13 +284,14 @@ impl Remote {
                     return Ok(Painted { png, timing: timing(&part, begun.elapsed()) });
                 }
                 Ok(None) => return Err(BackendError::Cancelled),
-                Err(_) => match self.agents.ask(&self.server, Task::Find { run }, PATIENCE).await {
-                    Ok(Reply::Unknown) => {
+                // Whether its agent is there is for probes to say.
+                Err(_) => {
+                    let find = Task::Find { run };
+                    let asked = self.agents.ask(&self.server, find, PATIENCE).await;
+                    if let Ok(Reply::Unknown) = asked {
                         return Err(BackendError::CutOff("its agent has lost the run".into()));
                     }
-                    // Whether it is there is for probes to say.
-                    _ => {}
-                },
+                }
             }
         }
     }
@@ -371,7 +374,7 @@ impl Backend for Remote {
 
     async fn probe(&self) -> Result<(), BackendError> {
         // Whoever asks ends it when it takes too long.
-        let reply = self.agents.ask(&self.server, Task::Probe, Duration::from_secs(60)).await?;
+        let reply = self.agents.ask(&self.server, Task::Probe, Duration::from_mins(1)).await?;
         match reply {
             Reply::Probe(Ok(condition)) => {
                 *self.condition.lock().unwrap_or_else(PoisonError::into_inner) = condition;

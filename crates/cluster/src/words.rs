@@ -63,7 +63,7 @@ pub(crate) enum Reply {
     /// Somebody leads who began later.
     Deposed { epoch: u64 },
     /// What the server does with a run that was to stop.
-    Cancel(Result<Stopping, Trouble>),
+    Cancel(Result<Ending, Trouble>),
     /// How the server is.
     Probe(Result<Condition, Trouble>),
     /// It is not the agent of this server, or cannot write down what it is asked.
@@ -73,13 +73,13 @@ pub(crate) enum Reply {
 /// The words of [`Cancelled`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Stopping {
+pub(crate) enum Ending {
     Stopped,
     Stopping,
     Abandoned,
 }
 
-impl From<Cancelled> for Stopping {
+impl From<Cancelled> for Ending {
     fn from(cancelled: Cancelled) -> Self {
         match cancelled {
             Cancelled::Stopped => Self::Stopped,
@@ -89,12 +89,12 @@ impl From<Cancelled> for Stopping {
     }
 }
 
-impl From<Stopping> for Cancelled {
-    fn from(stopping: Stopping) -> Self {
-        match stopping {
-            Stopping::Stopped => Self::Stopped,
-            Stopping::Stopping => Self::Stopping,
-            Stopping::Abandoned => Self::Abandoned,
+impl From<Ending> for Cancelled {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Stopped => Self::Stopped,
+            Ending::Stopping => Self::Stopping,
+            Ending::Abandoned => Self::Abandoned,
         }
     }
 }

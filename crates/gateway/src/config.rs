@@ -528,7 +528,9 @@ impl Config {
             self.limits,
             self.models
         );
-        sha2::Sha256::digest(said)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+        let digest = sha2::Sha256::digest(said);
+        let [a, b, c, d] = [digest[0], digest[1], digest[2], digest[3]];
+        format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
     }
 
     /// Name of the cell that it is of, if any.

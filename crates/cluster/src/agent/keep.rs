@@ -79,7 +79,7 @@ impl Keep {
         let epoch = self
             .connection()
             .prepare_cached("SELECT epoch FROM epochs WHERE server = ?1")?
-            .query_row([server], |r| r.get(0).map(i64::unsigned_abs))
+            .query_row([server], |r| r.get(0).map(i64::cast_unsigned))
             .optional()?;
         Ok(epoch.unwrap_or(0))
     }
@@ -88,7 +88,7 @@ impl Keep {
     pub(super) fn obey(&self, server: &str, epoch: u64) -> rusqlite::Result<()> {
         self.connection()
             .prepare_cached("INSERT OR REPLACE INTO epochs VALUES (?1, ?2)")?
-            .execute(params![server, epoch as i64])
+            .execute(params![server, epoch.cast_signed()])
             .map(drop)
     }
 

@@ -41,6 +41,13 @@ pub(super) struct Seat {
     latest: VecDeque<(f64, f64)>,
 }
 
+/// How a run is begun.
+enum Way {
+    Begin,
+    /// It was begun before the agent was started, under this name of the server's own.
+    Find(Option<String>),
+}
+
 struct Running {
     job: Job,
     ticket: Arc<Mutex<Option<String>>>,
@@ -111,7 +118,7 @@ impl Seat {
             match outcome {
                 Some(outcome) => self.untold.push((order.run, outcome, None)),
                 // The server may go on with it, or have it.
-                None if self.running.is_none() => self.begin(order.job(), Some(ticket)),
+                None if self.running.is_none() => self.begin(order.job(), Way::Find(ticket)),
                 None => self.ends(order.run, Outcome::Failed(Trouble::Unknown)),
             }
         }
@@ -156,9 +163,8 @@ impl Seat {
                 }
                 Reply::Taken
             }
-            Task::Find { .. } => Reply::Unknown,
             Task::Cancel { run } => self.cancel(run).await,
-            Task::Probe => Reply::Unknown,
+            Task::Find { .. } | Task::Probe => Reply::Unknown,
         }
     }
 
@@ -182,13 +188,17 @@ impl Seat {
         if let Err(error) = self.keep.take(&self.server, &order) {
             return unable(&error);
         }
-        self.begin(order.job(), None);
+        self.begin(order.job(), Way::Begin);
         Reply::Taken
     }
 
     /// Starts a run, or looks for one that was started before.
-    fn begin(&mut self, job: Job, before: Option<Option<String>>) {
-        let ticket = Arc::new(Mutex::new(before.clone().flatten()));
+    fn begin(&mut self, job: Job, way: Way) {
+        let ticket = match &way {
+            Way::Begin => None,
+            Way::Find(ticket) => ticket.clone(),
+        };
+        let ticket = Arc::new(Mutex::new(ticket));
         let reporter = Reporter {
             run: job.run,
             ticket: ticket.clone(),
@@ -200,11 +210,13 @@ impl Seat {
         let (backend, ended, asked) = (self.backend.clone(), self.ended.clone(), job.clone());
         let call = tokio::spawn(async move {
             let start = Instant::now();
-            let found_again = before.is_some();
+            let found_again = matches!(way, Way::Find(_));
             let call = async {
-                match before {
-                    Some(ticket) => backend.look_up(&asked, ticket.as_deref(), &reporter).await,
-                    None => backend.generate(&asked, &reporter).await,
+                match way {
+                    Way::Find(ticket) => {
+                        backend.look_up(&asked, ticket.as_deref(), &reporter).await
+                    }
+                    Way::Begin => backend.generate(&asked, &reporter).await,
                 }
             };
             let painted = AssertUnwindSafe(call).catch_unwind().await;
@@ -246,7 +258,7 @@ impl Seat {
         let Some(running) = self.running.as_ref().filter(|running| running.job.run == run) else {
             // Nobody wants to hear of it any more.
             self.forget(run);
-            return Reply::Cancel(Ok(crate::words::Stopping::Stopped));
+            return Reply::Cancel(Ok(crate::words::Ending::Stopped));
         };
         let ticket = running.ticket.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let cancelled = self.backend.cancel(&running.job, ticket.as_deref()).await;

@@ -431,7 +431,7 @@ backend = { kind = "agent" }
             Config::parse("x.toml", &good.replacen(from, to, 1)).err().map(|e| e.to_string());
         match error {
             None => assert_eq!(problem, "", "{to}"),
-            Some(error) => assert!(problem != "" && error.contains(problem), "{to}: {error}"),
+            Some(error) => assert!(!problem.is_empty() && error.contains(problem), "{to}: {error}"),
         }
     };
     check("gpu", "gpu", "");

@@ -166,7 +166,8 @@ impl Requests {
             let named = IdempotencyKey { key: name, fingerprint: key.fingerprint };
             let Some(id) = self.by_key(&named).await? else { return Ok((None, named)) };
             let turn = self.visitor.first_turn().await?;
-            let status = self.handle.status(id).await?.ok_or_else(Problem::not_found)?;
+            let taken_back = || Problem::from(Refusal::KeyTaken(None));
+            let status = self.handle.status(id).await?.ok_or_else(taken_back)?;
             drop(turn);
             let cancelled =
                 matches!(&status.phase, Phase::Ended(end) if end.outcome == Outcome::Cancelled);

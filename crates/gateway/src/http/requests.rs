@@ -105,7 +105,9 @@ pub(crate) async fn submit_once(
         ));
     }
     let _turn = visitor.first_turn().await?;
-    let status = handle.status(id).await?.ok_or_else(Problem::not_found)?;
+    // It may just have been taken back, as nobody could say that it was accepted.
+    let taken_back = || Problem::from(Refusal::KeyTaken(None));
+    let status = handle.status(id).await?.ok_or_else(taken_back)?;
     Ok((status, StatusCode::OK))
 }
 

@@ -60,6 +60,7 @@ impl Reader {
     }
 
     /// The same, with a store of pictures beside the journal.
+    #[must_use]
     pub fn with_pictures(self, pictures: Option<Arc<dyn Pictures>>) -> Self {
         Self { pictures, ..self }
     }
@@ -115,21 +116,24 @@ impl Archive for Reader {
 
     fn picture(&self, id: RequestId) -> Result<Kept, JournalError> {
         let c = self.connection();
-        let found: Option<(i64, Option<i64>, Option<Arc<str>>, Option<String>)> = c
+        let found = c
             .prepare_cached(
                 "SELECT position, coalesce(pictures.length, length(png)), stored, ended FROM requests
                  LEFT JOIN pictures ON pictures.request = position WHERE id = ?1",
             )?
-            .query_row([id.0.into_bytes()], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
+            .query_row([id.0.into_bytes()], |r| {
+                let (length, stored): (Option<i64>, Option<Arc<str>>) = (r.get(1)?, r.get(2)?);
+                if let Some(length) = length.map(i64::unsigned_abs) {
+                    let position = r.get(0)?;
+                    let place = stored.map_or(PicturePlace::Row(position), PicturePlace::Store);
+                    return Ok(Kept::Here(StoredPicture { place, length }));
+                }
+                let outcome: Option<String> = r.get(3)?;
+                let completed = outcome.is_some_and(|outcome| outcome == "completed");
+                Ok(if completed { Kept::Gone } else { Kept::Never })
+            })
             .optional()?;
-        Ok(match found {
-            Some((position, Some(length), stored, _)) => {
-                let place = stored.map_or(PicturePlace::Row(position), PicturePlace::Store);
-                Kept::Here(StoredPicture { place, length: length.unsigned_abs() })
-            }
-            Some((_, None, _, Some(outcome))) if outcome == "completed" => Kept::Gone,
-            _ => Kept::Never,
-        })
+        Ok(found.unwrap_or(Kept::Never))
     }
 
     fn picture_part(

@@ -10,6 +10,7 @@
 //! found out ([`ReplicaError`]). What became of an append that nobody answered is read from the log itself.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
@@ -253,7 +254,7 @@ impl Place {
     fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         transaction
             .prepare_cached("INSERT OR REPLACE INTO log VALUES (1, ?1, ?2, ?3)")?
-            .execute(params![self.sequence as i64, self.hash, self.epoch as i64])
+            .execute(params![self.sequence.cast_signed(), self.hash, self.epoch.cast_signed()])
             .map(drop)
     }
 }
@@ -263,7 +264,7 @@ fn place(sqlite: &Sqlite) -> Result<Option<Place>, JournalError> {
     let row = sqlite
         .connection
         .query_row("SELECT sequence, hash, epoch FROM log", [], |r| {
-            let whole = |column| r.get(column).map(i64::unsigned_abs);
+            let whole = |column| r.get(column).map(i64::cast_unsigned);
             Ok(Place { sequence: whole(0)?, hash: r.get(1)?, epoch: whole(2)? })
         })
         .optional()?;
@@ -310,12 +311,15 @@ pub fn snapshot(journal: &Path, into: &Path) -> Result<u64, JournalError> {
     connection.execute("VACUUM INTO ?1", [into.to_string_lossy()])?;
     let copy = super::open::connect(into, flags)?;
     let sequence =
-        copy.query_row("SELECT sequence FROM log", [], |r| r.get(0).map(i64::unsigned_abs));
+        copy.query_row("SELECT sequence FROM log", [], |r| r.get(0).map(i64::cast_unsigned));
     Ok(sequence?)
 }
 
 fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The journal of the gateway that leads: first the log, then the replica.

@@ -202,7 +202,9 @@ fn write_end(
     if let (1, Some(picture)) = (new, picture) {
         let (png, stored, length) = match &picture.png {
             Png::Here(png) => (&png[..], None, None),
-            Png::Stored(Stored { name, length }) => (&[][..], Some(name), Some(*length as i64)),
+            Png::Stored(Stored { name, length }) => {
+                (&[][..], Some(name), Some(length.cast_signed()))
+            }
         };
         t.prepare_cached(
             "INSERT INTO pictures SELECT position, ?2, ?3, ?4, ?5 FROM requests WHERE id = ?1",

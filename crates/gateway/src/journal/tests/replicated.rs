@@ -1,6 +1,7 @@
 //! Journals that follow a log, and the one that leads.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
@@ -77,7 +78,7 @@ fn dump(path: &Path) -> String {
                     ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
                     other => format!("{other:?}"),
                 };
-                text += &format!("{table} {cell};");
+                let _ = write!(text, "{table} {cell};");
             }
             text += "\n";
         }
