@@ -116,51 +116,49 @@ fn init(arguments: &Init) -> Result<(), Failure> {
             Failure::refused(error, hint)
         })?;
         let made = block_on(admin::create(folder, &cell))?.map_err(failure)?;
-        tell(&match made.len() {
-            0 => format!("cell {} has all its streams\n", cell.name),
-            _ => format!("cell {}: {} made\n", cell.name, made.join(", ")),
-        });
+        match made.len() {
+            0 => say!("cell {} has all its streams", cell.name),
+            _ => say!("cell {}: {} made", cell.name, made.join(", ")),
+        }
         return Ok(());
     };
     let nodes = arguments.nodes.iter().map(|node| node.parse::<Node>());
     let nodes = nodes.collect::<Result<Vec<_>, _>>().map_err(refused)?;
     let plan = Plan { cell: name.clone(), nodes };
-    let written = setup::init(folder, &plan).map_err(refused)?;
-    let mut text = list(&written);
+    list(&setup::init(folder, &plan).map_err(refused)?);
     let shown = folder.display();
-    for node in &plan.nodes {
-        let name = &node.name;
-        text += &format!(
-            "node {name}: copy {shown}/{name} to {}, and there: nats-server -c nats.conf, atelier serve\n",
-            node.host
+    for Node { name, host, .. } in &plan.nodes {
+        say!(
+            "node {name}: copy {shown}/{name} to {host}, and there: nats-server -c nats.conf, atelier serve"
         );
     }
-    tell(&format!("{text}when the brokers run: atelier cluster init {shown}\n"));
+    say!("when the brokers run: atelier cluster init {shown}");
     Ok(())
 }
 
+/// What is to be done after a change of who may do what.
+const RELOAD: &str =
+    "copy users.conf to every broker and reload it: nats-server --signal reload=nats.pid";
+
 fn add_agent(arguments: &AddAgent) -> Result<(), Failure> {
     let AddAgent { folder, name, servers } = arguments;
-    let written = setup::add_agent(folder, name, servers).map_err(refused)?;
+    list(&setup::add_agent(folder, name, servers).map_err(refused)?);
     let shown = folder.display();
-    let mut text = list(&written);
-    text += &format!(
-        "copy users.conf to every broker and reload it: nats-server --signal reload=nats.pid\n\
-         copy {shown}/agents/{name} beside its servers, and there: atelier agent\n\
-         write into the atelier.toml of every node, with the speeds of the servers:\n"
-    );
+    say!("{RELOAD}");
+    say!("copy {shown}/agents/{name} beside its servers, and there: atelier agent");
+    say!("write into the atelier.toml of every node, with the speeds of the servers:");
     for server in servers {
-        text += &format!(
-            "[[server]]\nname = \"{server}\"\nsteps_per_second = 10.0\nbackend = {{ kind = \"agent\" }}\n"
-        );
+        say!("[[server]]");
+        say!("name = \"{server}\"");
+        say!("steps_per_second = 10.0");
+        say!("backend = {{ kind = \"agent\" }}");
     }
-    tell(&text);
     Ok(())
 }
 
 fn remove_agent(arguments: &RemoveAgent) -> Result<(), Failure> {
     setup::remove_agent(&arguments.folder, &arguments.name).map_err(refused)?;
-    tell("copy users.conf to every broker and reload it: nats-server --signal reload=nats.pid\n");
+    say!("{RELOAD}");
     Ok(())
 }
 
@@ -169,10 +167,10 @@ fn status(arguments: &AskStatus) -> Result<(), Failure> {
     let status = block_on(admin::status(&config, &cluster))?.map_err(failure)?;
     if arguments.json {
         let json = serde_json::to_string_pretty(&status).map_err(anyhow::Error::from)?;
-        tell(&json);
-        return Ok(());
+        say!("{json}");
+    } else {
+        show(&status);
     }
-    tell(&text(&status));
     Ok(())
 }
 
@@ -183,18 +181,17 @@ fn repair(arguments: &Repair) -> Result<(), Failure> {
         Kept::Journal => Keep::Journal,
     };
     let journal = config.journal.display();
-    let repaired = block_on(admin::repair(&config, &cluster, keep))?.map_err(failure)?;
-    tell(&match repaired {
-        Repaired::Nothing => "log and journal are of one piece: nothing was changed\n".into(),
+    match block_on(admin::repair(&config, &cluster, keep))?.map_err(failure)? {
+        Repaired::Nothing => say!("log and journal are of one piece: nothing was changed"),
         Repaired::Journal => {
-            format!(
-                "{journal} was put aside as {journal}.before; it is made anew when the node starts\n"
-            )
+            say!(
+                "{journal} was put aside as {journal}.before; it is made anew when the node starts"
+            );
         }
-        Repaired::Log(sequence) => format!(
-            "the log was made anew and goes on behind message {sequence}: start this node first, then the others\n"
+        Repaired::Log(sequence) => say!(
+            "the log was made anew and goes on behind message {sequence}: start this node first, then the others"
         ),
-    });
+    }
     Ok(())
 }
 
@@ -215,47 +212,44 @@ fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
     Ok(runtime.block_on(future))
 }
 
-fn list(files: &[PathBuf]) -> String {
-    files.iter().map(|file| format!("{}\n", file.display())).collect()
+fn list(files: &[PathBuf]) {
+    for file in files {
+        say!("{}", file.display());
+    }
 }
 
-fn text(status: &Status) -> String {
-    let mut text = format!("cell {}\n", status.cell);
+fn show(status: &Status) {
+    say!("cell {}", status.cell);
     for broker in &status.brokers {
         let name = broker.name.as_deref().unwrap_or("?");
         let version = broker.version.as_deref().unwrap_or("");
         let problem = broker.problem.as_deref().unwrap_or("sound");
-        text += &format!("broker {name} {version} ({}): {problem}\n", broker.monitor);
+        say!("broker {name} {version} ({}): {problem}", broker.monitor);
     }
     let log = &status.log;
     let leader = log.leader.as_deref().unwrap_or("nobody");
     let snapshot = log.snapshot.map_or("no snapshot yet".into(), |s| format!("snapshot at {s}"));
-    text += &format!("log: messages {} to {}, {leader} leads, {snapshot}\n", log.first, log.last);
+    say!("log: messages {} to {}, {leader} leads, {snapshot}", log.first, log.last);
     for node in &status.nodes {
         let leads = if node.leads { ", leads" } else { "" };
-        text += &format!(
-            "node {} ({}{leads}): at message {}, configuration {}, atelier {}\n",
-            node.name, node.role, node.sequence, node.configuration, node.version
+        say!(
+            "node {} ({}{leads}): at message {}, configuration {}, atelier {}",
+            node.name,
+            node.role,
+            node.sequence,
+            node.configuration,
+            node.version
         );
     }
     for server in &status.servers {
         let agent = server.agent.as_deref().unwrap_or("?");
         let speed = server.steps_per_second.map(|speed| format!(", {speed:.2} steps/s"));
         let kept = server.kept.filter(|kept| *kept > 0).map(|n| format!(", {n} results kept"));
+        let more = [speed, kept].into_iter().flatten().collect::<String>();
         let problem = server.problem.as_deref().unwrap_or("answers");
-        text += &format!(
-            "server {} (agent {agent}): {problem}{}{}\n",
-            server.name,
-            speed.unwrap_or_default(),
-            kept.unwrap_or_default()
-        );
+        say!("server {} (agent {agent}): {problem}{more}", server.name);
     }
     for problem in &status.problems {
-        text += &format!("problem: {problem}\n");
+        say!("problem: {problem}");
     }
-    text
-}
-
-fn tell(text: &str) {
-    say!("{}", text.trim_end());
 }
