@@ -37,13 +37,21 @@ pub(crate) struct Agents {
 #[derive(Default)]
 struct Desk {
     /// Runs that somebody waits for.
-    waiting: HashMap<(String, RunId), mpsc::UnboundedSender<Heard>>,
+    waiting: HashMap<(String, RunId), Wanted>,
     /// Pictures of which some parts are there.
     arriving: HashMap<(String, RunId), Vec<Option<Bytes>>>,
     /// Runs whose pictures are here, until the journal has them.
     kept: HashMap<RequestId, Vec<Kept>>,
     /// When runs were first heard of that nobody waits for.
     strangers: HashMap<(String, RunId), Instant>,
+}
+
+/// Somebody who waits for a run.
+#[derive(Clone)]
+struct Wanted {
+    tell: mpsc::UnboundedSender<Heard>,
+    /// Most bytes that its picture can have.
+    most: usize,
 }
 
 /// A picture that is here, of this run on this server, since then.
@@ -105,7 +113,7 @@ impl Agents {
         let waiting = self.desk().waiting.get(&(server.into(), run)).cloned();
         match waiting {
             Some(waiting) => {
-                let _ = waiting.send(Heard::News(news));
+                let _ = waiting.tell.send(Heard::News(news));
                 if lasting {
                     self.confirm(server, run);
                 }
@@ -144,13 +152,21 @@ impl Agents {
             *parts = vec![None; count];
         }
         parts[part.index as usize] = Some(bytes);
+        let here: usize = parts.iter().flatten().map(Bytes::len).sum();
+        if here > waiting.most {
+            desk.arriving.remove(&key);
+            let most = waiting.most;
+            return Err(format!(
+                "a picture of more than {most} bytes, which is the most it can have"
+            ));
+        }
         if parts.iter().all(Option::is_some) {
             let mut whole = BytesMut::new();
             for bytes in desk.arriving.remove(&key).into_iter().flatten().flatten() {
                 whole.extend_from_slice(&bytes);
             }
             desk.kept.entry(part.run.request).or_default().push((key, Instant::now()));
-            let _ = waiting.send(Heard::Picture(whole.freeze(), part));
+            let _ = waiting.tell.send(Heard::Picture(whole.freeze(), part));
         }
         Ok(())
     }
@@ -192,10 +208,13 @@ impl Agents {
         ask_agent(&self.connection, server, &ask, patience).await
     }
 
-    fn wait(&self, server: &str, run: RunId) -> Waiting<'_> {
+    fn wait(&self, server: &str, job: &Job) -> Waiting<'_> {
         let (tell, heard) = mpsc::unbounded_channel();
-        self.desk().waiting.insert((server.into(), run), tell);
-        Waiting { agents: self, key: (server.into(), run), heard }
+        // Four channels of two bytes, and what stands around them.
+        let most = 8 * job.spec.width as usize * job.spec.height as usize + 64 * 1024;
+        let key = (server.to_owned(), job.run);
+        self.desk().waiting.insert(key.clone(), Wanted { tell, most });
+        Waiting { agents: self, key, heard }
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
@@ -320,7 +339,7 @@ fn unable(why: &str) -> BackendError {
 impl Backend for Remote {
     async fn generate(&self, job: &Job, watcher: &dyn Watcher) -> Result<Painted, BackendError> {
         // Before it is asked: it may be done at once.
-        let (mut waiting, begun) = (self.agents.wait(&self.server, job.run), Instant::now());
+        let (mut waiting, begun) = (self.agents.wait(&self.server, job), Instant::now());
         let mut tries = 0;
         loop {
             tries += 1;
@@ -343,7 +362,7 @@ impl Backend for Remote {
         _ticket: Option<&str>,
         watcher: &dyn Watcher,
     ) -> Result<Painted, BackendError> {
-        let (mut waiting, begun) = (self.agents.wait(&self.server, job.run), Instant::now());
+        let (mut waiting, begun) = (self.agents.wait(&self.server, job), Instant::now());
         loop {
             match self.agents.ask(&self.server, Task::Find { run: job.run }, PATIENCE).await {
                 Ok(Reply::Taken) => return self.follow(&mut waiting, begun, watcher).await,
