@@ -27,11 +27,11 @@ use crate::{brokers, snapshot};
 /// # Errors
 /// [`ClusterError`]
 pub async fn create(folder: &Path, cell: &setup::Cell) -> Result<Vec<String>, ClusterError> {
-    /// What `lease_seconds` is at first.
-    const LEASE: Duration = Duration::from_secs(3);
     let plan = cell.plan();
     let urls = plan.brokers();
     let own = folder.join(&cell.nodes[0].node.name);
+    // It may have no servers yet, so it is read for this alone.
+    let lease = setup::lease_seconds(&own.join("atelier.toml"))?;
     let connection = Connection::open(&Address {
         brokers: urls.iter().map(String::as_str).collect(),
         cell: &cell.name,
@@ -42,7 +42,7 @@ pub async fn create(folder: &Path, cell: &setup::Cell) -> Result<Vec<String>, Cl
     .await?;
     let monitors = plan.monitors();
     brokers::check(&monitors.iter().map(String::as_str).collect::<Vec<_>>()).await?;
-    Cell::make(&connection, Shape { replicas: cell.nodes.len(), lease: LEASE }).await
+    Cell::make(&connection, Shape { replicas: cell.nodes.len(), lease }).await
 }
 
 /// How a cell stands.
@@ -291,19 +291,24 @@ pub async fn repair(
     };
     let extent = extent(&cell.log).await.map_err(refuse)?;
     let now = (gateway::WallClock::SYSTEM.0)();
+    // Held to the end: whoever has it open is to be stopped first.
+    let replica = Replica::open(&config.journal, now)?;
+    let sequence = replica.sequence();
     match keep {
         Keep::Log => {
-            let journal = &config.journal;
-            // Whoever has it open is to be stopped first.
-            let sequence = Replica::open(journal, now)?.sequence();
-            let fits = sequence <= extent.last && extent.first <= sequence + 1;
-            if fits && follows(&cell, config, sequence, extent.last).await {
+            if sequence > extent.last {
+                let last = extent.last;
+                return Err(refuse(format!(
+                    "the journal of this node has {sequence} messages and the log {last}: what is more would be lost. \
+                     Allowed is --keep journal, or to move {} away by hand",
+                    config.journal.display()
+                )));
+            }
+            if extent.first <= sequence + 1
+                && follows(&cell, replica, extent.last).await.map_err(refuse)?
+            {
                 return Ok(Repaired::Nothing);
             }
-            let io = |error: std::io::Error| ClusterError::File {
-                file: journal.clone(),
-                problem: error.to_string(),
-            };
             if extent.first > 1 {
                 let found = snapshot::latest(&cell.snapshots).await;
                 if found.is_none_or(|found| found + 1 < extent.first) {
@@ -313,14 +318,16 @@ pub async fn repair(
                         extent.first
                     )));
                 }
-                snapshot::fetch(&cell.snapshots, cluster.cell.get_ref(), journal).await?;
+                snapshot::fetch(&cell.snapshots, cluster.cell.get_ref(), &config.journal).await?;
             } else {
-                snapshot::put_aside(journal).map_err(io)?;
+                snapshot::put_aside(&config.journal).map_err(|error| ClusterError::File {
+                    file: config.journal.clone(),
+                    problem: error.to_string(),
+                })?;
             }
             Ok(Repaired::Journal)
         }
         Keep::Journal => {
-            let sequence = Replica::open(&config.journal, now)?.sequence();
             if sequence < extent.last {
                 return Err(refuse(format!(
                     "the log has {} messages, and the journal of this node {sequence}: another node has more, or the \
@@ -328,27 +335,40 @@ pub async fn repair(
                     extent.last
                 )));
             }
+            let latest = crate::log::behind(&cell.log, sequence, extent.last, 1).await;
+            let latest = latest.map_err(refuse)?;
+            if latest.first().is_some_and(|(_, message)| replica.ends_with(message)) {
+                return Ok(Repaired::Nothing);
+            }
             let nodes = roll_call(&connection).await.map_err(refuse)?;
-            if let Some(node) = nodes.first() {
-                return Err(refuse(format!("node {} runs: stop all nodes first", node.name)));
+            let holder = Lease::new(cell.lease.clone(), "", Duration::ZERO).holder().await;
+            let running = nodes.into_iter().map(|node| node.name).next();
+            if let Some(node) = running.or(holder.map_err(refuse)?) {
+                return Err(refuse(format!(
+                    "node {node} runs, or did a moment ago: stop all nodes first"
+                )));
             }
             snapshot::put(&cell.snapshots, &config.journal).await.map_err(refuse)?;
             let replicas = cell.log.cached_info().config.num_replicas;
-            let said = |error: &(dyn std::error::Error + 'static)| refuse(crate::causes(error));
+            let said = |error: &(dyn std::error::Error + 'static)| {
+                refuse(format!(
+                    "{}: what there was of the log may be gone: run the same again",
+                    crate::causes(error)
+                ))
+            };
             let streams = &connection.streams;
             streams.delete_stream(connection.names.log()).await.map_err(|error| said(&error))?;
             let shape = Shape { replicas, lease: Duration::ZERO };
             let anew = log(&connection, shape, Some(sequence + 1));
             streams.create_stream(anew).await.map_err(|error| said(&error))?;
+            drop(replica);
             Ok(Repaired::Log(sequence))
         }
     }
 }
 
-/// Whether the log goes on from where the journal is.
-async fn follows(cell: &Cell, config: &Config, sequence: u64, last: u64) -> bool {
-    let Ok(next) = crate::log::behind(&cell.log, sequence + 1, last, 1).await else { return false };
-    let now = (gateway::WallClock::SYSTEM.0)();
-    let Ok(mut replica) = Replica::open(&config.journal, now) else { return false };
-    next.is_empty() || replica.apply(&next).is_ok()
+/// Whether the log goes on from where a journal is. The journal may be one message further then.
+async fn follows(cell: &Cell, mut replica: Replica, last: u64) -> Result<bool, String> {
+    let next = crate::log::behind(&cell.log, replica.sequence() + 1, last, 1).await?;
+    Ok(next.is_empty() || replica.apply(&next).is_ok())
 }

@@ -88,6 +88,17 @@ impl Cell {
                 made.push(format!("bucket {name}"));
             }
         }
+        let lease = streams.get_stream(format!("KV_{}", names.lease())).await;
+        let lease = lease.map_err(|error| problem(names.cell(), &names.lease(), &error))?;
+        let config = lease.cached_info().config.clone();
+        if config.max_age != shape.lease {
+            // A message cannot be known again for longer than it lives.
+            let duplicate_window = config.duplicate_window.min(shape.lease);
+            let changed = Config { max_age: shape.lease, duplicate_window, ..config };
+            let updated = streams.update_stream(changed).await;
+            updated.map_err(|error| problem(names.cell(), &names.lease(), &error))?;
+            made.push(format!("lease of {} s", shape.lease.as_secs_f64()));
+        }
         let snapshots = object_store::Config {
             bucket: names.snapshots(),
             num_replicas: shape.replicas,
@@ -177,24 +188,42 @@ impl Cell {
         Ok(Self { log, pictures, lease, settings, snapshots })
     }
 
-    /// Has pictures and the lease last as long as the configuration says; pictures a little longer.
-    pub(crate) async fn fit(&self, connection: &Connection, pictures: f64, lease: f64) {
-        let streams = &connection.streams;
-        let bucket = streams.get_stream(format!("KV_{}", connection.names.lease())).await;
-        let lease =
-            bucket.ok().map(|s| (s.cached_info().config.clone(), Duration::from_secs_f64(lease)));
-        let pictures = (self.pictures.cached_info().config.clone(), keep(pictures));
-        for (config, wanted) in [pictures].into_iter().chain(lease) {
-            if config.max_age == wanted {
-                continue;
-            }
-            let name = config.name.clone();
-            // A message cannot be known again for longer than it lives.
-            let duplicate_window = config.duplicate_window.min(wanted);
-            let changed = Config { max_age: wanted, duplicate_window, ..config };
-            if let Err(error) = streams.update_stream(changed).await {
-                tracing::warn!(%error, stream = name, "what is in it lasts as long as before");
-            }
+    /// Whether the lease lasts as long here as for the brokers: a leader must not believe in it for longer.
+    ///
+    /// # Errors
+    /// [`ClusterError::Cell`] with both.
+    pub(crate) async fn check_lease(
+        &self,
+        connection: &Connection,
+        seconds: f64,
+    ) -> Result<(), ClusterError> {
+        let names = &connection.names;
+        let status = self.lease.status().await;
+        let status = status.map_err(|error| problem(names.cell(), &names.lease(), &error))?;
+        let made = status.max_age().as_secs_f64();
+        if (made - seconds).abs() < 1e-3 {
+            return Ok(());
+        }
+        Err(ClusterError::Cell {
+            cell: names.cell().into(),
+            problem: format!(
+                "`cluster.lease_seconds` is {seconds}, and {made} for its brokers: allowed is the same at all nodes; \
+                 `atelier cluster init FOLDER` takes what stands in the atelier.toml of the first node there"
+            ),
+        })
+    }
+
+    /// Has the brokers keep pictures for as long as the journal does, and a little longer. What they keep for longer
+    /// already stays so.
+    pub(crate) async fn keep_pictures(&self, connection: &Connection, seconds: f64) {
+        let Ok(info) = self.pictures.get_info().await else { return };
+        let wanted = keep(seconds);
+        if info.config.max_age >= wanted {
+            return;
+        }
+        let changed = Config { max_age: wanted, ..info.config };
+        if let Err(error) = connection.streams.update_stream(changed).await {
+            tracing::warn!(%error, "the brokers keep pictures for less than `keep_seconds`");
         }
     }
 }

@@ -69,7 +69,7 @@ impl Connection {
             .reconnect_delay_callback(|attempts| {
                 Duration::from_millis((attempts as u64).saturating_mul(50).min(1_000))
             })
-            .subscription_capacity(65_536)
+            .subscription_capacity(8_192)
             .event_callback(move |event| {
                 let (opens, refuse) = (opens.clone(), refuse.clone());
                 async move { told(&event, &opens, &refuse) }

@@ -7,13 +7,15 @@ mod start;
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use gateway::config::ClusterConfig;
 use gateway::journal::Replica;
 use gateway::node::Node;
 use gateway::{Config, PolicyFactory, Source};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::Cell;
@@ -47,52 +49,60 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ClusterError> {
     check_cells(&config, &others)?;
-    let conductor = Box::pin(Conductor::start(config, outside)).await?;
-    let mut beside = Vec::new();
-    for (config, outside) in others {
-        beside.push(Box::pin(Conductor::start(config, outside)).await?);
-    }
+    tokio::pin!(shutdown);
+    let starting = async {
+        let mut own = Box::pin(Conductor::start(config, outside)).await?;
+        let mut beside = Vec::new();
+        for (config, outside) in others {
+            let cell = config.cell().unwrap_or_default().to_owned();
+            // One cell that cannot be reached is no reason to keep from serving another one.
+            match Box::pin(Conductor::start(config, outside)).await {
+                Ok(conductor) => beside.push(conductor),
+                Err(error) => tracing::error!(cell, %error, "nobody answers for this cell here"),
+            }
+        }
+        (own.serving.take().expect("it is called once"))();
+        Ok::<_, ClusterError>((own, beside))
+    };
+    let (mut own, beside) = tokio::select! {
+        started = starting => started?,
+        () = &mut shutdown => return Ok(()),
+    };
     let stopping = CancellationToken::new();
     let until = stopping.clone();
-    let last = conductor.node.config().limits.shutdown_seconds.seconds();
-    let last = Duration::from_secs_f64(last);
+    let last = Duration::from_secs_f64(own.node.config().limits.shutdown_seconds.seconds());
     let nodes: Vec<_> = beside.iter().map(|conductor| &conductor.node).collect();
     let closing = async move { until.cancelled().await };
-    let mut serving = tokio::spawn(conductor.node.serve(&nodes, listener, closing, last));
-    let all = [conductor].into_iter().chain(beside);
-    // Each goes on by itself; what ends one ends all.
-    let conducted = all.map(|mut conductor| {
-        let stopping = stopping.clone();
-        async move {
-            let ended = conductor.conduct(&stopping).await;
-            stopping.cancel();
-            (conductor, ended)
-        }
-    });
-    let conducted = join_all(conducted);
-    tokio::pin!(conducted, shutdown);
-    let conducted = tokio::select! {
-        conducted = &mut conducted => conducted,
-        () = &mut shutdown => {
-            stopping.cancel();
-            conducted.await
+    let mut serving = tokio::spawn(own.node.serve(&nodes, listener, closing, last));
+    let conduct = |conductor: Conductor| conductor.conduct_beside(stopping.clone());
+    let mut beside: FuturesUnordered<_> = beside.into_iter().map(conduct).collect();
+    let mut ended = {
+        let conducted = own.conduct(&stopping);
+        tokio::pin!(conducted);
+        loop {
+            tokio::select! {
+                conducted = &mut conducted => break conducted,
+                () = &mut shutdown, if !stopping.is_cancelled() => stopping.cancel(),
+                Some(()) = beside.next() => {}
+            }
         }
     };
-    let (mut nodes, ended): (Vec<_>, Vec<_>) = conducted.into_iter().unzip();
-    let mut ended = ended.into_iter().collect::<Result<Vec<()>, _>>().map(drop);
+    stopping.cancel();
     if ended.is_ok() {
         // Answers that are under way come from whoever leads now, for whom this one still listens.
-        let follow = join_all(nodes.iter_mut().map(Conductor::only_follow));
+        let beside = async {
+            while beside.next().await.is_some() {}
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             _ = &mut serving => {}
-            followed = follow => ended = followed.into_iter().collect(),
+            followed = own.only_follow() => ended = followed,
+            () = beside => {}
         }
         tracing::info!("stopped");
     }
     serving.abort();
-    for conductor in nodes {
-        conductor.node.abort();
-    }
+    own.node.abort();
     ended
 }
 
@@ -147,6 +157,10 @@ struct Conductor {
     changes: Subscriber,
     pulses: Subscriber,
     roll_calls: Subscriber,
+    /// Hears that the node serves.
+    serving: Option<Box<dyn FnOnce() + Send>>,
+    /// It does not try to lead before.
+    not_before: Instant,
     /// The name in pulses.
     name: String,
 }
@@ -166,24 +180,50 @@ enum Led {
 }
 
 impl Conductor {
+    /// The same for another cell than that of the gateway, which goes on without it where it fails.
+    async fn conduct_beside(mut self, stopping: CancellationToken) {
+        loop {
+            let cell = self.cluster.cell.get_ref().clone();
+            match self.conduct(&stopping).await {
+                Ok(()) => break,
+                Err(error) => tracing::error!(cell, %error, "tried again in a while"),
+            }
+            if stopping.run_until_cancelled(tokio::time::sleep(REST)).await.is_none() {
+                break;
+            }
+        }
+        let _ = self.only_follow().await;
+    }
+
     /// Follows and leads by turns until it is to stop.
     async fn conduct(&mut self, stopping: &CancellationToken) -> Result<(), ClusterError> {
+        self.resume().await?;
         loop {
             match self.follow(stopping).await? {
                 Followed::Stop => return Ok(()),
                 Followed::MayLead => {}
             }
+            if let Err(error) = self.node.could_lead() {
+                tracing::error!(%error, "this node cannot lead");
+                self.lease.release().await;
+                self.not_before = Instant::now() + REST;
+                continue;
+            }
             let leads = self.claim().await?;
             let led = if leads { self.lead(stopping).await } else { Ok(Led::Deposed) };
             // Whoever has the lease and does not lead keeps others from it.
             self.lease.release().await;
+            let led = led?;
             self.resume().await?;
-            if let Led::Stop = led? {
+            if let Led::Stop = led {
                 return Ok(());
             }
         }
     }
 }
+
+/// How long a node that cannot lead leaves that to others, or one of another cell that has failed is left alone.
+const REST: Duration = Duration::from_secs(30);
 
 fn refuse(connection: &Connection, problem: String) -> ClusterError {
     ClusterError::Cell { cell: connection.names.cell().into(), problem }

@@ -49,7 +49,7 @@ struct Desk {
 /// Somebody who waits for a run.
 #[derive(Clone)]
 struct Wanted {
-    tell: mpsc::UnboundedSender<Heard>,
+    tell: mpsc::Sender<Heard>,
     /// Most bytes that its picture can have.
     most: usize,
 }
@@ -66,7 +66,11 @@ impl Agents {
     /// How long a run of which nobody knows may still be asked for, after a change of who leads.
     const STRANGE: Duration = Duration::from_secs(10);
     /// How long a picture may be here of whose request no end is heard: it was a trial, or given up.
-    const UNHEARD: Duration = Duration::from_mins(1);
+    const UNHEARD: Duration = Duration::from_hours(1);
+    /// News of one run that nobody has looked at yet. What is more is dropped; what matters is said again.
+    const NEWS: usize = 64;
+    /// Most runs that are remembered of which nobody knows.
+    const STRANGERS: usize = 1024;
     /// Most parts of a picture.
     const PARTS: u32 = 1024;
 
@@ -113,8 +117,8 @@ impl Agents {
         let waiting = self.desk().waiting.get(&(server.into(), run)).cloned();
         match waiting {
             Some(waiting) => {
-                let _ = waiting.tell.send(Heard::News(news));
-                if lasting {
+                let heard = waiting.tell.try_send(Heard::News(news)).is_ok();
+                if lasting && heard {
                     self.confirm(server, run);
                 }
             }
@@ -165,8 +169,10 @@ impl Agents {
             for bytes in desk.arriving.remove(&key).into_iter().flatten().flatten() {
                 whole.extend_from_slice(&bytes);
             }
-            desk.kept.entry(part.run.request).or_default().push((key, Instant::now()));
-            let _ = waiting.tell.send(Heard::Picture(whole.freeze(), part));
+            let run = part.run;
+            if waiting.tell.try_send(Heard::Picture(whole.freeze(), part)).is_ok() {
+                desk.kept.entry(run.request).or_default().push((key, Instant::now()));
+            }
         }
         Ok(())
     }
@@ -174,7 +180,17 @@ impl Agents {
     /// A result that nobody waits for: late, or told before. Whoever has just begun to lead may still ask for it.
     fn stranger(&self, server: &str, run: RunId) {
         let key = (server.to_owned(), run);
-        let first = *self.desk().strangers.entry(key.clone()).or_insert_with(Instant::now);
+        let first = {
+            let mut desk = self.desk();
+            if desk.strangers.len() >= Self::STRANGERS {
+                // Those that matter are said again.
+                desk.strangers.retain(|_, first| first.elapsed() < 2 * Self::STRANGE);
+            }
+            if desk.strangers.len() >= Self::STRANGERS {
+                return;
+            }
+            *desk.strangers.entry(key.clone()).or_insert_with(Instant::now)
+        };
         if first.elapsed() > Self::STRANGE {
             self.desk().strangers.remove(&key);
             self.confirm(server, run);
@@ -209,7 +225,7 @@ impl Agents {
     }
 
     fn wait(&self, server: &str, job: &Job) -> Waiting<'_> {
-        let (tell, heard) = mpsc::unbounded_channel();
+        let (tell, heard) = mpsc::channel(Self::NEWS);
         // Four channels of two bytes, and what stands around them.
         let most = 8 * job.spec.width as usize * job.spec.height as usize + 64 * 1024;
         let key = (server.to_owned(), job.run);
@@ -249,7 +265,7 @@ pub(crate) async fn ask_agent(
 struct Waiting<'a> {
     agents: &'a Agents,
     key: (String, RunId),
-    heard: mpsc::UnboundedReceiver<Heard>,
+    heard: mpsc::Receiver<Heard>,
 }
 
 impl Drop for Waiting<'_> {
@@ -271,6 +287,10 @@ pub(crate) struct Remote {
 impl Remote {
     /// How often an agent is told of a run before it counts as not there.
     const TRIES: u32 = 3;
+    /// Between two tellings of progress that are handed on.
+    const OFTEN: Duration = Duration::from_millis(100);
+    /// Most bytes of a server's own name for a run.
+    const TICKET: usize = 512;
     /// How long nothing may be heard of a run before its agent is asked whether it has it.
     const SILENCE: Duration = Duration::from_secs(2);
 
@@ -286,12 +306,24 @@ impl Remote {
         watcher: &dyn Watcher,
     ) -> Result<Painted, BackendError> {
         let run = waiting.key.1;
+        let (mut told, mut named) = (None::<Instant>, false);
         loop {
             match timeout(Self::SILENCE, waiting.heard.recv()).await {
                 Ok(Some(Heard::News(news))) => match news {
-                    News::Progress(share) => watcher.progress(share),
+                    News::Progress(share) => {
+                        if told.is_none_or(|told| told.elapsed() >= Self::OFTEN) {
+                            told = Some(Instant::now());
+                            watcher.progress(share);
+                        }
+                    }
                     News::Waits => watcher.waits(),
-                    News::Ticket(ticket) => watcher.ticket(&ticket),
+                    News::Ticket(ticket) => {
+                        // It goes into the log: one for a run, and no longer than names are.
+                        if !named && ticket.len() <= Self::TICKET {
+                            named = true;
+                            watcher.ticket(&ticket);
+                        }
+                    }
                     News::Preview(text) => {
                         if let Some(picture) = preview(&text) {
                             watcher.preview(picture);
@@ -353,7 +385,12 @@ impl Backend for Remote {
                 Err(error) => return Err(error),
             }
         }
-        self.follow(&mut waiting, begun, watcher).await
+        let painted = self.follow(&mut waiting, begun, watcher).await;
+        // Of a trial nobody hears the end.
+        if painted.is_ok() && !watcher.wants_previews() {
+            self.agents.ended(job.run.request);
+        }
+        painted
     }
 
     async fn look_up(

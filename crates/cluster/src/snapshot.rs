@@ -1,10 +1,13 @@
 //! Copies of the journal in a bucket of the brokers, for nodes that were away for longer than the log is kept.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_nats::jetstream::object_store::{ObjectMetadata, ObjectStore};
 use gateway::journal;
-use tokio::io::AsyncReadExt as _;
+use jiff::Timestamp;
+use tokio::fs::File;
+use tokio::time::timeout;
 
 use crate::error::ClusterError;
 
@@ -12,6 +15,8 @@ use crate::error::ClusterError;
 const NAME: &str = "journal";
 /// Its entry with the sequence up to which it goes.
 const SEQUENCE: &str = "sequence";
+/// Its entry with the moment when it was made, in Unix seconds.
+const MADE: &str = "made";
 
 /// The sequence of the latest one, if there is any.
 pub(crate) async fn latest(bucket: &ObjectStore) -> Option<u64> {
@@ -19,27 +24,48 @@ pub(crate) async fn latest(bucket: &ObjectStore) -> Option<u64> {
     info.metadata.get(SEQUENCE)?.parse().ok()
 }
 
+/// How old the latest one is, if there is any.
+pub(crate) async fn age(bucket: &ObjectStore) -> Option<Duration> {
+    let info = bucket.info(NAME).await.ok()?;
+    let made: i64 = info.metadata.get(MADE)?.parse().ok()?;
+    let seconds = Timestamp::now().as_second().saturating_sub(made);
+    Some(Duration::from_secs(seconds.try_into().unwrap_or(0)))
+}
+
 /// Puts a copy of the journal there, and says up to where it goes.
 ///
 /// # Errors
 /// Why there is none.
 pub(crate) async fn put(bucket: &ObjectStore, journal: &Path) -> Result<u64, String> {
+    /// Longest that it may take.
+    const PATIENCE: Duration = Duration::from_mins(10);
     let (path, copy) = (journal.to_owned(), beside(journal, "-snapshot"));
+    let into = copy.clone();
     let made = tokio::task::spawn_blocking(move || {
-        let _ = std::fs::remove_file(&copy);
-        let sequence = journal::snapshot(&path, &copy).map_err(|error| error.to_string());
-        let bytes = std::fs::read(&copy).map_err(|error| error.to_string());
-        let _ = std::fs::remove_file(&copy);
-        Ok::<_, String>((sequence?, bytes?))
+        // It has prompts in it, as the journal has.
+        private(&into).map_err(|error| error.to_string())?;
+        journal::snapshot(&path, &into).map_err(|error| error.to_string())
     });
-    let (sequence, bytes) = made.await.map_err(|error| error.to_string())??;
-    let metadata = ObjectMetadata {
-        name: NAME.into(),
-        metadata: [(SEQUENCE.to_owned(), sequence.to_string())].into(),
-        ..ObjectMetadata::default()
+    let made = made.await.map_err(|error| error.to_string()).and_then(|made| made);
+    let put = async {
+        let sequence = made?;
+        let now = Timestamp::now().as_second();
+        let metadata = ObjectMetadata {
+            name: NAME.into(),
+            metadata: [(SEQUENCE, sequence.to_string()), (MADE, now.to_string())]
+                .map(|(key, value)| (key.to_owned(), value))
+                .into(),
+            ..ObjectMetadata::default()
+        };
+        let mut file = File::open(&copy).await.map_err(|error| error.to_string())?;
+        let put = timeout(PATIENCE, bucket.put(metadata, &mut file)).await;
+        let put = put.map_err(|_| "the brokers did not take it in time".to_string())?;
+        put.map_err(|error| crate::causes(&error))?;
+        Ok(sequence)
     };
-    bucket.put(metadata, &mut &bytes[..]).await.map_err(|error| crate::causes(&error))?;
-    Ok(sequence)
+    let put = put.await;
+    let _ = std::fs::remove_file(&copy);
+    put
 }
 
 /// Puts the latest copy in place of the journal, which is kept beside it, if there is one.
@@ -52,32 +78,34 @@ pub(crate) async fn fetch(
     journal: &Path,
 ) -> Result<(), ClusterError> {
     let refuse = |problem: String| ClusterError::Cell { cell: cell.into(), problem };
-    let mut object = bucket.get(NAME).await.map_err(|error| refuse(crate::causes(&error)))?;
-    let mut bytes = Vec::new();
-    object.read_to_end(&mut bytes).await.map_err(|error| refuse(error.to_string()))?;
-    let fresh = beside(journal, "-fresh");
     let io = |problem: std::io::Error| ClusterError::File {
         file: journal.into(),
         problem: problem.to_string(),
     };
-    private(&fresh, &bytes).map_err(io)?;
+    let mut object = bucket.get(NAME).await.map_err(|error| refuse(crate::causes(&error)))?;
+    let fresh = beside(journal, "-fresh");
+    let mut file = File::from_std(private(&fresh).map_err(io)?);
+    tokio::io::copy(&mut object, &mut file).await.map_err(|error| refuse(error.to_string()))?;
+    file.sync_all().await.map_err(io)?;
+    drop(file);
     put_aside(journal).map_err(io)?;
     std::fs::rename(&fresh, journal).map_err(io)
 }
 
-/// Takes the journal out of the way, with all that belongs to it.
+/// Takes the journal out of the way, with all that belongs to it, under a name that nothing has yet.
 pub(crate) fn put_aside(journal: &Path) -> std::io::Result<()> {
+    let before = format!(".before-{}", Timestamp::now().as_millisecond());
     for ending in ["", "-wal", "-shm"] {
         let from = beside(journal, ending);
         if from.exists() {
-            let to = beside(journal, &format!(".before{ending}"));
-            std::fs::rename(from, to)?;
+            std::fs::rename(from, beside(journal, &format!("{before}{ending}")))?;
         }
     }
     Ok(())
 }
 
-fn private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// An empty file that only its owner may read.
+fn private(path: &Path) -> std::io::Result<std::fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -85,9 +113,7 @@ fn private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(0o600);
     }
-    let mut file = options.open(path)?;
-    std::io::Write::write_all(&mut file, bytes)?;
-    file.sync_all()
+    options.open(path)
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

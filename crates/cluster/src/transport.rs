@@ -32,7 +32,12 @@ pub(crate) async fn answer(connection: Connection, answers: Answers) -> Result<(
         let Some(reply) = call.reply else { continue };
         let (answers, client) = (answers.clone(), connection.client.clone());
         tokio::spawn(async move {
-            let answer = answers.answer(call.payload).await.unwrap_or_default();
+            let mut answer = answers.answer(call.payload).await.unwrap_or_default();
+            let most = client.server_info().max_payload;
+            if answer.len() > most {
+                tracing::warn!(bytes = answer.len(), most, "an answer to another node is too long");
+                answer.clear();
+            }
             client.publish(reply, answer).await
         });
     }

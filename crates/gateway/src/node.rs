@@ -20,7 +20,7 @@ pub use self::leading::{Answers, Leadership, News, Set, Told};
 use self::mirror::Mirror;
 pub use self::relay::{Hold, Transport};
 use self::relay::{Relay, Route};
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::core::{Core, JournalFactory, Surroundings};
 use crate::engine::{Change, Starts};
 use crate::gateway::{BackendFactory, Named, StartError, look_back};
@@ -127,16 +127,17 @@ impl Node {
             missed: missed_seen,
             reloads: reload.0,
         };
+        let reloader = Reloader::new(handle.clone(), place.backends.clone(), place.source);
+        let site = reloader.site();
         let relay = Relay {
             handle: handle.clone(),
+            site: site.clone(),
             mirror: mirror.clone(),
             route: routed,
             transport: place.transport,
             view,
         };
         spawner.spawn("the way to whoever leads", relay.run(inbox).map(Ok));
-        let reloader = Reloader::new(handle.clone(), place.backends.clone(), place.source);
-        let site = reloader.site();
         spawner.spawn("the reader of the configuration", reloader.run(reload.1).map(Ok));
         Ok(Self {
             handle,
@@ -212,11 +213,6 @@ impl Node {
         }
     }
 
-    /// Changes may have been missed: whoever listens is told anew how everything stands.
-    pub fn missed(&self) {
-        self.missed.send_replace(());
-    }
-
     /// A message of the log is in the replica.
     pub fn applied(&self, message: &Message) {
         let Says::Records(records) = &message.says else { return };
@@ -237,6 +233,33 @@ impl Node {
         self.handle.timeline.follow(now, lived);
     }
 
+    /// It follows again, after it has led: what its replica has is accepted, whatever its own writer knew of it.
+    pub async fn follows(&self) {
+        self.unconfirmed.forget();
+        self.look_again().await;
+    }
+
+    /// Changes may have been missed: whoever listens is told anew how everything stands, and whoever waits for a
+    /// request hears of its end.
+    pub async fn look_again(&self) {
+        self.missed.send_replace(());
+        for id in self.mirror.all_followed() {
+            if let Ok(Some(entry)) = self.handle.archived(id).await
+                && let Some(end) = entry.end
+            {
+                self.mirror.ended(id, &end);
+            }
+        }
+    }
+
+    /// Whether it could lead: what its configuration names is there.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with file, line and key.
+    pub fn could_lead(&self) -> Result<(), ConfigError> {
+        Named::by(&self.config(), &self.policies, &self.backends).map(drop)
+    }
+
     /// Shows in the metrics whether this node leads, the epoch, and how far it is.
     pub fn gauge(&self, leads: bool, epoch: u64, sequence: u64) {
         let metrics = &self.handle.metrics;
@@ -247,6 +270,7 @@ impl Node {
 
     /// Leads from now on: the replica is at the end of the log and has said so there. `journal` makes the open
     /// replica a journal that appends to the log. It answers as whoever leads for as long as `hold` says.
+    /// What operators had set `before` holds again.
     ///
     /// # Errors
     /// [`StartError`]; it does not lead then.
@@ -254,6 +278,7 @@ impl Node {
         &self,
         journal: JournalFactory,
         hold: Hold,
+        before: Vec<Set>,
     ) -> Result<(Leadership, News), StartError> {
         let site = self.site.borrow().clone();
         let config = site.handle().config.clone();
@@ -275,6 +300,7 @@ impl Node {
             sets: Some(set),
             unconfirmed: self.unconfirmed.clone(),
         };
+        let verdict = sqlite.guard().verdict();
         let mut core = Core::start(&config, named, sqlite, &archive, around, parts.spawner())?;
         let handle = Handle {
             messages: core.messages.clone(),
@@ -285,13 +311,16 @@ impl Node {
             ..site.handle().clone()
         };
         self.follow(core.timeline.now(), core.timeline.lived());
+        for set in before {
+            set.hold_again(&handle);
+        }
         look_back(&mut core, &handle, &self.site, parts.spawner());
         self.route.send_replace(Route::Here(core.messages.clone(), hold.clone()));
         let changes = core.changes.subscribe();
         let answers =
             Answers { handle, site: self.site.clone(), reached: self.reached.clone(), hold };
         let leadership =
-            Leadership { answers, route: self.route.clone(), parts, tasks: core.tasks() };
+            Leadership { answers, route: self.route.clone(), parts, verdict, tasks: core.tasks() };
         Ok((leadership, News { changes, sets, mirror: self.mirror.clone() }))
     }
 

@@ -13,7 +13,7 @@ use gateway::backends::{Backend, BackendError, Job, Preview, Timing, Watcher, pi
 use scheduling::Seconds;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::keep::{Keep, Kept, Outcome};
 use crate::connection::Connection;
@@ -33,12 +33,31 @@ pub(super) struct Seat {
     epoch: u64,
     /// What runs.
     running: Option<Running>,
-    /// What has ended and is not confirmed, with when it was told last.
-    untold: Vec<(RunId, Outcome, Option<Instant>)>,
+    /// What has ended and is not confirmed.
+    untold: Vec<Untold>,
+    /// Whether something of it is under way.
+    telling: bool,
+    told: mpsc::UnboundedSender<RunId>,
+    was_told: mpsc::UnboundedReceiver<RunId>,
     ended: mpsc::UnboundedSender<(RunId, Outcome)>,
     has_ended: mpsc::UnboundedReceiver<(RunId, Outcome)>,
     /// Steps and seconds of the latest runs.
     latest: VecDeque<(f64, f64)>,
+}
+
+/// Something that has ended and is not confirmed.
+struct Untold {
+    run: RunId,
+    outcome: Outcome,
+    /// When it is told next, and the pause behind that.
+    next: Instant,
+    pause: Duration,
+}
+
+impl Untold {
+    fn new(run: RunId, outcome: Outcome) -> Self {
+        Self { run, outcome, next: Instant::now(), pause: Seat::AGAIN }
+    }
 }
 
 /// How a run is begun.
@@ -63,6 +82,10 @@ impl Drop for Running {
 impl Seat {
     /// Pause before what is not confirmed is told again.
     const AGAIN: Duration = Duration::from_secs(2);
+    /// The longest such pause.
+    const SELDOM: Duration = Duration::from_secs(30);
+    /// Longest that a picture may be on its way to the brokers.
+    const SLOW: Duration = Duration::from_mins(2);
     /// Bytes of a part of a picture.
     const PART: usize = 1024 * 1024;
     /// Runs whose speed is remembered.
@@ -76,6 +99,7 @@ impl Seat {
         keep: Keep,
     ) -> Self {
         let (ended, has_ended) = mpsc::unbounded_channel();
+        let (told, was_told) = mpsc::unbounded_channel();
         Self {
             agent: agent.into(),
             server: server.into(),
@@ -85,6 +109,9 @@ impl Seat {
             epoch: 0,
             running: None,
             untold: Vec::new(),
+            telling: false,
+            told,
+            was_told,
             ended,
             has_ended,
             latest: VecDeque::new(),
@@ -105,7 +132,8 @@ impl Seat {
                 Some((run, outcome)) = self.has_ended.recv() => self.ends(run, outcome),
                 Some(message) = asks.next() => self.asked(message).await,
                 Some(message) = confirms.next() => self.confirmed(&message.payload),
-                _ = again.tick() => self.tell().await,
+                Some(run) = self.was_told.recv() => self.has_told(run),
+                _ = again.tick() => self.tell(),
                 else => return Err("the brokers tell nothing more".into()),
             }
         }
@@ -116,7 +144,7 @@ impl Seat {
         self.epoch = self.keep.epoch(&self.server)?;
         for Kept { order, ticket, outcome } in self.keep.all(&self.server)? {
             match outcome {
-                Some(outcome) => self.untold.push((order.run, outcome, None)),
+                Some(outcome) => self.untold.push(Untold::new(order.run, outcome)),
                 // The server may go on with it, or have it.
                 None if self.running.is_none() => self.begin(order.job(), Way::Find(ticket)),
                 None => self.ends(order.run, Outcome::Failed(Trouble::Unknown)),
@@ -158,8 +186,8 @@ impl Seat {
             Task::Run(order) => self.take(order).await,
             Task::Find { run } if self.has(run) => {
                 // Whoever asks has heard nothing of it.
-                for (_, _, told) in self.untold.iter_mut().filter(|(untold, ..)| *untold == run) {
-                    *told = None;
+                for untold in self.untold.iter_mut().filter(|untold| untold.run == run) {
+                    (untold.next, untold.pause) = (Instant::now(), Self::AGAIN);
                 }
                 Reply::Taken
             }
@@ -170,7 +198,7 @@ impl Seat {
 
     fn has(&self, run: RunId) -> bool {
         self.running.as_ref().is_some_and(|running| running.job.run == run)
-            || self.untold.iter().any(|(untold, ..)| *untold == run)
+            || self.untold.iter().any(|untold| untold.run == run)
     }
 
     async fn take(&mut self, order: Order) -> Reply {
@@ -251,7 +279,8 @@ impl Seat {
             // It is told all the same, as long as this agent lives.
             tracing::error!(%error, %run, "what came of a run cannot be written down");
         }
-        self.untold.push((run, outcome, None));
+        self.untold.push(Untold::new(run, outcome));
+        self.tell();
     }
 
     async fn cancel(&mut self, run: RunId) -> Reply {
@@ -282,21 +311,41 @@ impl Seat {
     }
 
     fn forget(&mut self, run: RunId) {
-        self.untold.retain(|(untold, ..)| *untold != run);
+        self.untold.retain(|untold| untold.run != run);
         if let Err(error) = self.keep.forget(run) {
             tracing::warn!(%error, %run, "a run is remembered for longer than need be");
         }
     }
 
-    /// Tells what is not confirmed, now and then.
-    async fn tell(&mut self) {
-        for (run, outcome, told) in &mut self.untold {
-            if told.is_some_and(|told| told.elapsed() < Self::AGAIN) {
-                continue;
-            }
-            *told = Some(Instant::now());
-            tell(&self.connection, &self.server, *run, outcome).await;
+    /// Tells what is not confirmed, one after the other: on a slow line each takes a while, and answers are to come
+    /// between them.
+    fn tell(&mut self) {
+        let now = Instant::now();
+        let due = self.untold.iter().find(|untold| untold.next <= now);
+        let Some(Untold { run, outcome, .. }) = due.filter(|_| !self.telling) else { return };
+        self.telling = true;
+        let (run, outcome) = (*run, outcome.clone());
+        let (connection, server) = (self.connection.clone(), self.server.clone());
+        let told = self.told.clone();
+        tokio::spawn(async move {
+            let tell = async {
+                tell(&connection, &server, run, &outcome).await;
+                let _ = connection.client.flush().await;
+            };
+            let _ = timeout(Self::SLOW, tell).await;
+            // The seat lives as long as the agent.
+            let _ = told.send(run);
+        });
+    }
+
+    /// Something has left for the brokers. If nothing comes of that it is told again, less and less often.
+    fn has_told(&mut self, run: RunId) {
+        self.telling = false;
+        for untold in self.untold.iter_mut().filter(|untold| untold.run == run) {
+            untold.next = Instant::now() + untold.pause;
+            untold.pause = (2 * untold.pause).min(Self::SELDOM);
         }
+        self.tell();
     }
 
     fn condition(&self) -> Condition {

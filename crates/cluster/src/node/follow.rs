@@ -55,7 +55,7 @@ impl Conductor {
                 Some(call) = self.roll_calls.next() => self.present(call, false).await,
                 Ok(()) = opened.changed() => {
                     // What was told meanwhile was told to nobody.
-                    self.node.missed();
+                    self.node.look_again().await;
                     heard = Instant::now() - Duration::from_secs(10);
                 }
                 _ = look.tick() => {
@@ -64,7 +64,8 @@ impl Conductor {
                         self.catch_up().await?;
                         heard = Instant::now();
                     }
-                    if candidate && self.may_take_the_lease().await {
+                    let rested = self.not_before <= Instant::now();
+                    if candidate && rested && self.may_take_the_lease().await {
                         return Ok(Followed::MayLead);
                     }
                     let (epoch, sequence) = (self.replica().epoch(), self.replica().sequence());
@@ -172,6 +173,7 @@ impl Conductor {
                 Ok(replica) => {
                     self.reached.send_replace(replica.sequence());
                     self.replica = Some(replica);
+                    self.node.follows().await;
                     return Ok(());
                 }
                 Err(_) if Instant::now() < until => {

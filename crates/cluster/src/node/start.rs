@@ -9,6 +9,7 @@ use gateway::journal::Replica;
 use gateway::node::{Node, Place};
 use gateway::{BackendFactory, Config, WallClock, World, config};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::follow::catch_up;
 use super::{Conductor, Outside, refuse};
@@ -30,8 +31,7 @@ impl Conductor {
         gateway::check(&config, &World::real(outside.policies.clone()))?;
         let connection = connect(&cluster).await?;
         let cell = Cell::open(&connection).await?;
-        let (pictures, lease) = (config.limits.keep_seconds, cluster.lease_seconds);
-        cell.fit(&connection, pictures.seconds(), lease.seconds()).await;
+        cell.check_lease(&connection, cluster.lease_seconds.seconds()).await?;
         let mut replica = replica(&connection, &cell, &config.journal).await?;
         let subscribe = async |subject: String| {
             let subscribed = connection.client.subscribe(subject).await;
@@ -60,7 +60,6 @@ impl Conductor {
             source: outside.source,
         };
         let node = Node::start(config, place)?;
-        (outside.serving)();
         let name = cluster.name.get_ref().clone();
         let lasts = Duration::from_secs_f64(cluster.lease_seconds.seconds());
         let process = format!("{name} {}", uuid::Uuid::new_v4());
@@ -78,6 +77,8 @@ impl Conductor {
             changes,
             pulses,
             roll_calls,
+            serving: Some(outside.serving),
+            not_before: Instant::now(),
             name,
         })
     }

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 pub use self::cell::{Agent, Cell, Member};
 pub use self::error::SetupError;
 pub use self::plan::{CLIENT_PORT, Node, Plan};
+pub(crate) use self::programs::lease_seconds;
 
 use self::certificates::Authority;
 use self::files::{Fresh, Lock, Readers, Replacements};

@@ -1,9 +1,12 @@
 //! Configurations to start from: `atelier.toml` for `atelier serve`, `agent.toml` for `atelier agent`.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
 use super::cell::Cell;
 use super::plan::{Node, Plan};
+use crate::error::ClusterError;
 
 /// The `atelier.toml` of a node.
 pub(super) fn node(plan: &Plan, node: &Node) -> String {
@@ -47,6 +50,25 @@ monitor = {monitors}
 # sha256 = "…"
 "#
     )
+}
+
+/// The `lease_seconds` in the `atelier.toml` of a node.
+///
+/// # Errors
+/// [`ClusterError::File`] if it cannot be read.
+pub(crate) fn lease_seconds(file: &Path) -> Result<Duration, ClusterError> {
+    let refuse = |problem: String| ClusterError::File { file: file.into(), problem };
+    let text = std::fs::read_to_string(file).map_err(|error| refuse(error.to_string()))?;
+    let table: toml::Table =
+        text.parse().map_err(|error: toml::de::Error| refuse(error.message().into()))?;
+    let lease = table.get("cluster").and_then(|cluster| cluster.get("lease_seconds"));
+    let seconds = match lease {
+        None => Some(3.0),
+        Some(value) => value.as_float().or(value.as_integer().map(|whole| whole as f64)),
+    };
+    let seconds = seconds.filter(|seconds| (1.0..=60.0).contains(seconds));
+    let allowed = || refuse("`cluster.lease_seconds`: allowed is 1 to 60".into());
+    seconds.map(Duration::from_secs_f64).ok_or_else(allowed)
 }
 
 /// The `agent.toml` of an agent.

@@ -122,6 +122,13 @@ impl Config {
             );
             return Err(Misfit::new("cluster.replicas", problem));
         }
+        let (prompt, most) = (self.limits.prompt_bytes, 256 * 1024);
+        if prompt > most {
+            let problem = format!(
+                "`limits.prompt_bytes` is {prompt}: allowed in a cluster is 1 to {most}, as a request is one message"
+            );
+            return Err(Misfit::new("limits.prompt_bytes", problem));
+        }
         let lease = cluster.lease_seconds.seconds();
         if !(1.0..=60.0).contains(&lease) {
             let problem = format!("`cluster.lease_seconds` is {lease}: allowed is 1 to 60");

@@ -11,10 +11,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
+use hyper::body::Body as _;
 use scheduling::message::excerpt;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -41,8 +43,7 @@ pub(crate) type Cells = Arc<[Cell]>;
 const SUBMITTING: [&str; 4] =
     ["/v1/requests", "/v1/images/generations", "/v1/chat/completions", "/sdapi/v1/txt2img"];
 /// Refusals after which another cell may have room.
-const FULL: [&str; 6] =
-    ["queue_full", "share_used_up", "places_used_up", "no_server", "journal_unavailable", "busy"];
+const FULL: [&str; 5] = ["queue_full", "share_used_up", "places_used_up", "no_server", "busy"];
 
 /// Routes that hand each request to its cell.
 pub(crate) fn router(cells: Cells) -> Router {
@@ -62,12 +63,30 @@ async fn hand_on(State(cells): State<Cells>, request: Request) -> Response {
     if !submits || keyed || cells.len() == 1 || request.headers().contains_key(CELL) {
         return ask(&cells[home], request).await;
     }
-    let most = cells[home].site.borrow().config().limits.body_bytes as usize;
+    let (most, patience, known) = {
+        let site = cells[home].site.borrow();
+        let limits = &site.config().limits;
+        let known = site.knows(request.headers());
+        (limits.body_bytes as usize, limits.client_seconds.duration(), known)
+    };
+    let longer = request.body().size_hint().lower() > most as u64;
+    if !known || longer {
+        // Refused there, and nothing is read of it here.
+        return ask(&cells[home], request).await;
+    }
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, most).await else {
-        let detail = format!("the body is longer than {most} bytes, or was cut off");
-        let problem = Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail);
-        return Face::of(&path).refusal(problem);
+    let body = match timeout(patience, to_bytes(body, most)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            let detail = format!("longer than {most} bytes, or cut off");
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return Face::of(&path).refusal(Problem::new(status, "body_too_large", detail));
+        }
+        Err(_) => {
+            let detail = format!("the body did not come within {} s", patience.as_secs_f64());
+            let status = StatusCode::REQUEST_TIMEOUT;
+            return Face::of(&path).refusal(Problem::new(status, "body_too_slow", detail));
+        }
     };
     let again = |body: Bytes| Request::from_parts(parts.clone(), Body::from(body));
     let refused = ask(&cells[home], again(body.clone())).await;
@@ -77,7 +96,8 @@ async fn hand_on(State(cells): State<Cells>, request: Request) -> Response {
     let others = (0..cells.len()).filter(|index| *index != home);
     for index in by_quote(&cells, others.collect(), route, &parts.headers, &body).await {
         let answer = ask(&cells[index], again(body.clone())).await;
-        if !is_full(&answer) {
+        // What another cell does not know, a key or a model, is no answer to whoever is at home here.
+        if answer.status().is_success() {
             return answer;
         }
     }

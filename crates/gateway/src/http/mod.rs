@@ -125,6 +125,11 @@ impl Site {
         self.server.door.holders().find(|visitor| *visitor.owner == *owner).cloned()
     }
 
+    /// Whether whoever sends these headers is let in.
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        self.server.door.enter(headers).is_ok()
+    }
+
     /// The cell that the key of these headers is at home in, where the configuration says.
     fn home_of(&self, headers: &HeaderMap) -> Option<String> {
         let visitor = self.server.door.enter(headers).ok()?;

@@ -53,6 +53,11 @@ impl Unconfirmed {
         }
     }
 
+    /// What is in the store from now on is accepted: another one has read it there and goes on with it.
+    pub(crate) fn forget(&self) {
+        *self.requests() = Requests::default();
+    }
+
     fn contains(&self, id: RequestId) -> bool {
         self.requests().hidden.contains(&id)
     }

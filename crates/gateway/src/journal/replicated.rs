@@ -171,6 +171,11 @@ impl Replica {
         self.place.epoch
     }
 
+    /// Whether this is the latest message that is in it.
+    pub fn ends_with(&self, message: &[u8]) -> bool {
+        self.place.hash == <[u8; 32]>::from(Sha256::digest(message))
+    }
+
     /// Takes in messages of the log that follow one another, all of them or none, and says what became of their
     /// records.
     ///
@@ -343,6 +348,8 @@ enum Appended {
 impl<L: Log> Replicated<L> {
     /// Most bytes of records in one message, unless a single record has more.
     const MOST: usize = 500_000;
+    /// Most bytes of one message: the brokers take no more, however often it is tried.
+    const LONGEST: usize = 7_500_000;
     /// How often an append is tried whose answer is not known.
     const TRIES: u32 = 4;
 
@@ -353,7 +360,11 @@ impl<L: Log> Replicated<L> {
 
     /// Appends a message, and finds out what became of that.
     fn commit(&mut self, records: &[Record]) -> Result<Appended, ReplicaError> {
-        let (mut message, mut why) = (self.message(records)?, String::new());
+        let mut why = String::new();
+        let mut message = match self.message(records) {
+            Ok(message) => message,
+            Err(JournalError(why)) => return Ok(Appended::Unknown(why)),
+        };
         for _ in 0..Self::TRIES {
             let last = self.replica.place.sequence;
             match self.log.append(last, &message) {
@@ -381,8 +392,13 @@ impl<L: Log> Replicated<L> {
     fn message(&mut self, records: &[Record]) -> Result<Vec<u8>, JournalError> {
         let place = &self.replica.place;
         let message = place.message(place.epoch, Says::Records(records.to_vec()));
+        let bytes = message.bytes()?;
+        if bytes.len() > Self::LONGEST {
+            let (length, most) = (bytes.len(), Self::LONGEST);
+            return Err(JournalError(format!("a record of {length} bytes: allowed is {most}")));
+        }
         self.doubtful.insert(message.id);
-        message.bytes()
+        Ok(bytes)
     }
 
     fn is_doubtful(&self, found: &[u8]) -> bool {

@@ -16,7 +16,7 @@ use crate::core::Tasks;
 use crate::engine::{Change, InForce, Message, Question, Running};
 use crate::handle::{Handle, Unavailable};
 use crate::http::Site;
-use crate::journal::Accepted;
+use crate::journal::{Accepted, Verdict};
 use crate::parts::{PartEnded, Parts};
 use crate::status::{Phase, Refusal, Status};
 
@@ -25,6 +25,7 @@ pub struct Leadership {
     pub(super) answers: Answers,
     pub(super) route: watch::Sender<Route>,
     pub(super) parts: Parts,
+    pub(super) verdict: Verdict,
     pub(super) tasks: Tasks,
 }
 
@@ -47,6 +48,8 @@ pub enum Told {
         /// Whether it has ended, which the journal has then.
         ended: bool,
     },
+    /// Too much came, and some of it was left out.
+    Missed,
     /// An operator has set something, which is to hold when another node leads.
     Set(Set),
 }
@@ -65,24 +68,47 @@ pub enum Set {
     Policy(String),
 }
 
-impl News {
-    /// The next of it; none when nothing more will come. Changes may be left out where too many come.
-    pub async fn next(&mut self) -> Option<Told> {
-        loop {
-            let change = tokio::select! {
-                change = self.changes.recv() => change,
-                Some(set) = self.sets.recv() => return Some(Told::Set(set)),
-            };
-            match change {
-                Ok(change) => {
-                    self.mirror.heard(&change);
-                    let ended = matches!(change.phase, Phase::Ended(_));
-                    let request = change.accepted.order.id;
-                    return Some(Told::Change { request, change: written(&*change), ended });
-                }
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
+impl Set {
+    /// Has it hold at an engine that has just been started. It is there before any server has answered.
+    pub(super) fn hold_again(self, handle: &Handle) {
+        let held = match self {
+            Self::Server { name, state } => {
+                let server = name.clone();
+                let message = Message::Administer { server, state, reply: oneshot::channel().0 };
+                handle.messages.try_send(message).map_err(|_| name)
             }
+            Self::Policy(name) => {
+                let built =
+                    name.parse().ok().and_then(|parsed| handle.policies.build(&parsed).ok());
+                let reply = oneshot::channel().0;
+                let named = name.as_str().into();
+                let message = built.map(|policy| Message::Policy { name: named, policy, reply });
+                let sent = message.is_some_and(|message| handle.messages.try_send(message).is_ok());
+                if sent { Ok(()) } else { Err(name) }
+            }
+        };
+        if let Err(what) = held {
+            tracing::warn!(what, "what an operator has set does not hold any more");
+        }
+    }
+}
+
+impl News {
+    /// The next of it; none when nothing more will come.
+    pub async fn next(&mut self) -> Option<Told> {
+        let change = tokio::select! {
+            change = self.changes.recv() => change,
+            Some(set) = self.sets.recv() => return Some(Told::Set(set)),
+        };
+        match change {
+            Ok(change) => {
+                self.mirror.heard(&change);
+                let ended = matches!(change.phase, Phase::Ended(_));
+                let request = change.accepted.order.id;
+                Some(Told::Change { request, change: written(&*change), ended })
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(Told::Missed),
+            Err(broadcast::error::RecvError::Closed) => None,
         }
     }
 }
@@ -91,6 +117,11 @@ impl Leadership {
     /// Answers the other nodes; copies do the same.
     pub fn answers(&self) -> Answers {
         self.answers.clone()
+    }
+
+    /// Why its journal is lost, if it is: nothing will be written any more.
+    pub fn lost(&self) -> Option<&str> {
+        self.verdict.lost()
     }
 
     /// Resolves when a part has ended that it cannot do without.
@@ -126,19 +157,6 @@ pub struct Answers {
 }
 
 impl Answers {
-    /// Has hold what an operator has set before.
-    pub async fn set(&self, set: Set) {
-        let (what, done) = match set {
-            Set::Server { name, state } => {
-                (name.clone(), self.handle.administer(name, state).await.map(drop))
-            }
-            Set::Policy(name) => (name.clone(), self.set_policy(&name).await),
-        };
-        if let Err(error) = done {
-            tracing::warn!(what, %error, "what an operator has set does not hold any more");
-        }
-    }
-
     async fn set_policy(&self, name: &str) -> Result<(), Unavailable> {
         match name.parse() {
             Ok(name) => self.handle.set_policy(name).await,
@@ -168,7 +186,7 @@ impl Answers {
         };
         let handle = &self.handle;
         Some(match call {
-            Call::Submit(accepted) => self.told(self.submit(accepted).await),
+            Call::Submit { accepted, again } => self.told(self.submit(accepted, again).await),
             Call::Quote(order) => {
                 let ask = |reply| Message::Quote { order, reply };
                 self.told(handle.ask(ask).await.ok()?)
@@ -214,7 +232,10 @@ impl Answers {
     }
 
     /// Accepts a request for another node. What its owner may make in a minute is counted here for all nodes.
-    async fn submit(&self, accepted: Arc<Accepted>) -> Result<Status, Refusal> {
+    async fn submit(&self, accepted: Arc<Accepted>, again: bool) -> Result<Status, Refusal> {
+        if again && let Ok(Some(status)) = self.handle.status(accepted.order.id).await {
+            return Ok(status);
+        }
         let owner = accepted.order.owner.clone();
         let now = self.handle.timeline.now();
         let site = self.site.borrow().clone();

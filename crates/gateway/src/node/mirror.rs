@@ -54,6 +54,13 @@ impl Mirror {
         }
     }
 
+    /// Requests that somebody follows.
+    pub(super) fn all_followed(&self) -> Vec<RequestId> {
+        let mut followed = self.followed();
+        followed.retain(|_, sender| !sender.is_closed());
+        followed.keys().copied().collect()
+    }
+
     /// Follows a request that has not ended, as it stands.
     pub(super) fn follow(&self, status: Status) -> watch::Receiver<Status> {
         let mut followed = self.followed();

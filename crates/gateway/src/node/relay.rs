@@ -13,8 +13,10 @@ use tokio::time::Instant;
 
 use super::mirror::Mirror;
 use super::wire::{Answer, Call, Named, Shown, read, written};
+use crate::config::Config;
 use crate::engine::{Changes, InForce, Message, Question};
 use crate::handle::{Handle, View};
+use crate::http::Site;
 use crate::journal::Accepted;
 use crate::status::{Phase, Refusal, Status};
 
@@ -37,6 +39,14 @@ pub(super) enum Route {
 }
 
 impl Route {
+    /// The engine of this node, if it has one.
+    fn engine(&self) -> Option<mpsc::Sender<Message>> {
+        match self {
+            Self::Here(engine, _) => Some(engine.clone()),
+            Self::Elsewhere => None,
+        }
+    }
+
     /// The engine of this node, if it certainly leads.
     fn here(&self) -> Option<mpsc::Sender<Message>> {
         match self {
@@ -77,6 +87,8 @@ impl Hold {
 #[derive(Clone)]
 pub(super) struct Relay {
     pub(super) handle: Handle,
+    /// By the configuration of the moment.
+    pub(super) site: watch::Receiver<Site>,
     pub(super) mirror: Mirror,
     pub(super) route: watch::Receiver<Route>,
     pub(super) transport: Arc<dyn Transport>,
@@ -89,7 +101,11 @@ const AGAIN: Duration = Duration::from_millis(50);
 impl Relay {
     pub(super) async fn run(self, mut messages: mpsc::Receiver<Message>) {
         while let Some(message) = messages.recv().await {
-            let here = self.route.borrow().here();
+            let here = match &message {
+                // It holds for the engine of this node, whoever leads.
+                Message::Reconfigure { .. } => self.route.borrow().engine(),
+                _ => self.route.borrow().here(),
+            };
             let always = matches!(message, Message::Submit { .. } | Message::Watch { .. });
             match here {
                 // Whoever asked hears that it is busy.
@@ -149,7 +165,7 @@ impl Relay {
                 self.tell(&Call::Standing(owner), reply, |r| r).await;
             }
             Question::InForce { reply } => {
-                let config = self.handle.config.clone();
+                let config = self.config();
                 let named =
                     |Named { policy, shadow_policy }| InForce { config, policy, shadow_policy };
                 self.tell(&Call::InForce, reply, named).await;
@@ -191,17 +207,24 @@ impl Relay {
         Ok(result)
     }
 
+    fn config(&self) -> Arc<Config> {
+        self.site.borrow().handle().config.clone()
+    }
+
     /// How long clients are kept waiting while nobody leads.
     fn patience(&self) -> Duration {
-        self.handle.config.limits.client_seconds.duration()
+        self.config().limits.client_seconds.duration()
     }
 
     /// Submits until it is known what came of it: the identifier is the same every time, so it is accepted once.
     async fn submit(&self, accepted: Arc<Accepted>) -> Result<Status, Refusal> {
         let until = Instant::now() + self.patience();
-        let call = written(&Call::Submit(accepted.clone()));
+        let call = |again| written(&Call::Submit { accepted: accepted.clone(), again });
+        let mut again = false;
         loop {
-            let refusal = match self.submit_once(&accepted, &call).await {
+            let asked = self.submit_once(&accepted, &call(again), again).await;
+            again = true;
+            let refusal = match asked {
                 // It leads no more, or its log is not to be reached.
                 Some(Err(Refusal::Journal(why))) => Refusal::Journal(why),
                 Some(Err(refusal @ Refusal::Rejected(dispatch::Rejection::Closing))) => refusal,
@@ -220,15 +243,29 @@ impl Relay {
         &self,
         accepted: &Arc<Accepted>,
         call: &Bytes,
+        again: bool,
     ) -> Option<Result<Status, Refusal>> {
         let here = self.route.borrow().here();
         let Some(engine) = here else { return self.ask(call).await.ok() };
+        if again && let Some(found) = self.found(&engine, accepted.order.id).await? {
+            return Some(Ok(found));
+        }
         let (reply, answer) = oneshot::channel();
         let message = Message::Submit { accepted: accepted.clone(), reply };
         engine.try_send(message).ok()?;
         match answer.await.ok()? {
             Err(Refusal::KeyTaken(None)) => Some(made_before(&self.handle, accepted).await),
             answer => Some(answer),
+        }
+    }
+
+    /// How a request stands that the engine of this node, or its journal, may have; none at all if nobody can tell.
+    async fn found(&self, engine: &mpsc::Sender<Message>, id: RequestId) -> Option<Option<Status>> {
+        let (reply, answer) = oneshot::channel();
+        engine.try_send(Message::Status { id, reply }).ok()?;
+        match answer.await.ok()? {
+            Some(live) => Some(Some(live)),
+            None => Some(self.handle.archived(id).await.ok()?.map(Status::from)),
         }
     }
 

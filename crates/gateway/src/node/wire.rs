@@ -18,8 +18,12 @@ use crate::journal::Accepted;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Call {
-    /// Accept this; it may have been asked before.
-    Submit(Arc<Accepted>),
+    /// Accept this.
+    Submit {
+        accepted: Arc<Accepted>,
+        /// Whether it was asked before, and nobody knows what came of that.
+        again: bool,
+    },
     Quote(Order),
     Status(RequestId),
     Cancel(RequestId),
