@@ -5,6 +5,10 @@ use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
 use gateway::log::Log;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt, registry};
 
 /// Sends what the program traces, and what panics say, to standard error, without ever waiting for
 /// whoever reads it.
@@ -13,13 +17,18 @@ pub(crate) fn start() -> std::io::Result<Log> {
     let lines = log.clone();
     let writer = move || lines.clone();
     if std::io::stderr().is_terminal() {
-        tracing_subscriber::fmt().with_writer(writer).init();
+        registry().with(fmt::layer().with_writer(writer).with_filter(ours())).init();
     } else {
-        tracing_subscriber::fmt().json().with_writer(writer).init();
+        registry().with(fmt::layer().json().with_writer(writer).with_filter(ours())).init();
     }
     let lines = log.clone();
     std::panic::set_hook(Box::new(move |panic| lines.say(&told(panic))));
     Ok(log)
+}
+
+/// What we say ourselves. What the client of the brokers has to say we say in our own words, and once.
+fn ours() -> Targets {
+    Targets::new().with_default(LevelFilter::INFO).with_target("async_nats", LevelFilter::OFF)
 }
 
 /// A panic in one line, and where it came from in more if that was asked for.

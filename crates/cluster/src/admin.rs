@@ -3,12 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
 use gateway::Config;
 use gateway::config::{BackendConfig, ClusterConfig};
 use gateway::journal::Replica;
 use serde::Serialize;
-use tokio::time::timeout;
 
 use crate::cell::{Cell, Shape, log};
 use crate::connection::{Address, Connection};
@@ -17,7 +15,7 @@ use crate::lease::Lease;
 use crate::log::extent;
 use crate::remote::ask_agent;
 use crate::setup;
-use crate::transport::Present;
+use crate::transport::{Present, roll_call};
 use crate::words::{Ask, Reply, Task};
 use crate::{brokers, snapshot};
 
@@ -174,7 +172,7 @@ pub async fn status(config: &Config, cluster: &ClusterConfig) -> Result<Status, 
         leader,
         snapshot: snapshot::latest(&cell.snapshots).await,
     };
-    let nodes = roll_call(&connection).await.map_err(refuse)?;
+    let nodes = nodes(&connection).await.map_err(refuse)?;
     let remote = config.servers.iter().filter(|s| matches!(s.backend, BackendConfig::Agent {}));
     let servers = futures_util::future::join_all(remote.map(|server| {
         let (connection, name) = (connection.clone(), server.name.get_ref().clone());
@@ -207,23 +205,14 @@ fn problems(log: &LogStatus, nodes: &[NodeStatus]) -> Vec<String> {
     problems
 }
 
-/// Who is there: those that answer within a moment.
-async fn roll_call(connection: &Connection) -> Result<Vec<NodeStatus>, String> {
-    const MOMENT: Duration = Duration::from_secs(1);
-    let client = &connection.client;
-    let inbox = client.new_inbox();
-    let said = |error: &(dyn std::error::Error + 'static)| crate::causes(error);
-    let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| said(&error))?;
-    let subject = connection.names.roll_call();
-    let asked = client.publish_with_reply(subject, inbox, "".into()).await;
-    asked.map_err(|error| said(&error))?;
-    let mut nodes = Vec::new();
-    while let Ok(Some(answer)) = timeout(MOMENT, answers.next()).await {
-        if let Ok(present) = serde_json::from_slice::<Present>(&answer.payload) {
-            let Present { node: name, role, leads, sequence, configuration, version, .. } = present;
-            nodes.push(NodeStatus { name, role, leads, sequence, configuration, version });
-        }
-    }
+/// Who is there.
+async fn nodes(connection: &Connection) -> Result<Vec<NodeStatus>, String> {
+    let present = roll_call(connection, Duration::from_secs(1)).await?;
+    let node = |present: Present| {
+        let Present { node: name, role, leads, sequence, configuration, version, .. } = present;
+        NodeStatus { name, role, leads, sequence, configuration, version }
+    };
+    let mut nodes: Vec<_> = present.into_iter().map(node).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(nodes)
 }
@@ -335,12 +324,15 @@ pub async fn repair(
                     extent.last
                 )));
             }
+            if extent.first == sequence + 1 && extent.last == sequence {
+                return Ok(Repaired::Nothing);
+            }
             let latest = crate::log::behind(&cell.log, sequence, extent.last, 1).await;
             let latest = latest.map_err(refuse)?;
             if latest.first().is_some_and(|(_, message)| replica.ends_with(message)) {
                 return Ok(Repaired::Nothing);
             }
-            let nodes = roll_call(&connection).await.map_err(refuse)?;
+            let nodes = nodes(&connection).await.map_err(refuse)?;
             let holder = Lease::new(cell.lease.clone(), "", Duration::ZERO).holder().await;
             let running = nodes.into_iter().map(|node| node.name).next();
             if let Some(node) = running.or(holder.map_err(refuse)?) {

@@ -60,6 +60,9 @@ impl Cell {
         };
         for config in [log, pictures] {
             let name = config.name.clone();
+            if streams.get_stream(&name).await.is_ok() {
+                continue;
+            }
             let create = || streams.create_stream(config.clone());
             match patiently(names.cell(), create).await? {
                 Ok(_) => made.push(format!("stream {name}")),
@@ -213,6 +216,27 @@ impl Cell {
         })
     }
 
+    /// Whether the log has as many copies as the configuration says.
+    ///
+    /// # Errors
+    /// [`ClusterError::Cell`] with both.
+    pub(crate) fn check_replicas(
+        &self,
+        connection: &Connection,
+        wanted: u32,
+    ) -> Result<(), ClusterError> {
+        let made = self.log.cached_info().config.num_replicas;
+        if made == wanted as usize {
+            return Ok(());
+        }
+        Err(ClusterError::Cell {
+            cell: connection.names.cell().into(),
+            problem: format!(
+                "`cluster.replicas` is {wanted}, and its log has {made} copies: allowed is {made}, as the cell was made"
+            ),
+        })
+    }
+
     /// Has the brokers keep pictures for as long as the journal does, and a little longer. What they keep for longer
     /// already stays so.
     pub(crate) async fn keep_pictures(&self, connection: &Connection, seconds: f64) {
@@ -291,7 +315,8 @@ fn missing(connection: &Connection, what: &str) -> ClusterError {
     ClusterError::Cell {
         cell: connection.names.cell().into(),
         problem: format!(
-            "{what} is missing: run `atelier cluster init FOLDER` while its brokers run"
+            "{what} is missing: run `atelier cluster init FOLDER` while its brokers run, or write the name of the \
+             cell as `cluster.cell`"
         ),
     }
 }

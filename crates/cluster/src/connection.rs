@@ -30,13 +30,22 @@ pub(crate) struct Connection {
     pub(crate) names: Names,
     /// Counts how often it was open; what others said in between is lost.
     pub(crate) opened: watch::Receiver<u64>,
-    /// Told when the brokers know this one no more.
-    pub(crate) refused: watch::Receiver<bool>,
+    /// Why the brokers do not let this one do what it is for, once they have said so.
+    pub(crate) refused: watch::Receiver<Option<String>>,
 }
 
 impl Connection {
     /// Longest that a broker may take to answer.
     pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// Resolves when the brokers have said that they do not let this one do what it is for, with why.
+    pub(crate) async fn refusal(&self) -> String {
+        let mut refused = self.refused.clone();
+        match refused.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
 
     /// Connects to one of the brokers.
     ///
@@ -55,7 +64,7 @@ impl Connection {
             return Err(ClusterError::File { file: address.ca_file.into(), problem });
         }
         let (opens, opened) = watch::channel(0);
-        let (refuse, refused) = watch::channel(false);
+        let (refuse, refused) = watch::channel(None);
         let (opens, refuse) = (Arc::new(opens), Arc::new(refuse));
         let name = address.name.clone();
         let options = ConnectOptions::with_nkey(seed)
@@ -85,31 +94,49 @@ impl Connection {
 
 /// What a failed connection says, and what to do where that is known.
 fn plain(error: &async_nats::ConnectError) -> String {
-    let text = crate::causes(error);
-    if text.contains("authorization violation") {
-        return format!(
-            "{text}: they do not know this nkey: copy users.conf to every broker and reload them"
-        );
-    }
-    text
+    let text = crate::causes(error).replace("IO error: ", "");
+    let hint = if text.contains("authorization violation") {
+        UNKNOWN
+    } else if text.contains("certificate") {
+        "`ca_file` is not that of the authority of this cell"
+    } else if text.contains("refused") || text.contains("timed out") {
+        "start the brokers, or write where they are as `nats`"
+    } else {
+        return text;
+    };
+    format!("{text}: {hint}")
 }
 
-fn told(event: &Event, opens: &watch::Sender<u64>, refuse: &watch::Sender<bool>) {
+/// What to do about a key that brokers do not know.
+const UNKNOWN: &str = "they do not know this nkey: copy users.conf to every broker and reload them";
+
+fn told(event: &Event, opens: &watch::Sender<u64>, refuse: &watch::Sender<Option<String>>) {
+    let text = event.to_string();
+    let small = text.to_lowercase();
+    if small.contains("authorization violation") {
+        refuse.send_replace(Some(UNKNOWN.into()));
+        return;
+    }
+    // An answer that comes too late is refused as well, and no harm.
+    let essential = ["subscription", "publish to \"$js.api"];
+    let violated = small.split_once("permissions violation for ");
+    let violated = violated.filter(|(_, what)| essential.iter().any(|word| what.starts_with(word)));
+    if let Some((_, what)) = violated {
+        let what = format!(
+            "they do not let this nkey have its part of the cell ({what}): it is another one's, or users.conf of the \
+             brokers does not have it: copy that to every broker and reload them"
+        );
+        refuse.send_replace(Some(what));
+        return;
+    }
     match event {
         Event::Connected => {
             opens.send_modify(|opened| *opened += 1);
             tracing::info!("connected to a broker");
         }
         Event::Disconnected => tracing::warn!("the connection to the brokers is lost"),
-        Event::ServerError(error) => {
-            let text = error.to_string();
-            tracing::warn!(text, "a broker refuses something");
-            if text.to_lowercase().contains("authorization violation") {
-                refuse.send_replace(true);
-            }
-        }
         Event::LameDuckMode => tracing::info!("the broker is about to stop"),
-        other => tracing::debug!(%other, "from the brokers"),
+        _ => tracing::debug!(text, "from the brokers"),
     }
 }
 

@@ -50,7 +50,7 @@ impl Pictures for NatsPictures {
         kept.unwrap_or_else(|_| Err("the brokers did not take it in time".into()))
     }
 
-    fn part(&self, name: &str, from: u64, most: usize) -> Result<Bytes, String> {
+    fn part(&self, name: &str, from: u64, most: usize) -> Result<Option<Bytes>, String> {
         let (index, within) = (from / Self::PART as u64, (from % Self::PART as u64) as usize);
         let subject = self.connection.names.picture(name, index);
         let get = async {
@@ -60,11 +60,9 @@ impl Pictures for NatsPictures {
             Ok(Ok(found)) => {
                 let part = found.payload;
                 let from = within.min(part.len());
-                Ok(part.slice(from..part.len().min(from.saturating_add(most))))
+                Ok(Some(part.slice(from..part.len().min(from.saturating_add(most)))))
             }
-            Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => {
-                Err("the picture's time is over".into())
-            }
+            Ok(Err(error)) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
             Ok(Err(error)) => Err(crate::causes(&error)),
             Err(_) => Err("the brokers did not answer in time".into()),
         }

@@ -66,7 +66,7 @@ impl Agents {
     /// How long a run of which nobody knows may still be asked for, after a change of who leads.
     const STRANGE: Duration = Duration::from_secs(10);
     /// How long a picture may be here of whose request no end is heard: it was a trial, or given up.
-    const UNHEARD: Duration = Duration::from_hours(1);
+    const UNHEARD: Duration = Duration::from_mins(5);
     /// News of one run that nobody has looked at yet. What is more is dropped; what matters is said again.
     const NEWS: usize = 64;
     /// Most runs that are remembered of which nobody knows.

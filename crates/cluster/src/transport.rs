@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use gateway::node::{Answers, Transport};
 use scheduling::{Seconds, Time};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::connection::Connection;
 
@@ -71,4 +72,23 @@ pub(crate) struct Present {
     /// Of what it runs by: nodes of a cell should have the same.
     pub(crate) configuration: String,
     pub(crate) version: String,
+}
+
+/// Who is there: the nodes that answer, until nobody has for a moment.
+pub(crate) async fn roll_call(
+    connection: &Connection,
+    moment: Duration,
+) -> Result<Vec<Present>, String> {
+    let client = &connection.client;
+    let inbox = client.new_inbox();
+    let subscribed = client.subscribe(inbox.clone()).await;
+    let mut answers = subscribed.map_err(|error| crate::causes(&error))?;
+    let subject = connection.names.roll_call();
+    let asked = client.publish_with_reply(subject, inbox, Bytes::new()).await;
+    asked.map_err(|error| crate::causes(&error))?;
+    let mut nodes = Vec::new();
+    while let Ok(Some(answer)) = timeout(moment, answers.next()).await {
+        nodes.extend(serde_json::from_slice::<Present>(&answer.payload).ok());
+    }
+    Ok(nodes)
 }

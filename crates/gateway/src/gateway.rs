@@ -122,6 +122,7 @@ impl Named {
 /// # Errors
 /// [`ConfigError`] with file, line and key.
 pub fn check(config: &Config, world: &World) -> Result<(), ConfigError> {
+    config.check_cluster_files()?;
     // Of an agent nothing can be said from here.
     let backends: BackendFactory = if config.cluster.is_some() {
         let connect = world.backends.clone();

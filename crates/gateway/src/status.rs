@@ -86,6 +86,8 @@ pub(crate) enum Refusal {
         /// Seconds until the next one.
         after: u64,
     },
+    /// No node of the cluster leads at the moment, or its brokers cannot be reached.
+    NoLeader,
     /// More messages are waiting for the engine than it takes.
     Busy,
 }

@@ -158,6 +158,7 @@ fn add_agent(arguments: &AddAgent) -> Result<(), Failure> {
 
 fn remove_agent(arguments: &RemoveAgent) -> Result<(), Failure> {
     setup::remove_agent(&arguments.folder, &arguments.name).map_err(refused)?;
+    say!("{}/agents/{} is deleted", arguments.folder.display(), arguments.name);
     say!("{RELOAD}");
     Ok(())
 }
@@ -171,7 +172,11 @@ fn status(arguments: &AskStatus) -> Result<(), Failure> {
     } else {
         show(&status);
     }
-    Ok(())
+    let unsound = status.brokers.iter().filter(|broker| broker.problem.is_some()).count();
+    match unsound + status.problems.len() {
+        0 => Ok(()),
+        problems => Err(anyhow::anyhow!("cell {}: problems: {problems}", status.cell).into()),
+    }
 }
 
 fn repair(arguments: &Repair) -> Result<(), Failure> {

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dispatch::RunId;
-use gateway::journal::JournalError;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use scheduling::Seconds;
 
@@ -52,9 +51,8 @@ impl Keep {
     ///
     /// # Errors
     /// If it cannot be opened, or another agent has it.
-    pub(super) fn open(path: &Path) -> Result<Self, JournalError> {
-        let refuse = |problem: String| JournalError(format!("{}: {problem}", path.display()));
-        private(path).map_err(|error| refuse(error.to_string()))?;
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        private(path).map_err(|error| error.to_string())?;
         let open = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(path)?;
             // One agent has the file, which says so as long as it lives.
@@ -67,9 +65,9 @@ impl Keep {
         };
         let connection = open().map_err(|error| match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-                refuse("another agent uses it: allowed is one for each `state`".into())
+                "another agent uses it: allowed is one for each `state`".into()
             }
-            _ => refuse(error.to_string()),
+            _ => error.to_string(),
         })?;
         Ok(Self(Arc::new(Mutex::new(connection))))
     }
@@ -210,7 +208,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.db");
         let keep = Keep::open(&path).unwrap();
-        let second = Keep::open(&path).err().unwrap().to_string();
+        let second = Keep::open(&path).err().unwrap();
         assert!(second.contains("another agent uses it"), "{second}");
         for attempt in 1..=3 {
             keep.take("a", &order(attempt)).unwrap();

@@ -8,7 +8,7 @@ mod seat;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::config::{self, AgentConfig};
+use gateway::config::{self, AgentClusterConfig, AgentConfig};
 use tokio::sync::Notify;
 
 use self::keep::Keep;
@@ -26,21 +26,23 @@ pub async fn agent(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ClusterError> {
     let cluster = &config.cluster;
-    let keep = Keep::open(&config.state)?;
+    check_files(cluster)?;
+    let keep = Keep::open(&config.state)
+        .map_err(|problem| ClusterError::File { file: config.state.clone(), problem })?;
     let mut backends = Vec::new();
     for server in &config.gateway().servers {
         let backend = config::connect(server, config.gateway())?;
         backends.push((server.name.get_ref().clone(), backend));
     }
+    let brokers: Vec<_> = cluster.nats.iter().map(|url| url.get_ref().as_str()).collect();
     let connection = Connection::open(&Address {
-        brokers: cluster.nats.iter().map(|url| url.get_ref().as_str()).collect(),
+        brokers: brokers.clone(),
         cell: &cluster.cell,
         nkey_file: &cluster.nkey_file,
         ca_file: &cluster.ca_file,
         name: format!("agent {}", config.name),
     })
     .await?;
-    let mut refused = connection.refused.clone();
     let broken = Arc::new(Notify::new());
     let mut seats = Vec::new();
     for (server, backend) in backends {
@@ -54,15 +56,26 @@ pub async fn agent(
         }));
     }
     started(&config.name);
+    let brokers = brokers.join(", ");
     let ended = tokio::select! {
         () = shutdown => Ok(()),
-        _ = refused.wait_for(|refused| *refused) => Err(ClusterError::Connect {
-            brokers: cluster.nats.iter().map(|url| url.get_ref().as_str()).collect::<Vec<_>>().join(", "),
-            problem: "they know this agent no more: it was removed from the cell, or has another key".into(),
-        }),
+        problem = connection.refusal() => Err(ClusterError::Connect { brokers, problem }),
         () = broken.notified() => Err(ClusterError::Ended("a part of the agent has ended".into())),
     };
     seats.iter().for_each(tokio::task::JoinHandle::abort);
     let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.flush()).await;
     ended
+}
+
+/// Whether what it is known by is there.
+fn check_files(cluster: &AgentClusterConfig) -> Result<(), ClusterError> {
+    let file = &cluster.ca_file;
+    let refuse = |problem: String| ClusterError::File { file: file.clone(), problem };
+    let text = std::fs::read_to_string(file).map_err(|error| refuse(error.to_string()))?;
+    if text.contains("-----BEGIN CERTIFICATE-----") {
+        return Ok(());
+    }
+    let problem =
+        "it holds no certificate: allowed is a PEM file with that of the cell's authority";
+    Err(refuse(problem.into()))
 }

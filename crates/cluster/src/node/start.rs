@@ -20,7 +20,7 @@ use crate::lease::Lease;
 use crate::log::extent;
 use crate::pictures::NatsPictures;
 use crate::remote::{Agents, Remote};
-use crate::transport::ToLeader;
+use crate::transport::{ToLeader, roll_call};
 use crate::{brokers, snapshot};
 
 impl Conductor {
@@ -30,7 +30,16 @@ impl Conductor {
         // What can be wrong with the configuration comes before anybody is asked.
         gateway::check(&config, &World::real(outside.policies.clone()))?;
         let connection = connect(&cluster).await?;
-        let cell = Cell::open(&connection).await?;
+        let cell = tokio::select! {
+            cell = Cell::open(&connection) => cell?,
+            problem = connection.refusal() => {
+                let brokers = cluster.nats.iter().map(|url| url.get_ref().as_str());
+                let brokers = brokers.collect::<Vec<_>>().join(", ");
+                return Err(ClusterError::Connect { brokers, problem });
+            }
+        };
+        cell.check_replicas(&connection, cluster.replicas)?;
+        meet_others(&connection, &cluster, &config).await?;
         cell.check_lease(&connection, cluster.lease_seconds.seconds()).await?;
         let mut replica = replica(&connection, &cell, &config.journal).await?;
         let subscribe = async |subject: String| {
@@ -105,6 +114,34 @@ async fn connect(cluster: &ClusterConfig) -> Result<Connection, ClusterError> {
     Ok(connection)
 }
 
+/// Sees who else is in the cell.
+///
+/// # Errors
+/// [`ClusterError::Cell`] if another node has the same name.
+async fn meet_others(
+    connection: &Connection,
+    cluster: &ClusterConfig,
+    config: &Config,
+) -> Result<(), ClusterError> {
+    /// How long the others may take to answer.
+    const MOMENT: Duration = Duration::from_millis(300);
+    let others = roll_call(connection, MOMENT).await;
+    for other in others.map_err(|problem| refuse(connection, problem))? {
+        let (name, own) = (&other.node, cluster.name.get_ref());
+        if name == own {
+            let problem = format!("node {name:?} runs already: each node needs a name of its own");
+            return Err(refuse(connection, problem));
+        }
+        if other.configuration != config.digest() {
+            tracing::warn!(
+                node = name,
+                "it has another configuration: what holds changes with who leads"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Opens the journal, if it goes with the log; one that was away for too long begins anew with a snapshot.
 async fn replica(
     connection: &Connection,
@@ -121,7 +158,8 @@ async fn replica(
             connection,
             format!(
                 "its log ends at message {log}, and the journal of this node has {here}: the brokers have lost what \
-                 they had acknowledged. See `atelier cluster repair`"
+                 they had acknowledged. Stop all nodes, and run \
+                 `atelier cluster repair --keep journal` at the one that has most"
             ),
         ));
     }

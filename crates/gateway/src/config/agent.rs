@@ -59,7 +59,14 @@ impl AgentConfig {
     /// [`ConfigError`] with file, line and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let (file, text) = text_of(path)?;
-        Self::parse(&file, &text)
+        let mut config = Self::parse(&file, &text)?;
+        // What it names is looked for beside it.
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let cluster = &mut config.cluster;
+        for path in [&mut config.state, &mut cluster.nkey_file, &mut cluster.ca_file] {
+            *path = folder.join(&*path);
+        }
+        Ok(config)
     }
 
     /// Reads the text of `file`.

@@ -1,12 +1,12 @@
 //! The configuration of several machines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::Misfit;
-use super::{BackendConfig, Config, Span};
+use super::{BackendConfig, Config, ConfigError, Span};
 
 /// What makes a gateway a node of a cluster.
 #[derive(Clone, Debug, Deserialize)]
@@ -79,6 +79,37 @@ impl ClusterConfig {
 }
 
 impl Config {
+    /// The files of a node are looked for beside its configuration, as several of them are started from one place.
+    pub(super) fn look_beside(&mut self, file: &Path) {
+        let (Some(cluster), Some(folder)) = (&mut self.cluster, file.parent()) else { return };
+        let files = [&mut cluster.nkey_file, &mut cluster.ca_file, &mut self.journal];
+        for path in files.into_iter().chain(&mut cluster.others) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// Whether the files of a node are there.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the line of the one that is not.
+    pub(crate) fn check_cluster_files(&self) -> Result<(), ConfigError> {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        for (key, file) in
+            [("cluster.nkey_file", &cluster.nkey_file), ("cluster.ca_file", &cluster.ca_file)]
+                .into_iter()
+                .chain(cluster.others.iter().map(|file| ("cluster.others", file)))
+        {
+            let text = std::fs::read_to_string(file);
+            let text = text.map_err(|e| self.refuse(key, format!("{}: {e}", file.display())))?;
+            if key == "cluster.ca_file" && !text.contains("-----BEGIN CERTIFICATE-----") {
+                let problem =
+                    "holds no certificate: allowed is a PEM file with that of the cell's authority";
+                return Err(self.refuse(key, format!("{} {problem}", file.display())));
+            }
+        }
+        Ok(())
+    }
+
     /// What only a cluster has is there with it and not without it.
     pub(super) fn check_cluster(&self) -> Result<(), Misfit> {
         let remote = |backend: &BackendConfig| matches!(backend, BackendConfig::Agent {});

@@ -68,8 +68,7 @@ pub fn connect(server: &ServerConfig, config: &Config) -> Result<Arc<dyn Backend
             })
         }
         BackendConfig::Agent {} => {
-            let problem =
-                "an agent reaches a cluster: start it with the [cluster] of the configuration";
+            let problem = "whoever leads the cluster alone can reach the server of an agent";
             return Err(config.refuse(&format!("server.{position}.backend"), problem));
         }
         BackendConfig::Comfyui { url, workflow, inputs, pictures } => {

@@ -88,7 +88,9 @@ impl Config {
     /// [`ConfigError`] with file, line and key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let (file, text) = text_of(path)?;
-        Self::parse(&file, &text)
+        let mut config = Self::parse(&file, &text)?;
+        config.look_beside(path);
+        Ok(config)
     }
 
     /// Reads the text of `file`.

@@ -136,6 +136,11 @@ impl From<Refusal> for Problem {
                 let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail);
                 problem.after(Seconds::of(after as f64))
             }
+            Refusal::NoLeader => {
+                let detail =
+                    "no node leads the cluster at the moment, or its brokers are not reached";
+                Self::new(out, "no_leader", detail).after(Seconds::of(2.0))
+            }
             Refusal::Busy => {
                 let detail = "more is waiting for the gateway than it takes";
                 Self::new(out, "busy", detail).after(Seconds::of(1.0))

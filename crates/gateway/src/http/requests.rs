@@ -48,7 +48,8 @@ pub(crate) async fn submit(
         return Ok((code, location, body).into_response());
     };
     let start = Instant::now();
-    let status = handle.wait(id, most).await?.ok_or_else(Problem::not_found)?;
+    // It is accepted, so that nobody can say how it goes on is no refusal.
+    let status = handle.wait(id, most).await.ok().flatten().unwrap_or(status);
     drop(stream);
     let code = if matches!(status.phase, Phase::Ended(_)) { StatusCode::OK } else { code };
     let body = answer::json(&RequestView::new(&status, handle, visitor.role), room);

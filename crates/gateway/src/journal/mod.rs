@@ -76,11 +76,11 @@ pub trait Pictures: Send + Sync + 'static {
     /// Why it may not be there.
     async fn keep(&self, name: &str, png: Bytes) -> Result<(), String>;
 
-    /// At most so many bytes of one, beginning with the byte at `from`. It blocks.
+    /// At most so many bytes of one, beginning with the byte at `from`; none if it is not there. It blocks.
     ///
     /// # Errors
-    /// Why they cannot be had.
-    fn part(&self, name: &str, from: u64, most: usize) -> Result<Bytes, String>;
+    /// Why nobody can say.
+    fn part(&self, name: &str, from: u64, most: usize) -> Result<Option<Bytes>, String>;
 }
 
 /// What can be asked of the records. Calls block; they belong on a thread that may.

@@ -133,6 +133,13 @@ impl Archive for Reader {
                 Ok(if completed { Kept::Gone } else { Kept::Never })
             })
             .optional()?;
+        // What a store has lost nobody can be given.
+        if let (Some(Kept::Here(stored)), Some(store)) = (&found, &self.pictures)
+            && let PicturePlace::Store(name) = &stored.place
+            && store.part(name, 0, 1).map_err(JournalError)?.is_none()
+        {
+            return Ok(Kept::Gone);
+        }
         Ok(found.unwrap_or(Kept::Never))
     }
 
@@ -145,7 +152,8 @@ impl Archive for Reader {
         let position = match (picture.place, &self.pictures) {
             (PicturePlace::Row(position), _) => position,
             (PicturePlace::Store(name), Some(store)) => {
-                return store.part(&name, from, most).map_err(JournalError);
+                let part = store.part(&name, from, most).map_err(JournalError)?;
+                return part.ok_or_else(|| JournalError("the picture's time is over".into()));
             }
             (PicturePlace::Store(name), None) => {
                 return Err(JournalError(format!("there is no store that would have {name}")));

@@ -133,10 +133,12 @@ async fn write(
                 report(Report::Failing(reason.clone()));
                 owed = refuse(batch, &reason, &report);
                 if inbox.is_closed() && inbox.is_empty() {
-                    tracing::error!(
-                        records = owed.len(),
-                        "ends are lost: their requests run again"
-                    );
+                    if !owed.is_empty() {
+                        tracing::error!(
+                            records = owed.len(),
+                            "ends are lost: their requests run again"
+                        );
+                    }
                     journal.finish().await;
                     return Ok(());
                 }

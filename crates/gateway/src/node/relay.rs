@@ -176,7 +176,11 @@ impl Relay {
             Question::Usage { owners, reply } => {
                 self.tell(&Call::Usage(owners), reply, |r| r).await;
             }
-            Question::Ready { reply } => self.tell(&Call::Ready, reply, |r| r).await,
+            // Whoever balances wants to know now.
+            Question::Ready { reply } => {
+                let ready = self.ask(&written(&Call::Ready)).await;
+                let _ = reply.send(ready.unwrap_or(Err(Refusal::NoLeader)));
+            }
         }
     }
 
@@ -229,7 +233,7 @@ impl Relay {
                 Some(Err(Refusal::Journal(why))) => Refusal::Journal(why),
                 Some(Err(refusal @ Refusal::Rejected(dispatch::Rejection::Closing))) => refusal,
                 Some(answer) => return answer,
-                None => Refusal::Journal("nobody leads the cluster at the moment".into()),
+                None => Refusal::NoLeader,
             };
             if Instant::now() >= until {
                 return Err(refusal);

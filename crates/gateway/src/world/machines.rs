@@ -52,11 +52,12 @@ impl Pictures for Store {
         Ok(())
     }
 
-    fn part(&self, name: &str, from: u64, most: usize) -> Result<Bytes, String> {
+    fn part(&self, name: &str, from: u64, most: usize) -> Result<Option<Bytes>, String> {
         let all = self.0.lock().unwrap();
-        let png = all.get(name).ok_or("no such picture")?;
-        let from = (from as usize).min(png.len());
-        Ok(png.slice(from..png.len().min(from.saturating_add(most))))
+        Ok(all.get(name).map(|png| {
+            let from = (from as usize).min(png.len());
+            png.slice(from..png.len().min(from.saturating_add(most)))
+        }))
     }
 }
 
