@@ -93,7 +93,8 @@ async fn serve_node(config: Config, arguments: &Arguments, log: &Log) -> Result<
         Ok((other, outside))
     });
     let others = others.collect::<Result<Vec<_>, Failure>>()?;
-    cluster::serve(config, outside, others, listener, terminated()).await.map_err(failure)
+    let served = Box::pin(cluster::serve(config, outside, others, listener, terminated()));
+    served.await.map_err(failure)
 }
 
 /// Listens where it is configured or asked for, if it may.
