@@ -334,3 +334,6 @@ impl Node {
         self.parts.abort();
     }
 }
+
+#[cfg(test)]
+mod tests;
