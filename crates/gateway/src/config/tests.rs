@@ -475,7 +475,7 @@ backend = { kind = "demo" }
     let config = AgentConfig::parse("a.toml", good).unwrap();
     assert_eq!(config.gateway().servers.len(), 1);
     for (from, to, problem) in [
-        ("\"demo\"", "\"agent\"", "a.toml:8: `backend` of \"s1\": this is its agent"),
+        ("\"demo\"", "\"agent\"", "a.toml:11: `backend` of \"s1\": this is its agent"),
         ("name = \"berlin\"", "nam = \"berlin\"", "a.toml:2"),
         ("steps_per_second = 1.0", "steps_per_second = 0.0", "a.toml:10"),
     ] {

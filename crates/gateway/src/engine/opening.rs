@@ -1,4 +1,4 @@
-//! The first seconds: what comes in before any server has answered waits for one.
+//! The first seconds, at the start and with other servers: what comes in before any has answered waits for one.
 
 use scheduling::{Seconds, Time};
 
@@ -21,6 +21,11 @@ impl Opening {
 
     pub(super) fn new(now: Time, most: usize) -> Self {
         Self { until: now + Self::LONGEST, most, waiting: Vec::new(), dark: true }
+    }
+
+    /// It begins anew: all servers are others.
+    pub(super) fn again(&mut self, now: Time) {
+        (self.until, self.dark) = (now + Self::LONGEST, true);
     }
 
     /// So many may wait from now on.

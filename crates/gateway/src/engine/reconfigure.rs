@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch::{Fate, Reconfiguration, RequestId};
+use dispatch::{Fate, Reconfiguration, RequestId, ServerState};
 use scheduling::{Model, Policy, Time};
 use serde::Serialize;
 
@@ -70,6 +70,10 @@ impl Engine {
             self.relearn(places[server], model, &runs);
         }
         self.take_over(&config);
+        // None of those that are new has answered yet.
+        if !self.scheduler.servers().iter().any(ServerState::available) {
+            self.opening.again(now);
+        }
         self.shadowed_by(alone);
         self.see_off();
         changes
