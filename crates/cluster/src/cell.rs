@@ -8,6 +8,8 @@ use async_nats::jetstream::kv::{self, Store};
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Republish, StorageType, Stream};
 
+use tokio::time::Instant;
+
 use crate::connection::Connection;
 use crate::error::ClusterError;
 
@@ -284,7 +286,7 @@ async fn patiently<T, E: std::error::Error + 'static, F: Future<Output = Result<
     cell: &str,
     mut call: impl FnMut() -> F,
 ) -> Result<Result<T, E>, ClusterError> {
-    let until = tokio::time::Instant::now() + PATIENCE;
+    let until = Instant::now() + PATIENCE;
     loop {
         let result = call().await;
         let again = result.as_ref().err().map(|error| crate::causes(error)).filter(|why| {
@@ -294,7 +296,7 @@ async fn patiently<T, E: std::error::Error + 'static, F: Future<Output = Result<
         });
         match again {
             None => return Ok(result),
-            Some(why) if tokio::time::Instant::now() > until => {
+            Some(why) if Instant::now() > until => {
                 return Err(ClusterError::Cell {
                     cell: cell.into(),
                     problem: format!(
@@ -355,9 +357,22 @@ impl Settings {
         Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
     }
 
+    /// The same while brokers are choosing who leads among them.
+    async fn get_patiently(&self, key: &str) -> Result<Option<String>, String> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.get(key).await {
+                Err(_) if Instant::now() < until => {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                got => return got,
+            }
+        }
+    }
+
     /// What links to pictures are signed with.
     pub(crate) async fn secret(&self) -> Result<[u8; 32], String> {
-        let text = self.get(Self::SECRET).await?.unwrap_or_default();
+        let text = self.get_patiently(Self::SECRET).await?.unwrap_or_default();
         let byte = |i: usize| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok();
         let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
         bytes

@@ -99,6 +99,18 @@ pub(crate) async fn extent(stream: &Stream) -> Result<Extent, String> {
     Ok(Extent { first: state.first_sequence, last: state.last_sequence })
 }
 
+/// The same while the brokers choose who leads among them, for as long as that should take.
+pub(crate) async fn extent_at_last(stream: &Stream) -> Result<Extent, String> {
+    const TRIES: u32 = 20;
+    for _ in 1..TRIES {
+        if let Ok(extent) = extent(stream).await {
+            return Ok(extent);
+        }
+        tokio::time::sleep(NatsLog::PATIENCE).await;
+    }
+    extent(stream).await
+}
+
 /// The messages from a sequence on, as many as there are and so many at most.
 pub(crate) async fn behind(
     stream: &Stream,

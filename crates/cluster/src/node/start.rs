@@ -17,7 +17,7 @@ use crate::cell::Cell;
 use crate::connection::{Address, Connection};
 use crate::error::ClusterError;
 use crate::lease::Lease;
-use crate::log::extent;
+use crate::log::extent_at_last;
 use crate::pictures::NatsPictures;
 use crate::remote::{Agents, Remote};
 use crate::transport::{ToLeader, roll_call};
@@ -151,7 +151,7 @@ async fn replica(
     let now = (WallClock::SYSTEM.0)();
     let replica = Replica::open(journal, now)?;
     let here = replica.sequence();
-    let log = extent(&cell.log).await.map_err(|problem| refuse(connection, problem))?;
+    let log = extent_at_last(&cell.log).await.map_err(|problem| refuse(connection, problem))?;
     if log.last < here {
         let log = log.last;
         return Err(refuse(

@@ -218,9 +218,12 @@ fn write_clock(t: &Transaction<'_>, clock: &Clock) -> Result<(), JournalError> {
     let Clock { moment, lived } = clock;
     let mut write = t.prepare_cached("UPDATE gateway SET value = ?2 WHERE key = ?1")?;
     let (time, wall) = (moment.time.seconds(), moment.wall);
-    for (key, value) in [("clock_time", time), ("clock_wall", wall), ("lived", lived.seconds())] {
+    for (key, value) in [("clock_time", time), ("clock_wall", wall)] {
         write.execute(params![key, value])?;
     }
+    // It never goes back: another machine that leads may have heard less of it.
+    t.prepare_cached("UPDATE gateway SET value = max(value, ?1) WHERE key = 'lived'")?
+        .execute([lived.seconds()])?;
     let furthest: f64 = t
         .prepare_cached("SELECT value FROM gateway WHERE key = 'furthest_wall'")?
         .query_row([], |r| r.get(0))?;

@@ -233,8 +233,9 @@ impl Answers {
 
     /// Accepts a request for another node. What its owner may make in a minute is counted here for all nodes.
     async fn submit(&self, accepted: Arc<Accepted>, again: bool) -> Result<Status, Refusal> {
-        if again && let Ok(Some(status)) = self.handle.status(accepted.order.id).await {
-            return Ok(status);
+        // What has ended since the engine does not know any more; for the rest it says when the journal has it.
+        if again && let Ok(Some(entry)) = self.handle.archived(accepted.order.id).await {
+            return Ok(entry.into());
         }
         let owner = accepted.order.owner.clone();
         let now = self.handle.timeline.now();

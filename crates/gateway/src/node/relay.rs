@@ -251,8 +251,9 @@ impl Relay {
     ) -> Option<Result<Status, Refusal>> {
         let here = self.route.borrow().here();
         let Some(engine) = here else { return self.ask(call).await.ok() };
-        if again && let Some(found) = self.found(&engine, accepted.order.id).await? {
-            return Some(Ok(found));
+        // What has ended since the engine does not know any more; for the rest it says when the journal has it.
+        if again && let Some(entry) = self.handle.archived(accepted.order.id).await.ok()? {
+            return Some(Ok(entry.into()));
         }
         let (reply, answer) = oneshot::channel();
         let message = Message::Submit { accepted: accepted.clone(), reply };
@@ -260,16 +261,6 @@ impl Relay {
         match answer.await.ok()? {
             Err(Refusal::KeyTaken(None)) => Some(made_before(&self.handle, accepted).await),
             answer => Some(answer),
-        }
-    }
-
-    /// How a request stands that the engine of this node, or its journal, may have; none at all if nobody can tell.
-    async fn found(&self, engine: &mpsc::Sender<Message>, id: RequestId) -> Option<Option<Status>> {
-        let (reply, answer) = oneshot::channel();
-        engine.try_send(Message::Status { id, reply }).ok()?;
-        match answer.await.ok()? {
-            Some(live) => Some(Some(live)),
-            None => Some(self.handle.archived(id).await.ok()?.map(Status::from)),
         }
     }
 
