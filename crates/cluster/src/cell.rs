@@ -173,7 +173,7 @@ impl Cell {
             snapshots.map_err(|error| problem(names.cell(), &names.snapshots(), &error))?;
         let settings = Settings(settings);
         let format = settings
-            .get(Settings::FORMAT)
+            .get_patiently(Settings::FORMAT)
             .await
             .map_err(|why| settings_problem(connection, &why))?;
         match format.as_deref() {
@@ -203,7 +203,7 @@ impl Cell {
         seconds: f64,
     ) -> Result<(), ClusterError> {
         let names = &connection.names;
-        let status = self.lease.status().await;
+        let status = patiently(names.cell(), || self.lease.status()).await?;
         let status = status.map_err(|error| problem(names.cell(), &names.lease(), &error))?;
         let made = status.max_age().as_secs_f64();
         if (made - seconds).abs() < 1e-3 {

@@ -134,6 +134,10 @@ pub(crate) async fn behind(
         let Some(next) = next else { break };
         let next = next.map_err(|error| crate::causes(&error))?;
         let sequence = next.info().map_err(|error| error.to_string())?.stream_sequence;
+        // The client makes a reader anew when it hears nothing: from the beginning, if it has had no message yet.
+        if sequence < from {
+            return Err(format!("the brokers began with message {sequence}, not {from}"));
+        }
         messages.push((sequence, next.payload.to_vec()));
         if sequence >= to {
             break;
