@@ -153,6 +153,17 @@ impl Cell {
         None
     }
 
+    /// Pictures that are done, by the metrics of whoever leads.
+    async fn pictures(&self, http: &reqwest::Client) -> f64 {
+        let leader = self.leader(http).await.expect("somebody leads");
+        let answer = http.get(format!("{}/metrics", url(leader))).send().await.expect("it answers");
+        let text = answer.text().await.expect("whole");
+        let done = text.lines().filter(|line| {
+            line.starts_with("atelier_requests_ended_total") && line.contains("completed")
+        });
+        done.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// Megabytes of memory of the nodes.
     fn memory(&self) -> Vec<u64> {
         let of = |process: &Process| {
@@ -247,10 +258,12 @@ async fn acknowledgements(agents: usize, seconds: usize) {
     println!("{agents} agents, 3 brokers, 3 nodes, log and pictures in 3 replicas");
     load(&http, 50, 100).await;
     for &rate in &rates {
+        let (before, start) = (cell.pictures(&http).await, Instant::now());
         let (taken, refused) = load(&http, rate, rate * seconds).await;
+        let painted = (cell.pictures(&http).await - before) / start.elapsed().as_secs_f64();
         println!(
-            "{rate} requests/s for {seconds} s: acknowledged after p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms; {refused} \
-             of {} refused; nodes have {:?} MB",
+            "{rate} requests/s and {painted:.0} pictures/s for {seconds} s: acknowledged after p50 {:.1} ms, p95 {:.1} \
+             ms, p99 {:.1} ms; {refused} of {} refused; nodes have {:?} MB",
             percentile(&taken, 0.5),
             percentile(&taken, 0.95),
             percentile(&taken, 0.99),
