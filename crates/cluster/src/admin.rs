@@ -9,7 +9,7 @@ use gateway::journal::Replica;
 use serde::Serialize;
 
 use crate::cell::{Cell, Shape, log};
-use crate::connection::{Address, Connection};
+use crate::connection::{Address, Connection, texts};
 use crate::error::ClusterError;
 use crate::lease::Lease;
 use crate::log::extent;
@@ -120,27 +120,13 @@ pub struct ServerStatus {
     pub problem: Option<String>,
 }
 
-fn texts(list: &[toml::Spanned<String>]) -> Vec<&str> {
-    list.iter().map(|url| url.get_ref().as_str()).collect()
-}
-
-async fn connect(cluster: &ClusterConfig, who: &str) -> Result<Connection, ClusterError> {
-    Connection::open(&Address {
-        brokers: texts(&cluster.nats),
-        cell: cluster.cell.get_ref(),
-        nkey_file: &cluster.nkey_file,
-        ca_file: &cluster.ca_file,
-        name: who.into(),
-    })
-    .await
-}
-
 /// Asks brokers, nodes and agents how they are.
 ///
 /// # Errors
 /// [`ClusterError`] if the cell cannot be asked.
 pub async fn status(config: &Config, cluster: &ClusterConfig) -> Result<Status, ClusterError> {
-    let connection = connect(cluster, "atelier cluster status").await?;
+    let connection =
+        Connection::open(&Address::of(cluster, "atelier cluster status".into())).await?;
     let brokers = brokers::ask(&texts(&cluster.monitor)).await.into_iter();
     let brokers: Vec<_> = brokers
         .map(|(monitor, told)| match told {
@@ -272,7 +258,8 @@ pub async fn repair(
     cluster: &ClusterConfig,
     keep: Keep,
 ) -> Result<Repaired, ClusterError> {
-    let connection = connect(cluster, "atelier cluster repair").await?;
+    let connection =
+        Connection::open(&Address::of(cluster, "atelier cluster repair".into())).await?;
     let cell = Cell::open(&connection).await?;
     let refuse = |problem: String| {
         let cell = cluster.cell.get_ref().clone();

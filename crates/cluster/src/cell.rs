@@ -8,10 +8,12 @@ use async_nats::jetstream::kv::{self, Store};
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Republish, StorageType, Stream};
 
+use scheduling::message::hex;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::error::ClusterError;
+use crate::log::Extent;
 
 /// What all nodes of a cell share.
 #[derive(Clone)]
@@ -126,7 +128,7 @@ impl Cell {
             .begin(Settings::FORMAT, FORMAT)
             .await
             .map_err(|why| settings_problem(connection, &why))?;
-        let secret = gateway::node::link_secret().map(|byte| format!("{byte:02x}")).concat();
+        let secret = hex(&gateway::node::link_secret());
         settings
             .begin(Settings::SECRET, &secret)
             .await
@@ -172,10 +174,8 @@ impl Cell {
         let snapshots =
             snapshots.map_err(|error| problem(names.cell(), &names.snapshots(), &error))?;
         let settings = Settings(settings);
-        let format = settings
-            .get_patiently(Settings::FORMAT)
-            .await
-            .map_err(|why| settings_problem(connection, &why))?;
+        let format = patiently(names.cell(), || settings.get(Settings::FORMAT)).await?;
+        let format = format.map_err(|why| settings_problem(connection, &crate::causes(&why)))?;
         match format.as_deref() {
             Some(FORMAT) => {}
             None => return Err(missing(connection, "the version of the log")),
@@ -216,6 +216,30 @@ impl Cell {
                  `atelier cluster init FOLDER` takes what stands in the atelier.toml of the first node there"
             ),
         })
+    }
+
+    /// What links to pictures are signed with, at all nodes.
+    ///
+    /// # Errors
+    /// [`ClusterError::Cell`]
+    pub(crate) async fn link_secret(
+        &self,
+        connection: &Connection,
+    ) -> Result<[u8; 32], ClusterError> {
+        let secret = patiently(connection.names.cell(), || self.settings.secret()).await?;
+        let secret = secret.map_err(|why| settings_problem(connection, &crate::causes(&why)))?;
+        secret.ok_or_else(|| missing(connection, "the secret for links"))
+    }
+
+    /// How far the log goes, also while brokers choose who leads among them.
+    ///
+    /// # Errors
+    /// [`ClusterError::Cell`]
+    pub(crate) async fn extent(&self, connection: &Connection) -> Result<Extent, ClusterError> {
+        let names = &connection.names;
+        let info = patiently(names.cell(), || self.log.get_info()).await?;
+        let info = info.map_err(|error| problem(names.cell(), &names.log(), &error))?;
+        Ok(Extent::of(&info.state))
     }
 
     /// Whether the log has as many copies as the configuration says.
@@ -352,32 +376,16 @@ impl Settings {
         }
     }
 
-    async fn get(&self, key: &str) -> Result<Option<String>, String> {
-        let value = self.0.get(key).await.map_err(|error| crate::causes(&error))?;
+    async fn get(&self, key: &str) -> Result<Option<String>, kv::EntryError> {
+        let value = self.0.get(key).await?;
         Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
     }
 
-    /// The same while brokers are choosing who leads among them.
-    async fn get_patiently(&self, key: &str) -> Result<Option<String>, String> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match self.get(key).await {
-                Err(_) if Instant::now() < until => {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-                got => return got,
-            }
-        }
-    }
-
-    /// What links to pictures are signed with.
-    pub(crate) async fn secret(&self) -> Result<[u8; 32], String> {
-        let text = self.get_patiently(Self::SECRET).await?.unwrap_or_default();
+    async fn secret(&self) -> Result<Option<[u8; 32]>, kv::EntryError> {
+        let text = self.get(Self::SECRET).await?.unwrap_or_default();
         let byte = |i: usize| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok();
         let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .ok_or_else(|| "there is no secret for links".into())
+        Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
     }
 
     /// A server takes no requests from now on, or takes them again.
@@ -414,7 +422,7 @@ impl Settings {
         let keys = self.0.keys().await.map_err(|error| crate::causes(&error))?;
         let keys: Vec<String> = keys.try_collect().await.map_err(|error| crate::causes(&error))?;
         let drained = keys.iter().filter_map(|key| key.strip_prefix(Self::DRAINED));
-        let policy = self.get(Self::POLICY).await?;
+        let policy = self.get(Self::POLICY).await.map_err(|error| crate::causes(&error))?;
         let policy = policy.and_then(|value| {
             let (before, name) = value.split_once('\n')?;
             // A configuration that says something else is newer.

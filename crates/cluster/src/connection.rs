@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_nats::jetstream::Context;
 use async_nats::{Client, ConnectOptions, Event};
+use gateway::backends::check_authorities;
+use gateway::config::ClusterConfig;
 use tokio::sync::watch;
 
 use crate::error::ClusterError;
@@ -20,6 +22,24 @@ pub(crate) struct Address<'a> {
     pub(crate) ca_file: &'a Path,
     /// How it is called at the brokers.
     pub(crate) name: String,
+}
+
+impl<'a> Address<'a> {
+    /// That of a node.
+    pub(crate) fn of(cluster: &'a ClusterConfig, name: String) -> Self {
+        Self {
+            brokers: texts(&cluster.nats),
+            cell: cluster.cell.get_ref(),
+            nkey_file: &cluster.nkey_file,
+            ca_file: &cluster.ca_file,
+            name,
+        }
+    }
+}
+
+/// The texts of a list in a configuration.
+pub(crate) fn texts(list: &[toml::Spanned<String>]) -> Vec<&str> {
+    list.iter().map(|text| text.get_ref().as_str()).collect()
 }
 
 /// An open connection.
@@ -59,10 +79,7 @@ impl Connection {
         nkeys::KeyPair::from_seed(&seed).map_err(|e| {
             file(format!("{e}: allowed is the seed of an nkey, 58 characters from SU"))
         })?;
-        if let Err(error) = std::fs::File::open(address.ca_file) {
-            let problem = error.to_string();
-            return Err(ClusterError::File { file: address.ca_file.into(), problem });
-        }
+        check_ca(address.ca_file)?;
         let (opens, opened) = watch::channel(0);
         let (refuse, refused) = watch::channel(None);
         let (opens, refuse) = (Arc::new(opens), Arc::new(refuse));
@@ -138,6 +155,14 @@ fn told(event: &Event, opens: &watch::Sender<u64>, refuse: &watch::Sender<Option
         Event::LameDuckMode => tracing::info!("the broker is about to stop"),
         _ => tracing::debug!(text, "from the brokers"),
     }
+}
+
+/// Whether the file of the authority is there, and is one.
+///
+/// # Errors
+/// [`ClusterError::File`]
+pub(crate) fn check_ca(file: &Path) -> Result<(), ClusterError> {
+    check_authorities(file).map_err(|problem| ClusterError::File { file: file.into(), problem })
 }
 
 /// The first line of a file.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use async_nats::jetstream::context::PublishErrorKind;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, State, Stream};
 use futures_util::StreamExt as _;
 use gateway::journal::{Log, LogError};
 use tokio::runtime::Handle;
@@ -91,24 +91,18 @@ pub(crate) struct Extent {
     pub(crate) last: u64,
 }
 
+impl Extent {
+    pub(crate) fn of(state: &State) -> Self {
+        Self { first: state.first_sequence, last: state.last_sequence }
+    }
+}
+
 /// How far the log goes.
 pub(crate) async fn extent(stream: &Stream) -> Result<Extent, String> {
     let info = timeout(Connection::PATIENCE, stream.get_info()).await;
     let info = info.map_err(|_| "the brokers did not answer in time".to_string())?;
-    let state = info.map_err(|error| crate::causes(&error))?.state;
-    Ok(Extent { first: state.first_sequence, last: state.last_sequence })
-}
-
-/// The same while the brokers choose who leads among them, for as long as that should take.
-pub(crate) async fn extent_at_last(stream: &Stream) -> Result<Extent, String> {
-    const TRIES: u32 = 20;
-    for _ in 1..TRIES {
-        if let Ok(extent) = extent(stream).await {
-            return Ok(extent);
-        }
-        tokio::time::sleep(NatsLog::PATIENCE).await;
-    }
-    extent(stream).await
+    let info = info.map_err(|error| crate::causes(&error))?;
+    Ok(Extent::of(&info.state))
 }
 
 /// The messages from a sequence on, as many as there are and so many at most.

@@ -1,10 +1,10 @@
 //! Copies of the journal in a bucket of the brokers, for nodes that were away for longer than the log is kept.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use async_nats::jetstream::object_store::{ObjectMetadata, ObjectStore};
-use gateway::journal;
+use gateway::journal::{self, beside, private};
 use jiff::Timestamp;
 use tokio::fs::File;
 use tokio::time::timeout;
@@ -43,7 +43,7 @@ pub(crate) async fn put(bucket: &ObjectStore, journal: &Path) -> Result<u64, Str
     let into = copy.clone();
     let made = tokio::task::spawn_blocking(move || {
         // It has prompts in it, as the journal has.
-        private(&into).map_err(|error| error.to_string())?;
+        empty(&into).map_err(|error| error.to_string())?;
         journal::snapshot(&path, &into).map_err(|error| error.to_string())
     });
     let made = made.await.map_err(|error| error.to_string()).and_then(|made| made);
@@ -84,7 +84,7 @@ pub(crate) async fn fetch(
     };
     let mut object = bucket.get(NAME).await.map_err(|error| refuse(crate::causes(&error)))?;
     let fresh = beside(journal, "-fresh");
-    let mut file = File::from_std(private(&fresh).map_err(io)?);
+    let mut file = File::from_std(empty(&fresh).map_err(io)?);
     tokio::io::copy(&mut object, &mut file).await.map_err(|error| refuse(error.to_string()))?;
     file.sync_all().await.map_err(io)?;
     drop(file);
@@ -105,19 +105,6 @@ pub(crate) fn put_aside(journal: &Path) -> std::io::Result<()> {
 }
 
 /// An empty file that only its owner may read.
-fn private(path: &Path) -> std::io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options.open(path)
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
+fn empty(path: &Path) -> std::io::Result<std::fs::File> {
+    private().truncate(true).open(path)
 }

@@ -43,6 +43,16 @@ fn bounded_line(line: &str) -> String {
     cut(&words.join(" "), LINE)
 }
 
+/// Bytes as hexadecimal digits.
+///
+/// ```
+/// use scheduling::message::hex;
+/// assert_eq!(hex(&[0, 0xab]), "00ab");
+/// ```
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
+}
+
 /// A number in plain digits where these are few, else with an exponent.
 ///
 /// ```

@@ -1,5 +1,6 @@
 //! Traffic that happened: judge by it as it was, train on what it could have been.
 
+use scheduling::message::hex;
 use scheduling::{
     Cluster, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Seconds, Time,
 };
@@ -43,9 +44,7 @@ impl Recording {
     }
 
     fn description(&self) -> serde_json::Value {
-        let digest = Sha256::digest(self.instance.to_json());
-        let digest =
-            digest.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"));
+        let digest = hex(&Sha256::digest(self.instance.to_json()));
         json!({
             "name": self.name,
             "requests": self.instance.requests().len(),

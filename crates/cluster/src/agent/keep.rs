@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use dispatch::RunId;
+use gateway::journal::private;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use scheduling::Seconds;
 
@@ -52,7 +53,7 @@ impl Keep {
     /// # Errors
     /// If it cannot be opened, or another agent has it.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
-        private(path).map_err(|error| error.to_string())?;
+        private().open(path).map_err(|error| error.to_string())?;
         let open = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(path)?;
             // One agent has the file, which says so as long as it lives.
@@ -168,18 +169,6 @@ impl Keep {
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Creates the file, if it is not there, for its owner alone.
-fn private(path: &Path) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    options.open(path).map(drop)
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ mod seat;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::config::{self, AgentClusterConfig, AgentConfig};
+use gateway::config::{self, AgentConfig};
 use tokio::sync::Notify;
 
 use self::keep::Keep;
 use self::seat::Seat;
-use crate::connection::{Address, Connection};
+use crate::connection::{Address, Connection, check_ca, texts};
 use crate::error::ClusterError;
 
 /// Runs an agent until `shutdown` resolves. What runs then is found again at the next start, where its server can.
@@ -26,7 +26,7 @@ pub async fn agent(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ClusterError> {
     let cluster = &config.cluster;
-    check_files(cluster)?;
+    check_ca(&cluster.ca_file)?;
     let keep = Keep::open(&config.state)
         .map_err(|problem| ClusterError::File { file: config.state.clone(), problem })?;
     let mut backends = Vec::new();
@@ -34,7 +34,7 @@ pub async fn agent(
         let backend = config::connect(server, config.gateway())?;
         backends.push((server.name.get_ref().clone(), backend));
     }
-    let brokers: Vec<_> = cluster.nats.iter().map(|url| url.get_ref().as_str()).collect();
+    let brokers = texts(&cluster.nats);
     let connection = Connection::open(&Address {
         brokers: brokers.clone(),
         cell: &cluster.cell,
@@ -65,17 +65,4 @@ pub async fn agent(
     seats.iter().for_each(tokio::task::JoinHandle::abort);
     let _ = tokio::time::timeout(Duration::from_secs(1), connection.client.flush()).await;
     ended
-}
-
-/// Whether what it is known by is there.
-fn check_files(cluster: &AgentClusterConfig) -> Result<(), ClusterError> {
-    let file = &cluster.ca_file;
-    let refuse = |problem: String| ClusterError::File { file: file.clone(), problem };
-    let text = std::fs::read_to_string(file).map_err(|error| refuse(error.to_string()))?;
-    if text.contains("-----BEGIN CERTIFICATE-----") {
-        return Ok(());
-    }
-    let problem =
-        "it holds no certificate: allowed is a PEM file with that of the cell's authority";
-    Err(refuse(problem.into()))
 }

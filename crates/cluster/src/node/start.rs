@@ -14,10 +14,9 @@ use tokio::time::Instant;
 use super::follow::catch_up;
 use super::{Conductor, Outside, refuse};
 use crate::cell::Cell;
-use crate::connection::{Address, Connection};
+use crate::connection::{Address, Connection, texts};
 use crate::error::ClusterError;
 use crate::lease::Lease;
-use crate::log::extent_at_last;
 use crate::pictures::NatsPictures;
 use crate::remote::{Agents, Remote};
 use crate::transport::{ToLeader, roll_call};
@@ -33,8 +32,7 @@ impl Conductor {
         let cell = tokio::select! {
             cell = Cell::open(&connection) => cell?,
             problem = connection.refusal() => {
-                let brokers = cluster.nats.iter().map(|url| url.get_ref().as_str());
-                let brokers = brokers.collect::<Vec<_>>().join(", ");
+                let brokers = texts(&cluster.nats).join(", ");
                 return Err(ClusterError::Connect { brokers, problem });
             }
         };
@@ -55,8 +53,7 @@ impl Conductor {
         let (reached, reached_seen) = watch::channel(replica.sequence());
         catch_up(&cell, &mut replica, &reached, |_| ()).await?;
         let agents = Agents::new(connection.clone());
-        let secret =
-            cell.settings.secret().await.map_err(|problem| refuse(&connection, problem))?;
+        let secret = cell.link_secret(&connection).await?;
         let place = Place {
             policies: outside.policies,
             backends: backends(&agents),
@@ -95,22 +92,13 @@ impl Conductor {
 
 /// Connects to the brokers, if they can be relied on.
 async fn connect(cluster: &ClusterConfig) -> Result<Connection, ClusterError> {
-    let text = |url: &toml::Spanned<String>| url.get_ref().clone();
-    let urls: Vec<_> = cluster.nats.iter().map(text).collect();
-    let monitors: Vec<_> = cluster.monitor.iter().map(text).collect();
-    let connection = Connection::open(&Address {
-        brokers: urls.iter().map(String::as_str).collect(),
-        cell: cluster.cell.get_ref(),
-        nkey_file: &cluster.nkey_file,
-        ca_file: &cluster.ca_file,
-        name: format!("node {}", cluster.name.get_ref()),
-    })
-    .await?;
+    let name = format!("node {}", cluster.name.get_ref());
+    let connection = Connection::open(&Address::of(cluster, name)).await?;
     let info = connection.client.server_info();
     let unfit = |problem| ClusterError::Broker { broker: info.server_name.clone(), problem };
     brokers::check_version(&info.version).map_err(unfit)?;
     brokers::check_payload(info.max_payload).map_err(unfit)?;
-    brokers::check(&monitors.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    brokers::check(&texts(&cluster.monitor)).await?;
     Ok(connection)
 }
 
@@ -151,7 +139,7 @@ async fn replica(
     let now = (WallClock::SYSTEM.0)();
     let replica = Replica::open(journal, now)?;
     let here = replica.sequence();
-    let log = extent_at_last(&cell.log).await.map_err(|problem| refuse(connection, problem))?;
+    let log = cell.extent(connection).await?;
     if log.last < here {
         let log = log.last;
         return Err(refuse(

@@ -31,6 +31,7 @@ pub use self::error::BackendError;
 pub use self::excerpt::Excerpt;
 pub(crate) use self::nowhere::Nowhere;
 pub use self::preview::Preview;
+pub use self::tls::check_authorities;
 
 use crate::journal::Spec;
 

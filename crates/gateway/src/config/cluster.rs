@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::check::Misfit;
 use super::{BackendConfig, Config, ConfigError, Span};
+use crate::backends::check_authorities;
 
 /// What makes a gateway a node of a cluster.
 #[derive(Clone, Debug, Deserialize)]
@@ -99,13 +100,12 @@ impl Config {
                 .into_iter()
                 .chain(cluster.others.iter().map(|file| ("cluster.others", file)))
         {
-            let text = std::fs::read_to_string(file);
-            let text = text.map_err(|e| self.refuse(key, format!("{}: {e}", file.display())))?;
-            if key == "cluster.ca_file" && !text.contains("-----BEGIN CERTIFICATE-----") {
-                let problem =
-                    "holds no certificate: allowed is a PEM file with that of the cell's authority";
-                return Err(self.refuse(key, format!("{} {problem}", file.display())));
-            }
+            let checked = if key == "cluster.ca_file" {
+                check_authorities(file)
+            } else {
+                std::fs::read_to_string(file).map(drop).map_err(|error| error.to_string())
+            };
+            checked.map_err(|e| self.refuse(key, format!("{}: {e}", file.display())))?;
         }
         Ok(())
     }

@@ -198,11 +198,12 @@ pub(super) fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use scheduling::message::hex;
+
     use super::*;
 
     fn door(key: &str) -> Door {
-        let digest = Sha256::digest("secret");
-        let hex = digest.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let hex = hex(&Sha256::digest("secret"));
         let text = format!(
             "[[server]]\nname = \"a\"\nsteps_per_second = 1.0\nbackend = {{ kind = \"demo\" }}\n\
              [[key]]\nname = \"ann\"\nsha256 = \"{hex}\"\n{key}"

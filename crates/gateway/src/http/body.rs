@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::body::HttpBody as _;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use super::callbacks::check_callback;
 use super::cells::identifier;
 use super::problem::Problem;
 use super::value::Seed;
-use crate::config::{Config, Side};
+use crate::config::{Config, LimitsConfig, Side};
 use crate::journal::{Accepted, IdempotencyKey, Spec};
 use crate::timeline::Timeline;
 
@@ -73,28 +73,39 @@ impl FromRequest<Server> for JsonBody {
         }
         let limits = &server.handle.config.limits;
         let limit = limits.body_bytes as usize;
-        let too_large = || {
-            let detail = format!("the body could not be read whole: allowed are {limit} bytes");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-        };
         // What announces itself as too large need not be waited for.
         let size = body.size_hint();
         if size.lower() > limit as u64 {
-            return Err(too_large());
+            return Err(too_large(limit));
         }
         let announced = size.upper().map_or(limit, |upper| (upper as usize).min(limit));
         let room = visitor.budget.claim(announced + super::answer::BESIDE_PROMPTS)?;
-        let read = axum::body::to_bytes(body, limit);
-        match tokio::time::timeout(limits.client_seconds.duration(), read).await {
-            Ok(Ok(bytes)) => Ok(Self { visitor, bytes, room }),
-            Ok(Err(_)) => Err(too_large()),
-            Err(_) => Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "body_too_slow",
-                "the body did not arrive in time",
-            )),
-        }
+        let bytes = whole(body, limits).await?;
+        Ok(Self { visitor, bytes, room })
     }
+}
+
+/// A body, if it is no longer than may be and comes in time.
+///
+/// # Errors
+/// The problem to tell.
+pub(crate) async fn whole(body: Body, limits: &LimitsConfig) -> Result<Bytes, Problem> {
+    let limit = limits.body_bytes as usize;
+    let read = axum::body::to_bytes(body, limit);
+    match tokio::time::timeout(limits.client_seconds.duration(), read).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(too_large(limit)),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_too_slow",
+            "the body did not arrive in time",
+        )),
+    }
+}
+
+fn too_large(limit: usize) -> Problem {
+    let detail = format!("the body could not be read whole: allowed are {limit} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
 }
 
 fn unsupported(detail: impl Into<String>) -> Problem {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::Body as _;
@@ -16,11 +16,11 @@ use scheduling::message::excerpt;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
-use tokio::time::timeout;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::Site;
+use super::body::whole;
 use super::face::Face;
 use super::problem::Problem;
 
@@ -63,30 +63,17 @@ async fn hand_on(State(cells): State<Cells>, request: Request) -> Response {
     if !submits || keyed || cells.len() == 1 || request.headers().contains_key(CELL) {
         return ask(&cells[home], request).await;
     }
-    let (most, patience, known) = {
-        let site = cells[home].site.borrow();
-        let limits = &site.config().limits;
-        let known = site.knows(request.headers());
-        (limits.body_bytes as usize, limits.client_seconds.duration(), known)
-    };
-    let longer = request.body().size_hint().lower() > most as u64;
-    if !known || longer {
+    let site = cells[home].site.borrow().clone();
+    let limits = &site.config().limits;
+    let longer = request.body().size_hint().lower() > u64::from(limits.body_bytes);
+    if !site.knows(request.headers()) || longer {
         // Refused there, and nothing is read of it here.
         return ask(&cells[home], request).await;
     }
     let (parts, body) = request.into_parts();
-    let body = match timeout(patience, to_bytes(body, most)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(_)) => {
-            let detail = format!("longer than {most} bytes, or cut off");
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Face::of(&path).refusal(Problem::new(status, "body_too_large", detail));
-        }
-        Err(_) => {
-            let detail = format!("the body did not come within {} s", patience.as_secs_f64());
-            let status = StatusCode::REQUEST_TIMEOUT;
-            return Face::of(&path).refusal(Problem::new(status, "body_too_slow", detail));
-        }
+    let body = match whole(body, limits).await {
+        Ok(body) => body,
+        Err(problem) => return Face::of(&path).refusal(problem),
     };
     let again = |body: Bytes| Request::from_parts(parts.clone(), Body::from(body));
     let refused = ask(&cells[home], again(body.clone())).await;

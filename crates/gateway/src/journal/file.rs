@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::JournalError;
 
 /// A file that belongs to the journal at `path`.
-pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
@@ -81,7 +81,7 @@ pub(super) fn prepare(path: &Path) -> Result<(), JournalError> {
 }
 
 /// Opens for reading and writing, and creates what only the owner may read.
-pub(crate) fn private() -> OpenOptions {
+pub fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

@@ -27,6 +27,7 @@ use dispatch::RequestId;
 use scheduling::Time;
 
 pub(crate) use confirmed::{Confirmed, Unconfirmed};
+pub use file::{beside, private};
 pub(crate) use guard::{Damage, Verdict};
 pub use reader::Reader;
 pub(crate) use reads::{Lane, Reads};

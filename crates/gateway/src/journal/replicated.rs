@@ -10,10 +10,10 @@
 //! found out ([`ReplicaError`]). What became of an append that nobody answered is read from the log itself.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
+use scheduling::message::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -318,13 +318,6 @@ pub fn snapshot(journal: &Path, into: &Path) -> Result<u64, JournalError> {
     let sequence =
         copy.query_row("SELECT sequence FROM log", [], |r| r.get(0).map(i64::cast_unsigned));
     Ok(sequence?)
-}
-
-fn hex(hash: &[u8; 32]) -> String {
-    hash.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// The journal of the gateway that leads: first the log, then the replica.

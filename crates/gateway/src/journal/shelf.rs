@@ -1,8 +1,12 @@
-//! A log in memory, with brokers that answer as they are told to.
+//! A log in memory, with brokers that answer as they are told to, and a store of pictures.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Log, LogError};
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Log, LogError, Pictures};
 
 /// What becomes of an append, if it may be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,5 +107,32 @@ impl Log for Shelf {
         }
         let index = sequence as usize - 1;
         Ok(self.state().messages.get(index).cloned())
+    }
+}
+
+/// Pictures in memory.
+#[derive(Default)]
+pub(crate) struct Album(Mutex<HashMap<String, Bytes>>);
+
+impl Album {
+    /// Loses all of them.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
+#[async_trait]
+impl Pictures for Album {
+    async fn keep(&self, name: &str, png: Bytes) -> Result<(), String> {
+        self.0.lock().unwrap().insert(name.into(), png);
+        Ok(())
+    }
+
+    fn part(&self, name: &str, from: u64, most: usize) -> Result<Option<Bytes>, String> {
+        let all = self.0.lock().unwrap();
+        Ok(all.get(name).map(|png| {
+            let from = (from as usize).min(png.len());
+            png.slice(from..png.len().min(from.saturating_add(most)))
+        }))
     }
 }

@@ -163,9 +163,7 @@ impl Answers {
             Err(_) => Err(Unavailable::Gateway(format!("{name} is no policy"))),
         }
     }
-}
 
-impl Answers {
     /// Its time, and the time lived.
     pub fn time(&self) -> (Time, Seconds) {
         (self.handle.timeline.now(), self.handle.timeline.lived())

@@ -223,10 +223,9 @@ impl Relay {
     /// Submits until it is known what came of it: the identifier is the same every time, so it is accepted once.
     async fn submit(&self, accepted: Arc<Accepted>) -> Result<Status, Refusal> {
         let until = Instant::now() + self.patience();
-        let call = |again| written(&Call::Submit { accepted: accepted.clone(), again });
         let mut again = false;
         loop {
-            let asked = self.submit_once(&accepted, &call(again), again).await;
+            let asked = self.submit_once(&accepted, again).await;
             again = true;
             let refusal = match asked {
                 // It leads no more, or its log is not to be reached.
@@ -246,11 +245,13 @@ impl Relay {
     async fn submit_once(
         &self,
         accepted: &Arc<Accepted>,
-        call: &Bytes,
         again: bool,
     ) -> Option<Result<Status, Refusal>> {
         let here = self.route.borrow().here();
-        let Some(engine) = here else { return self.ask(call).await.ok() };
+        let Some(engine) = here else {
+            let call = Call::Submit { accepted: accepted.clone(), again };
+            return self.ask(&written(&call)).await.ok();
+        };
         // What has ended since the engine does not know any more; for the rest it says when the journal has it.
         if again && let Some(entry) = self.handle.archived(accepted.order.id).await.ok()? {
             return Some(Ok(entry.into()));

@@ -1,6 +1,5 @@
 //! Nodes that share a log in memory, and ask one another without a network.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -14,7 +13,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::config;
-use crate::journal::shelf::{Luck, Shelf};
+use crate::journal::shelf::{Album, Luck, Shelf};
 use crate::journal::{Clock, Deposed, Moment, Replica, Replicated};
 use crate::policies::rules;
 
@@ -25,24 +24,8 @@ struct Cell {
     shelf: Shelf,
     /// Whoever leads, as the others reach it.
     leader: Arc<Mutex<Option<Answers>>>,
-    pictures: Arc<Store>,
+    pictures: Arc<Album>,
     toml: String,
-}
-
-#[derive(Default)]
-struct Store(Mutex<HashMap<String, Bytes>>);
-
-#[async_trait]
-impl Pictures for Store {
-    async fn keep(&self, name: &str, png: Bytes) -> Result<(), String> {
-        self.0.lock().unwrap().insert(name.into(), png);
-        Ok(())
-    }
-
-    fn part(&self, name: &str, from: u64, most: usize) -> Result<Option<Bytes>, String> {
-        let found = self.0.lock().unwrap().get(name).cloned();
-        Ok(found.map(|png| png.slice(from as usize..png.len().min(from as usize + most))))
-    }
 }
 
 struct ToLeader(Arc<Mutex<Option<Answers>>>);
@@ -222,7 +205,7 @@ async fn every_node_answers_for_what_one_decides() {
         }
     }
     // What the brokers have lost nobody can be given.
-    cell.pictures.0.lock().unwrap().clear();
+    cell.pictures.clear();
     let list = b.ask("GET", "/v1/requests", &[], Value::Null).await.json();
     let id = list["requests"][0]["id"].as_str().unwrap();
     let gone = b.ask("GET", &format!("/v1/requests/{id}/image"), &[], Value::Null).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::sync::Notify;
 
 use super::clients::{Client, traffic};
 use super::disk::{self, Condition as DiskCondition, Disk};
@@ -58,18 +59,46 @@ pub(super) fn live(nature: &Nature, folder: &Path, seconds: f64, ending: Ending)
                 pause(seconds).await;
             }
         };
-        let dead = tokio::select! {
-            biased;
-            () = kill.notified() => true,
-            ended = gateway.ended() => {
-                nature.state().checker.broken.push(ended.to_string());
-                true
-            }
-            () = script => false,
-        };
-        if !dead && ending == Ending::Killed {
-            nature.state().die();
-        } else if !dead {
+        let dead = dies(nature, &mut gateway, &kill, script).await;
+        end(nature, gateway, &kill, if dead { None } else { Some(ending) }, 20.0).await;
+    });
+    drop(runtime);
+    drop(simulation);
+    nature.state().checker.life_ends();
+    nature.state().lives += 1;
+    disk::after_a_kill(nature);
+}
+
+/// Goes through a script. Whether it was killed meanwhile, or something ended.
+pub(super) async fn dies(
+    nature: &Nature,
+    gateway: &mut Gateway,
+    kill: &Notify,
+    script: impl Future<Output = ()>,
+) -> bool {
+    tokio::select! {
+        biased;
+        () = kill.notified() => true,
+        ended = gateway.ended() => {
+            nature.state().checker.broken.push(ended.to_string());
+            true
+        }
+        () = script => false,
+    }
+}
+
+/// Ends as it is to end, unless it is dead already, and is off for some time: so many seconds in the mean.
+pub(super) async fn end(
+    nature: &Nature,
+    gateway: Gateway,
+    kill: &Notify,
+    ending: Option<Ending>,
+    off: f64,
+) {
+    match ending {
+        None => {}
+        Some(Ending::Killed) => nature.state().die(),
+        Some(Ending::Stopped | Ending::Peace) => {
             nature.note("is told to stop");
             let stop = gateway.stop(Duration::from_secs(20));
             tokio::select! {
@@ -78,18 +107,14 @@ pub(super) fn live(nature: &Nature, folder: &Path, seconds: f64, ending: Ending)
                 () = stop => nature.note("has stopped"),
             }
         }
-        // What is dropped from here on is dropped by nobody's will.
-        nature.state().dead = true;
-        let mut state = nature.state();
-        state.time_goes_on();
-        let off = state.dice.exponential(20.0);
-        nature::life_ends(off);
-    });
-    drop(runtime);
-    drop(simulation);
-    nature.state().checker.life_ends();
-    nature.state().lives += 1;
-    disk::after_a_kill(nature);
+    }
+    // What is dropped from here on is dropped by nobody's will.
+    nature.state().dead = true;
+    let mut state = nature.state();
+    state.time_goes_on();
+    let off = state.dice.exponential(off);
+    drop(state);
+    nature::life_ends(off);
 }
 
 pub(super) fn begin(nature: &Nature, ending: Ending) {

@@ -2,13 +2,9 @@
 //! that goes wrong on one machine, machines are cut off from the log, answers of its brokers are lost or late, and
 //! whoever leads falls asleep, wakes up while another one leads, and goes on as if nothing had happened.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use scheduling::{Generator, Purpose};
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -16,16 +12,16 @@ use tokio::task::JoinHandle;
 
 use super::clients::traffic;
 use super::disk::{self, Condition};
-use super::life::{begin, look_back, make_peace, weather};
+use super::life::{begin, dies, end, look_back, make_peace, weather};
 use super::machine::{Machine, pause};
 use super::nature::{self, Nature, State};
-use super::{Fate, LONG, PEACE, folder, number};
+use super::{Fate, LONG, PEACE, folder, for_hours, keeps_every_promise};
 use crate::engine::Starts;
 use crate::gateway::{Gateway, World};
-use crate::journal::shelf::{Luck, Shelf};
+use crate::journal::shelf::{Album, Luck, Shelf};
 use crate::journal::{
-    self as journal, Clock, Deposed, Journal, JournalError, Message, Moment, Pictures, Record,
-    Replica, Replicated, Says,
+    self as journal, Clock, Deposed, Journal, JournalError, Message, Moment, Record, Replica,
+    Replicated, Says,
 };
 use crate::policies::rules;
 use crate::threads::simulated;
@@ -38,27 +34,8 @@ struct Brokers {
     shelf: Shelf,
     /// Messages of which the checker knows.
     seen: usize,
-    pictures: Arc<Store>,
-}
-
-/// Pictures, which no kill of a machine takes.
-#[derive(Default)]
-struct Store(Mutex<HashMap<String, Bytes>>);
-
-#[async_trait]
-impl Pictures for Store {
-    async fn keep(&self, name: &str, png: Bytes) -> Result<(), String> {
-        self.0.lock().unwrap().insert(name.into(), png);
-        Ok(())
-    }
-
-    fn part(&self, name: &str, from: u64, most: usize) -> Result<Option<Bytes>, String> {
-        let all = self.0.lock().unwrap();
-        Ok(all.get(name).map(|png| {
-            let from = (from as usize).min(png.len());
-            png.slice(from..png.len().min(from.saturating_add(most)))
-        }))
-    }
+    /// No kill of a machine takes them.
+    pictures: Arc<Album>,
 }
 
 /// Whether the log keeps two leaders apart.
@@ -221,15 +198,7 @@ impl Life {
                     pause(seconds).await;
                 }
             };
-            *dead = tokio::select! {
-                biased;
-                () = kill.notified() => true,
-                ended = gateway.ended() => {
-                    nature.state().checker.broken.push(ended.to_string());
-                    true
-                }
-                () = script => false,
-            };
+            *dead = dies(nature, gateway, kill, script).await;
             nature::life_ends(0.0);
         });
     }
@@ -272,23 +241,7 @@ impl Life {
         let Self { nature, runtime, gateway, kill, dead, .. } = self;
         runtime.block_on(async {
             nature::life_begins();
-            if !dead && ending == Ending::Killed {
-                nature.state().die();
-            } else if !dead {
-                nature.note("is told to stop");
-                let stop = gateway.stop(Duration::from_secs(20));
-                tokio::select! {
-                    biased;
-                    () = kill.notified() => {}
-                    () = stop => nature.note("has stopped"),
-                }
-            }
-            nature.state().dead = true;
-            let mut state = nature.state();
-            state.time_goes_on();
-            let off = state.dice.exponential(5.0);
-            drop(state);
-            nature::life_ends(off);
+            end(&nature, gateway, &kill, if dead { None } else { Some(ending) }, 5.0).await;
         });
         drop(runtime);
         let mut state = nature.state();
@@ -412,19 +365,7 @@ impl Journal for Witness {
 
 #[test]
 fn machines_under_a_seed_keep_every_promise() {
-    let mut outcomes = BTreeMap::<String, usize>::new();
-    for seed in number("ATELIER_WORLD_SEED").into_iter().chain(1..=5) {
-        println!("seed {seed}");
-        let fate = world(seed, super::SHORT, Fence::Up);
-        fate.tell();
-        fate.must_be_good();
-        for (outcome, count) in fate.outcomes {
-            *outcomes.entry(outcome).or_default() += count;
-        }
-    }
-    for outcome in ["completed", "failed", "cancelled", "expired"] {
-        assert!(outcomes.get(outcome).is_some_and(|count| *count > 10), "{outcomes:?}");
-    }
+    keeps_every_promise(|seed| world(seed, super::SHORT, Fence::Up));
 }
 
 #[test]
@@ -446,14 +387,5 @@ fn a_log_without_its_fence_is_found_out() {
 #[test]
 #[ignore = "takes as long as it is told to"]
 fn machines_for_hours() {
-    let hours = number("ATELIER_WORLD_HOURS").unwrap_or(20) as f64;
-    let mut seed = number("ATELIER_WORLD_SEED").unwrap_or(1000);
-    let mut lasted = 0.0;
-    while lasted < hours {
-        let fate = world(seed, LONG, Fence::Up);
-        fate.tell();
-        fate.must_be_good();
-        lasted += fate.seconds / 3600.0;
-        seed += 1;
-    }
+    for_hours(20.0, |seed| world(seed, LONG, Fence::Up));
 }

@@ -130,10 +130,15 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn a_world_under_a_seed_keeps_every_promise() {
+    keeps_every_promise(|seed| world(seed, SHORT, None));
+}
+
+/// A few seeds, and that of `ATELIER_WORLD_SEED`: all of it is good, and enough of everything comes about.
+fn keeps_every_promise(world: impl Fn(u64) -> Fate) {
     let mut outcomes = BTreeMap::<String, usize>::new();
     for seed in number("ATELIER_WORLD_SEED").into_iter().chain(1..=5) {
         println!("seed {seed}");
-        let fate = world(seed, SHORT, None);
+        let fate = world(seed);
         fate.tell();
         fate.must_be_good();
         for (outcome, count) in fate.outcomes {
@@ -180,7 +185,11 @@ const LONG: f64 = 4.0;
 #[test]
 #[ignore = "takes as long as it is told to"]
 fn worlds_for_hours() {
-    let hours = number("ATELIER_WORLD_HOURS").unwrap_or(100) as f64;
+    for_hours(100.0, |seed| world(seed, LONG, None));
+}
+
+fn for_hours(otherwise: f64, world: impl Fn(u64) -> Fate + Sync) {
+    let hours = number("ATELIER_WORLD_HOURS").map_or(otherwise, |hours| hours as f64);
     let start = Instant::now();
     let seeds = AtomicU64::new(number("ATELIER_WORLD_SEED").unwrap_or(1000));
     let lasted = Mutex::new(0.0);
@@ -189,7 +198,7 @@ fn worlds_for_hours() {
         for _ in 0..cores.min((hours / LONG).ceil() as usize) {
             scope.spawn(|| {
                 while *lasted.lock().unwrap() < hours {
-                    let fate = world(seeds.fetch_add(1, Ordering::Relaxed), LONG, None);
+                    let fate = world(seeds.fetch_add(1, Ordering::Relaxed));
                     fate.tell();
                     fate.must_be_good();
                     *lasted.lock().unwrap() += fate.seconds / 3600.0;
