@@ -1,12 +1,15 @@
 //! The trained policy, and how any policy is made from its name.
 
+use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use scheduling::message::excerpt;
+use scheduling::message::{bounded, excerpt};
 use scheduling::policies::Myopic;
 use scheduling::{
-    AgentName, Cap, Cluster, Decision, Generator, Observation, Policy, PolicyName, Rule,
+    AgentName, Cap, Cluster, Decision, Generator, Observation, OwnName, Policy, PolicyName,
+    PolicyNameError, Purpose, Rule,
 };
 use thiserror::Error;
 
@@ -15,6 +18,7 @@ use crate::algorithm1::ActorCritic;
 use crate::built_in::{UNIVERSAL, universal};
 use crate::checkpoint::{Checkpoint, CheckpointError, has_checkpoint};
 use crate::features;
+use crate::file::{PATIENCE, PolicyFile};
 use crate::network::Activations;
 use crate::universal::{PriceNetworks, PriceTraining, UniversalAgent};
 
@@ -23,6 +27,7 @@ use crate::universal::{PriceNetworks, PriceTraining, UniversalAgent};
 pub struct Recipe {
     name: PolicyName,
     made_from: Ingredients,
+    patience: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -33,21 +38,40 @@ enum Ingredients {
     Actor(Arc<Actor>),
     /// The networks of a universal checkpoint, and the agent's cap on tardiness.
     Prices(PriceNetworks, Option<Cap>),
+    /// Processes that run a Python file.
+    File(Arc<PolicyFile>),
+    /// Whoever makes it.
+    Maker(Arc<dyn Maker>),
+}
+
+/// Makes a policy for each instance anew, where a name does not say how.
+pub trait Maker: Debug + Send + Sync {
+    /// The policy. The generator is for those that draw random numbers.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn policy(&self, cluster: &Cluster, generator: Generator) -> Result<Box<dyn Policy>, String>;
+}
+
+impl Maker for OwnName {
+    fn policy(&self, _: &Cluster, generator: Generator) -> Result<Box<dyn Policy>, String> {
+        OwnName::policy(self, generator).map_err(|error| error.to_string())
+    }
 }
 
 impl Recipe {
     /// Reads what the policy needs.
     ///
     /// # Errors
-    /// [`PolicyError::Checkpoint`] and [`PolicyError::Cap`]
+    /// [`PolicyError`], but for [`PolicyError::Servers`].
     pub fn load(name: &PolicyName) -> Result<Self, PolicyError> {
         Self::load_from(Path::new(""), name)
     }
 
-    /// Reads what the policy needs, a checkpoint's folder being relative to `base`.
+    /// Reads what the policy needs; a checkpoint's folder and a file are relative to `base`.
     ///
     /// # Errors
-    /// [`PolicyError::Checkpoint`] and [`PolicyError::Cap`]
+    /// [`PolicyError`], but for [`PolicyError::Servers`].
     pub fn load_from(base: &Path, name: &PolicyName) -> Result<Self, PolicyError> {
         let made_from = match name {
             PolicyName::Rule(rule) => Ingredients::Rule(*rule),
@@ -68,8 +92,30 @@ impl Recipe {
                     Ingredients::Actor(Arc::new(checkpoint.training.actor))
                 }
             }
+            PolicyName::File(file) => {
+                let file = PolicyFile::load(&base.join(file)).map_err(|e| outside(name, &e))?;
+                Ingredients::File(Arc::new(file))
+            }
+            PolicyName::Own(own) => {
+                // Whether it understands its options is better known before long work.
+                own.policy(Generator::new(0, Purpose::Policy, 0)).map_err(PolicyError::Name)?;
+                Ingredients::Maker(Arc::new(own.clone()))
+            }
         };
-        Ok(Self { name: name.clone(), made_from })
+        Ok(Self { name: name.clone(), made_from, patience: PATIENCE })
+    }
+
+    /// Policies that somebody else makes, under this name in results.
+    pub fn made_by(name: &str, maker: Arc<dyn Maker>) -> Self {
+        let name = PolicyName::Own(OwnName { name: name.into(), options: None });
+        Self { name, made_from: Ingredients::Maker(maker), patience: PATIENCE }
+    }
+
+    /// The same, whose policies fail if they think longer than this: those in Python files, which alone could think
+    /// for ever. They have a minute unless told.
+    #[must_use]
+    pub fn patient_for(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Name of the policy.
@@ -80,7 +126,7 @@ impl Recipe {
     /// Makes the policy for a cluster, which a trained one must fit.
     ///
     /// # Errors
-    /// [`PolicyError::Servers`]
+    /// [`PolicyError::Servers`], and [`PolicyError::Outside`] from those that others make.
     pub fn policy(
         &self,
         cluster: &Cluster,
@@ -99,8 +145,19 @@ impl Recipe {
             Ingredients::Prices(networks, cap) => {
                 Ok(Box::new(UniversalAgent::new(networks.clone(), cap.map(|Cap(cap)| cap))))
             }
+            Ingredients::File(file) => {
+                let policy = file.policy(cluster, generator, self.patience);
+                Ok(Box::new(policy.map_err(|problem| outside(&self.name, &problem))?))
+            }
+            Ingredients::Maker(maker) => {
+                maker.policy(cluster, generator).map_err(|problem| outside(&self.name, &problem))
+            }
         }
     }
+}
+
+fn outside(name: &PolicyName, problem: &str) -> PolicyError {
+    PolicyError::Outside { policy: name.to_string(), problem: bounded(problem) }
 }
 
 /// A trained actor as a policy: the most probable server and the most probable steps.
@@ -163,13 +220,24 @@ pub enum PolicyError {
         /// Servers here.
         given: usize,
     },
+    /// The options of a policy from outside.
+    #[error(transparent)]
+    Name(PolicyNameError),
+    /// A policy from outside says why there is none.
+    #[error("policy {}: {problem}", excerpt(policy))]
+    Outside {
+        /// Name of the policy.
+        policy: String,
+        /// Why.
+        problem: String,
+    },
 }
 
 #[cfg(test)]
 mod tests {
     use scheduling::{
-        Objective, Offer, Purpose, Request, Seconds, Spread, StepBounds, StepRate, Steps,
-        TardinessPenalty, Time, Traffic,
+        Objective, Offer, Request, Seconds, Spread, StepBounds, StepRate, Steps, TardinessPenalty,
+        Time, Traffic,
     };
 
     use super::*;

@@ -74,7 +74,14 @@ impl<P: Policy> Scheduler<P> {
         let objective = self.objectives.get(model).unwrap_or(&self.objective);
         let observation = queues.observe(now, &order.request, objective);
         let decision = ask(&mut self.policy, &observation);
-        let shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
+        let mut shadow = self.shadow.as_mut().map(|shadow| ask(&mut **shadow, &observation));
+        if let Some(problem) = self.shadow.as_ref().and_then(|shadow| shadow.failure()) {
+            tracing::error!(
+                problem,
+                "the shadow policy can decide no longer and is not asked again"
+            );
+            (self.shadow, shadow) = (None, None);
+        }
         if self.explanations == Explanations::Told {
             let offers = eligible.iter().copied().zip(observation.offers.iter().copied().map(Ok));
             // The eligible ones ascend.

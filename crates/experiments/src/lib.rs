@@ -25,7 +25,7 @@ mod trace;
 mod tune;
 mod workload;
 
-pub use evaluation::{Clairvoyance, Evaluation, OnTime, Questions, evaluate};
+pub use evaluation::{Clairvoyance, Evaluation, OnTime, PolicyResult, Questions, evaluate};
 pub use figures::gantt::{Window, write_gantt};
 pub use fit::{Better, Fit, FitError, Measured, Shape, fit_table};
 pub use import::{

@@ -213,16 +213,19 @@ impl Plan {
 pub(crate) const TRAINING_WORK: u64 = 6;
 /// How much longer a request takes under an agent than under a rule.
 const AGENT_WORK: u64 = 3;
+/// How much longer a request takes under a policy in Python than under a rule.
+const FILE_WORK: u64 = 100;
 /// How much longer a request takes in a round of search than under a rule.
 const SEARCH_WORK: u64 = 100;
 
-/// The name of a policy without the way to its checkpoint, for which figures have no room.
+/// The name of a policy without the way to its checkpoint or file, for which figures have no room.
 fn shown(name: &PolicyName) -> String {
     let mut name = name.clone();
-    if let PolicyName::Agent(AgentName { checkpoint, .. }) = &mut name
-        && let Some(last) = checkpoint.file_name()
+    if let PolicyName::Agent(AgentName { checkpoint: path, .. }) | PolicyName::File(path) =
+        &mut name
+        && let Some(last) = path.file_name()
     {
-        *checkpoint = last.into();
+        *path = last.into();
     }
     name.to_string()
 }
@@ -232,8 +235,9 @@ impl Unit {
     pub(crate) fn work(&self) -> u64 {
         let weight = match &self.source {
             Source::Given(recipe) => match recipe.name() {
-                PolicyName::Rule(_) => 1,
+                PolicyName::Rule(_) | PolicyName::Own(_) => 1,
                 PolicyName::Agent(_) => AGENT_WORK,
+                PolicyName::File(_) => FILE_WORK,
             },
             Source::Tuned(_) => 1,
             Source::Trained(_) => AGENT_WORK,
@@ -315,10 +319,16 @@ fn unit_key(study: &Study, scenario: &Scenario, instances: u64, policy: &serde_j
     }))
 }
 
-/// What determines a given policy: its name, and the bytes of its checkpoint.
+/// What determines a given policy: its name, and the bytes of its checkpoint or file. What else a file reads, and what
+/// a policy from outside has in it, nobody knows.
 fn identity(base: &Path, name: &PolicyName) -> serde_json::Value {
-    let PolicyName::Agent(AgentName { checkpoint, cap }) = name else {
-        return json!(name.to_string());
+    let (checkpoint, cap) = match name {
+        PolicyName::Rule(_) | PolicyName::Own(_) => return json!(name.to_string()),
+        PolicyName::File(file) => {
+            let contents = fs::read(base.join(file)).unwrap_or_default();
+            return json!({ "file": Key::new(&json!(contents)).hash() });
+        }
+        PolicyName::Agent(AgentName { checkpoint, cap }) => (checkpoint, cap),
     };
     let mut files: Vec<_> = fs::read_dir(base.join(checkpoint))
         .into_iter()

@@ -36,13 +36,17 @@ pub(crate) fn schedule_and_strangers(
 /// The rows of a policy of this name on an instance.
 ///
 /// # Errors
-/// [`ScheduleError::Violations`]
+/// [`ScheduleError::Failed`] and [`ScheduleError::Violations`]
 pub fn schedule_of(
     policy: &mut dyn Policy,
     name: &dyn Display,
     instance: &Instance,
 ) -> Result<Vec<Row>, ScheduleError> {
-    judged(name, instance, simulate(instance, policy), Order::FirstComeFirstServed)
+    let rows = simulate(instance, policy);
+    if let Some(problem) = policy.failure() {
+        return Err(ScheduleError::Failed { name: name.to_string(), problem: problem.into() });
+    }
+    judged(name, instance, rows, Order::FirstComeFirstServed)
 }
 
 /// How hard to look for the schedule of the clairvoyant, which knows all arrivals.
@@ -115,6 +119,14 @@ pub enum ScheduleError {
     /// The policy cannot be made.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The policy could not decide all of its requests.
+    #[error("policy {name}: {problem}")]
+    Failed {
+        /// Whose it is.
+        name: String,
+        /// Why not.
+        problem: String,
+    },
     /// What was possible is asked of an instance where predictions do not come true.
     #[error(
         "what was possible is not known where service times stray or servers fail: allowed is an \
@@ -153,6 +165,30 @@ mod tests {
         fn decide(&mut self, _: &Observation<'_>) -> Decision {
             Decision { server: 0, steps: Steps::MIN }
         }
+    }
+
+    /// Comes to grief at the third request.
+    struct Failing(u32);
+
+    impl Policy for Failing {
+        fn decide(&mut self, observation: &Observation<'_>) -> Decision {
+            self.0 += 1;
+            First.decide(observation)
+        }
+
+        fn failure(&self) -> Option<&str> {
+            (self.0 > 2).then_some("line 3: no more")
+        }
+    }
+
+    #[test]
+    fn a_schedule_of_a_policy_that_failed_goes_nowhere() {
+        let scenario = Scenario::from_toml(include_str!("../../../scenarios/paper.toml"))
+            .and_then(|scenario| scenario.with(|settings| settings.requests = 5))
+            .unwrap();
+        let instance = scenario.instance(1, Episode::Evaluation(0));
+        let error = schedule_of(&mut Failing(0), &"mine", &instance).unwrap_err().to_string();
+        assert_eq!(error, "policy mine: line 3: no more");
     }
 
     #[test]

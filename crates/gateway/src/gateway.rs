@@ -102,10 +102,10 @@ impl Named {
         backends: &BackendFactory,
     ) -> Result<Self, ConfigError> {
         let policies = Policies::new(policies.clone(), config.seed);
-        let build = |key: &str, name| policies.build(name).map_err(|e| config.refuse(key, e));
-        let policy = build("policy", &config.policy)?;
+        let refuse = |key: &'static str| move |error| config.refuse(key, error);
+        let policy = policies.acting(&config.policy).map_err(refuse("policy"))?;
         let shadow = config.shadow_policy.as_ref().map(|name| {
-            let policy = || build("shadow_policy", name);
+            let policy = || policies.shadow(name).map_err(refuse("shadow_policy"));
             Ok::<_, ConfigError>(ShadowPolicy { beside: policy()?, alone: policy()? })
         });
         let shadow = shadow.transpose()?;

@@ -278,7 +278,7 @@ impl Handle {
     pub(crate) async fn set_policy(&self, name: PolicyName) -> Result<(), Unavailable> {
         let policies = self.policies.clone();
         let text = name.to_string();
-        let built = aside(move || policies.build(&name)).await;
+        let built = aside(move || policies.acting(&name)).await;
         let policy = built.unwrap_or_else(Err);
         let policy = policy.map_err(Unavailable::Gateway)?;
         self.ask(|reply| Message::Policy { name: text.into(), policy, reply }).await

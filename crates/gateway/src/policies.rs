@@ -2,21 +2,22 @@
 
 use std::sync::Arc;
 
-use scheduling::{Generator, Policy, PolicyName, Purpose};
+use scheduling::{AgentName, Generator, Policy, PolicyName, Purpose};
 
 /// Builds a policy of some name; the generator is for those that draw random numbers.
 pub type PolicyFactory =
     Arc<dyn Fn(&PolicyName, Generator) -> Result<Box<dyn Policy>, String> + Send + Sync>;
 
-/// The policies that need no training.
+/// The policies that need nothing but their name.
 ///
 /// # Errors
-/// For a trained agent, which is not built here.
+/// For the others, which are not built here.
 pub fn rules(name: &PolicyName, generator: Generator) -> Result<Box<dyn Policy>, String> {
     match name {
         PolicyName::Rule(rule) => Ok(rule.policy(generator)),
-        PolicyName::Agent(agent) => {
-            Err(format!("{name}: no agent is read from {} here", agent.checkpoint.display()))
+        PolicyName::Own(own) => own.policy(generator).map_err(|error| error.to_string()),
+        PolicyName::Agent(AgentName { checkpoint: path, .. }) | PolicyName::File(path) => {
+            Err(format!("{name}: nothing is read from {} here", path.display()))
         }
     }
 }
@@ -33,7 +34,22 @@ impl Policies {
         Self { factory, seed }
     }
 
-    pub(crate) fn build(&self, name: &PolicyName) -> Result<Box<dyn Policy>, String> {
+    /// One that acts.
+    ///
+    /// # Errors
+    /// Why there is none. One in a Python file may think for as long as it likes, and fail: requests do not wait for it.
+    pub(crate) fn acting(&self, name: &PolicyName) -> Result<Box<dyn Policy>, String> {
+        if let PolicyName::File(_) = name {
+            return Err(format!("{name} cannot decide: allowed as shadow_policy only"));
+        }
+        self.shadow(name)
+    }
+
+    /// One that decides beside it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) fn shadow(&self, name: &PolicyName) -> Result<Box<dyn Policy>, String> {
         (self.factory)(name, Generator::new(self.seed, Purpose::Policy, 0))
     }
 }

@@ -40,7 +40,7 @@ pub use objective::{
     TardinessPenalty,
 };
 pub use offer::Offer;
-pub use policies::{AgentName, Cap, PolicyName, PolicyNameError, Rule};
+pub use policies::{AgentName, Cap, OwnName, PolicyName, PolicyNameError, Rule};
 pub use policy::{Decision, Observation, Policy};
 pub use queue::{Dispatched, Execution, Queues};
 pub use random::{Generator, Purpose};

@@ -36,6 +36,12 @@ pub trait Policy: Send {
     fn unfamiliar(&self) -> (u64, Option<&'static str>) {
         (0, None)
     }
+
+    /// Why it can decide no longer, once that is so: what it has decided since is worth nothing. A rule always can; a
+    /// policy that runs elsewhere may come to grief.
+    fn failure(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl<P: Policy + ?Sized> Policy for Box<P> {
@@ -46,6 +52,10 @@ impl<P: Policy + ?Sized> Policy for Box<P> {
     fn unfamiliar(&self) -> (u64, Option<&'static str>) {
         (**self).unfamiliar()
     }
+
+    fn failure(&self) -> Option<&str> {
+        (**self).failure()
+    }
 }
 
 impl<P: Policy + ?Sized> Policy for &mut P {
@@ -55,6 +65,10 @@ impl<P: Policy + ?Sized> Policy for &mut P {
 
     fn unfamiliar(&self) -> (u64, Option<&'static str>) {
         (**self).unfamiliar()
+    }
+
+    fn failure(&self) -> Option<&str> {
+        (**self).failure()
     }
 }
 
@@ -104,6 +118,24 @@ impl Observation<'_> {
         self.objective.quality(decision.steps)
             - self.objective.tardiness_weight() * penalty
             - self.waiting_cost(decision)
+    }
+
+    /// The decision for this offer with so many steps, from whoever may name what there is not.
+    ///
+    /// # Errors
+    /// What is wrong, and what is allowed.
+    pub fn decision(&self, offer: i64, steps: i64) -> Result<Decision, String> {
+        let offers = self.offers.len();
+        let server = usize::try_from(offer).ok().filter(|&server| server < offers);
+        let server = server
+            .ok_or_else(|| format!("offer {offer} is taken: allowed is 0 to {}", offers - 1))?;
+        let bounds = self.offers[server].bounds;
+        let within = u32::try_from(steps).ok().and_then(|steps| Steps::new(steps).ok());
+        let steps = within.filter(|&steps| bounds.contains(steps)).ok_or_else(|| {
+            let (min, max) = (bounds.min.get(), bounds.max.get());
+            format!("{steps} steps are taken of offer {server}: allowed is {min} to {max}")
+        })?;
+        Ok(Decision { server, steps })
     }
 
     /// What the time from arrival to finish costs under `decision`; nothing in the paper.

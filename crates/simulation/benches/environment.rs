@@ -13,7 +13,7 @@ const SCENARIOS: [(&str, &str); 2] = [
 ];
 
 /// Random actions for every step of an episode; drawn ahead, as they are not what is measured.
-fn actions(environment: &BatchedEnvironment) -> Vec<Decision> {
+fn actions(environment: &BatchedEnvironment<&Scenario>) -> Vec<Decision> {
     let mut generator = Generator::new(1, Purpose::Policy, 0);
     (0..environment.lanes() * environment.requests())
         .map(|_| Decision {

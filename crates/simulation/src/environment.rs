@@ -1,8 +1,8 @@
 //! The batched environment: many training episodes side by side, one step at a time.
 
-use scheduling::{Cluster, Decision, Environment, Request, TardinessPenalty, Time};
+use scheduling::{Cluster, Decision, Environment, TardinessPenalty, Time};
 
-use crate::source::{Episode, EpisodeSource};
+use crate::source::{Episode, EpisodeSource, Workload};
 
 /// Many episodes side by side, one per lane, each step taking one decision in every lane.
 ///
@@ -27,8 +27,8 @@ use crate::source::{Episode, EpisodeSource};
 /// environment.reset(4); // the next four episodes
 /// # Ok::<(), simulation::ScenarioError>(())
 /// ```
-pub struct BatchedEnvironment<'a> {
-    source: &'a dyn EpisodeSource,
+pub struct BatchedEnvironment<S> {
+    source: S,
     seed: u64,
     lanes: usize,
     servers: usize,
@@ -38,7 +38,7 @@ pub struct BatchedEnvironment<'a> {
     /// One for each lane, or a single one that all lanes share.
     clusters: Vec<Cluster>,
     /// Source of each lane's requests.
-    workloads: Vec<Box<dyn Iterator<Item = Request> + Send + 'a>>,
+    workloads: Vec<Workload>,
     /// When each server has finished what it was given; `[lanes × servers]`.
     free_at: Vec<Time>,
     /// Due time of the request to be decided; `[lanes]`.
@@ -51,9 +51,9 @@ pub struct BatchedEnvironment<'a> {
     penalty: Vec<TardinessPenalty>,
 }
 
-impl<'a> BatchedEnvironment<'a> {
+impl<S: EpisodeSource> BatchedEnvironment<S> {
     /// So many lanes at the start of training episodes 0, 1, … of `source` under `seed`.
-    pub fn new(source: &'a dyn EpisodeSource, seed: u64, lanes: usize) -> Self {
+    pub fn new(source: S, seed: u64, lanes: usize) -> Self {
         let servers = source.servers();
         let mut environment = Self {
             source,
@@ -72,6 +72,11 @@ impl<'a> BatchedEnvironment<'a> {
         };
         environment.reset(0);
         environment
+    }
+
+    /// Where the episodes come from.
+    pub fn source(&self) -> &S {
+        &self.source
     }
 
     /// Draws the next request of every lane and writes the observation.
@@ -99,7 +104,7 @@ impl<'a> BatchedEnvironment<'a> {
     }
 }
 
-impl Environment for BatchedEnvironment<'_> {
+impl<S: EpisodeSource> Environment for BatchedEnvironment<S> {
     fn servers(&self) -> usize {
         self.servers
     }
@@ -114,7 +119,7 @@ impl Environment for BatchedEnvironment<'_> {
 
     fn reset(&mut self, first_episode: u64) {
         let episodes = (first_episode..).map(Episode::Training).take(self.lanes);
-        let (source, seed) = (self.source, self.seed);
+        let (source, seed) = (&self.source, self.seed);
         let clusters = if source.shares_cluster() { 1 } else { self.lanes };
         self.clusters.clear();
         self.clusters.extend(episodes.clone().take(clusters).map(|e| source.cluster(seed, e)));

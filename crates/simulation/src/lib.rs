@@ -26,6 +26,7 @@ mod domain;
 mod environment;
 mod event;
 mod metrics;
+mod play;
 mod recording;
 mod scenario;
 mod simulator;
@@ -41,6 +42,7 @@ pub use event::{Event, EventKind, events};
 pub use metrics::{
     Estimate, Figures, Metrics, RESAMPLES, Summary, difference, estimate, summarise,
 };
+pub use play::Play;
 pub use recording::{Recording, Recordings};
 pub use scenario::{
     Arrivals, ClusterModel, Daily, Drawn, Due, Factor, Failures, Gap, Models, Modulated, Noise,
@@ -48,6 +50,6 @@ pub use scenario::{
     SessionLength, Sessions, Settings, Sizes, Weight,
 };
 pub use simulator::simulate;
-pub use source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
+pub use source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes, Workload};
 pub use uniform::Uniform;
 pub use virtual_time::{simulate_by_events, simulate_preloading};

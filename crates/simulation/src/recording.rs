@@ -1,5 +1,7 @@
 //! Traffic that happened: judge by it as it was, train on what it could have been.
 
+use std::sync::Arc;
+
 use scheduling::message::hex;
 use scheduling::{
     Cluster, Fate, Generator, Instance, Luck, Objective, Purpose, Request, Seconds, Time,
@@ -7,7 +9,7 @@ use scheduling::{
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
+use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes, Workload};
 
 /// Requests of a training episode, unless fewer were recorded.
 const EPISODE: usize = 2000;
@@ -64,7 +66,7 @@ impl Recording {
 ///
 /// Invariant: there is at least one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recordings(Vec<Recording>);
+pub struct Recordings(Vec<Arc<Recording>>);
 
 impl Recordings {
     /// These recordings, in this order.
@@ -73,11 +75,11 @@ impl Recordings {
     /// If there is none.
     pub fn new(recordings: Vec<Recording>) -> Self {
         assert!(!recordings.is_empty(), "there is at least one recording");
-        Self(recordings)
+        Self(recordings.into_iter().map(Arc::new).collect())
     }
 
     /// The recording whose turn it is. After the last one comes the first again.
-    fn of(&self, episode: Episode) -> &Recording {
+    fn of(&self, episode: Episode) -> &Arc<Recording> {
         let (Episode::Training(number) | Episode::Evaluation(number)) = episode;
         &self.0[(number % self.0.len() as u64) as usize]
     }
@@ -89,7 +91,7 @@ impl InstanceSource for Recordings {
     }
 
     fn instance(&self, seed: u64, episode: Episode) -> Instance {
-        let Recording { instance, .. } = self.of(episode);
+        let Recording { instance, .. } = &**self.of(episode);
         match episode {
             Episode::Evaluation(_) => instance.clone(),
             Episode::Training(_) => {
@@ -119,7 +121,7 @@ impl InstanceSource for Recordings {
     }
 
     fn description(&self) -> serde_json::Value {
-        json!({ "recordings": self.0.iter().map(Recording::description).collect::<Vec<_>>() })
+        json!({ "recordings": self.0.iter().map(|recording| recording.description()).collect::<Vec<_>>() })
     }
 
     fn episodes(&self) -> Result<&dyn EpisodeSource, UnequalEpisodes> {
@@ -161,13 +163,9 @@ impl EpisodeSource for Recordings {
         self.0.iter().all(|other| other.instance.cluster() == self.0[0].instance.cluster())
     }
 
-    fn workload(
-        &self,
-        seed: u64,
-        episode: Episode,
-    ) -> Box<dyn Iterator<Item = Request> + Send + '_> {
+    fn workload(&self, seed: u64, episode: Episode) -> Workload {
         Box::new(Resampled {
-            recording: self.of(episode),
+            recording: self.of(episode).clone(),
             place: Generator::new(seed, Purpose::Arrival, episode.stream()),
             now: Time::ZERO,
             next: 0,
@@ -177,15 +175,15 @@ impl EpisodeSource for Recordings {
 }
 
 /// Requests of a recording, resampled in blocks, without end.
-struct Resampled<'a> {
-    recording: &'a Recording,
+struct Resampled {
+    recording: Arc<Recording>,
     place: Generator,
     now: Time,
     next: usize,
     left: usize,
 }
 
-impl Iterator for Resampled<'_> {
+impl Iterator for Resampled {
     type Item = Request;
 
     fn next(&mut self) -> Option<Request> {

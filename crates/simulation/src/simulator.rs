@@ -17,7 +17,6 @@ pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
     }
     let (cluster, objective) = (instance.cluster(), instance.objective());
     let mut queues = Queues::new(cluster);
-    let plain = instance.is_plain();
     (instance.requests().iter().enumerate())
         .map(|(index, request)| {
             let now = request.arrival;
@@ -31,13 +30,22 @@ pub fn simulate(instance: &Instance, policy: &mut dyn Policy) -> Vec<Row> {
                 decision.server,
                 offers - 1,
             );
-            let Dispatched { server, load, execution } = queues.dispatch(now, decision);
-            let decision = Decision { server, ..decision };
-            let mut row = Row::new(index, request, decision, execution, objective);
-            if !plain {
-                row.beyond = Some(Beyond::completed(request, load, 1));
-            }
-            row
+            row(instance, index, decision, &queues.dispatch(now, decision))
         })
         .collect()
+}
+
+/// What became of the decision about a request, where predictions come true.
+pub(crate) fn row(
+    instance: &Instance,
+    request: usize,
+    decision: Decision,
+    dispatched: &Dispatched,
+) -> Row {
+    let (index, request) = (request, &instance.requests()[request]);
+    let &Dispatched { server, load, execution } = dispatched;
+    let decision = Decision { server, ..decision };
+    let row = Row::new(index, request, decision, execution, instance.objective());
+    let beyond = (!instance.is_plain()).then(|| Beyond::completed(request, load, 1));
+    Row { beyond, ..row }
 }

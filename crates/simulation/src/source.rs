@@ -1,6 +1,7 @@
 //! Where instances come from, whoever makes them.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use scheduling::{Cluster, Instance, Objective, Request};
 use thiserror::Error;
@@ -34,7 +35,7 @@ impl Episode {
 
 /// Where instances come from: drawn by a [`crate::Scenario`] or a [`crate::Domain`], or taken from
 /// [`crate::Recordings`].
-pub trait InstanceSource: Debug + Sync {
+pub trait InstanceSource: Debug + Send + Sync {
     /// What results are filed under.
     fn name(&self) -> String;
 
@@ -65,7 +66,7 @@ pub trait InstanceSource: Debug + Sync {
 /// Training episodes of one form, whose requests are drawn one at a time.
 ///
 /// An episode's cluster and its first requests are those of the training instance of its number.
-pub trait EpisodeSource: Debug + Sync {
+pub trait EpisodeSource: Debug + Send + Sync {
     /// J: number of servers in each episode.
     fn servers(&self) -> usize;
 
@@ -82,12 +83,44 @@ pub trait EpisodeSource: Debug + Sync {
     fn shares_cluster(&self) -> bool;
 
     /// The requests of `episode` under `seed`, one after the other and without end.
-    fn workload(
-        &self,
-        seed: u64,
-        episode: Episode,
-    ) -> Box<dyn Iterator<Item = Request> + Send + '_>;
+    fn workload(&self, seed: u64, episode: Episode) -> Workload;
 }
+
+/// Requests in order of arrival, drawn one at a time; they outlive the source that they are of.
+pub type Workload = Box<dyn Iterator<Item = Request> + Send + Sync>;
+
+/// Who only refers to a source, alone or with others, is one.
+macro_rules! refers_to_a_source {
+    ($($pointer:ty),*) => {
+        $(impl<S: EpisodeSource + ?Sized> EpisodeSource for $pointer {
+            fn servers(&self) -> usize {
+                (**self).servers()
+            }
+
+            fn requests(&self) -> usize {
+                (**self).requests()
+            }
+
+            fn objective(&self) -> &Objective {
+                (**self).objective()
+            }
+
+            fn cluster(&self, seed: u64, episode: Episode) -> Cluster {
+                (**self).cluster(seed, episode)
+            }
+
+            fn shares_cluster(&self) -> bool {
+                (**self).shares_cluster()
+            }
+
+            fn workload(&self, seed: u64, episode: Episode) -> Workload {
+                (**self).workload(seed, episode)
+            }
+        })*
+    };
+}
+
+refers_to_a_source!(&S, Arc<S>);
 
 /// Instances that cannot be run side by side, one step at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -29,13 +29,19 @@ pub fn simulate_preloading(
     policy: &mut dyn Policy,
     preloading: Preloading,
 ) -> Vec<Row> {
-    let mut world = World::new(instance, policy);
+    let mut told = |_: &Row| ();
+    let mut world = World::new(instance, policy, &mut told);
     world.scheduler.set_preloading(preloading);
-    while let Some((now, event)) = world.next() {
-        world.take_place(now, event);
-    }
-    let rows = world.rows.into_iter();
-    rows.map(|row| row.expect("some server comes back, so that every request runs")).collect()
+    world.run()
+}
+
+/// As [`simulate_by_events`], telling each row as the run of its request ends.
+pub(crate) fn simulate_telling(
+    instance: &Instance,
+    policy: &mut dyn Policy,
+    told: &mut dyn FnMut(&Row),
+) -> Vec<Row> {
+    World::new(instance, policy, told).run()
 }
 
 /// What can happen, in the order in which it does at equal times.
@@ -73,10 +79,15 @@ struct World<'a> {
     owner: Owner,
     effects: Vec<Effect>,
     rows: Vec<Option<Row>>,
+    told: &'a mut dyn FnMut(&Row),
 }
 
 impl<'a> World<'a> {
-    fn new(instance: &'a Instance, policy: &'a mut dyn Policy) -> Self {
+    fn new(
+        instance: &'a Instance,
+        policy: &'a mut dyn Policy,
+        told: &'a mut dyn FnMut(&Row),
+    ) -> Self {
         let servers = instance.cluster().iter().enumerate().map(|(index, server)| {
             let spread = instance.fate().map_or(server.spread, |fate| fate.spread(index));
             ServerSpec { server: Server { spread, ..server.clone() }, max_pixels: 1 }
@@ -104,7 +115,17 @@ impl<'a> World<'a> {
             owner: Arc::from("simulation"),
             effects: Vec::new(),
             rows: vec![None; instance.requests().len()],
+            told,
         }
+    }
+
+    /// From the first arrival to the end of the last run.
+    fn run(mut self) -> Vec<Row> {
+        while let Some((now, event)) = self.next() {
+            self.take_place(now, event);
+        }
+        let rows = self.rows.into_iter();
+        rows.map(|row| row.expect("some server comes back, so that every request runs")).collect()
     }
 
     /// What happens next; nothing once all requests have run.
@@ -219,7 +240,9 @@ impl<'a> World<'a> {
         let load = if loads { run.load * self.stretch(run) } else { Seconds::ZERO };
         let beyond = Beyond::completed(request, load, run.id.attempt);
         let beyond = (!self.instance.is_plain()).then_some(beyond);
-        self.rows[index] = Some(Row { beyond, ..row });
+        let row = Row { beyond, ..row };
+        (self.told)(&row);
+        self.rows[index] = Some(row);
     }
 }
 

@@ -2,12 +2,12 @@
 
 use scheduling::{
     Cluster, Down, Fate, Generator, Instance, Luck, Model, Objective, Purpose, Request, Seconds,
-    Server, ServerFate, Sigma, TardinessPenalty, Time,
+    Server, ServerFate, Sigma, Size, TardinessPenalty, Time,
 };
 
 use crate::arrivals::ArrivalProcess;
-use crate::scenario::{Drawn, Failures, Scenario, Settings, Sizes};
-use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes};
+use crate::scenario::{Drawn, Failures, Scenario, Settings};
+use crate::source::{Episode, EpisodeSource, InstanceSource, UnequalEpisodes, Workload};
 use crate::uniform::Uniform;
 
 impl InstanceSource for Scenario {
@@ -86,14 +86,10 @@ impl EpisodeSource for Scenario {
         matches!(self.settings().cluster.drawn, Drawn::Once { .. })
     }
 
-    fn workload(
-        &self,
-        seed: u64,
-        episode: Episode,
-    ) -> Box<dyn Iterator<Item = Request> + Send + '_> {
+    fn workload(&self, seed: u64, episode: Episode) -> Workload {
         let settings = self.settings();
         let generator = |purpose| Generator::new(seed, purpose, episode.stream());
-        Box::new(Workload {
+        Box::new(Drawing {
             arrivals: ArrivalProcess::new(&settings.arrivals),
             arrival: generator(Purpose::Arrival),
             slack: settings.due.slack,
@@ -102,8 +98,10 @@ impl EpisodeSource for Scenario {
             penalty: generator(Purpose::Penalty),
             model: (settings.models.as_ref())
                 .map(|models| Choice::boxed(models.weights(), generator(Purpose::Popularity))),
-            size: (settings.size.as_ref())
-                .map(|sizes| (sizes, Choice::boxed(sizes.weights(), generator(Purpose::Size)))),
+            size: (settings.size.as_ref()).map(|sizes| {
+                let choices = sizes.choices.iter().map(|&(size, _)| size).collect();
+                (choices, Choice::boxed(sizes.weights(), generator(Purpose::Size)))
+            }),
         })
     }
 }
@@ -147,7 +145,7 @@ impl Scenario {
 }
 
 /// The requests of an episode, in order of arrival; each property has a random stream of its own.
-struct Workload<'a> {
+struct Drawing {
     arrivals: ArrivalProcess,
     arrival: Generator,
     slack: Uniform<Seconds>,
@@ -155,7 +153,7 @@ struct Workload<'a> {
     weights: [f64; 3],
     penalty: Generator,
     model: Option<Box<Choice>>,
-    size: Option<(&'a Sizes, Box<Choice>)>,
+    size: Option<(Box<[Size]>, Box<Choice>)>,
 }
 
 /// A property that the paper's requests have not.
@@ -176,7 +174,7 @@ impl Choice {
     }
 }
 
-impl Iterator for Workload<'_> {
+impl Iterator for Drawing {
     type Item = Request;
 
     fn next(&mut self) -> Option<Request> {
@@ -188,7 +186,7 @@ impl Iterator for Workload<'_> {
             request.model = Model(u16::try_from(model.draw()).expect("at most 1000 models"));
         }
         if let Some((sizes, size)) = &mut self.size {
-            request.size = sizes.choices[size.draw()].0;
+            request.size = sizes[size.draw()];
         }
         Some(request)
     }

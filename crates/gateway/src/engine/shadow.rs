@@ -206,6 +206,11 @@ impl Engine {
     }
 
     fn shadow_earned(&mut self, ended: Option<Vec<End>>) {
+        // What it decides once it has failed is not its own.
+        if self.shadow.as_ref().is_some_and(|world| world.scheduler.policy().failure().is_some()) {
+            self.shadow = None;
+            return;
+        }
         for end in ended.into_iter().flatten() {
             self.statistics.shadow_earned(end.at, Worth::of(&end));
         }

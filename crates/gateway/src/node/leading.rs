@@ -79,7 +79,7 @@ impl Set {
             }
             Self::Policy(name) => {
                 let built =
-                    name.parse().ok().and_then(|parsed| handle.policies.build(&parsed).ok());
+                    name.parse().ok().and_then(|parsed| handle.policies.acting(&parsed).ok());
                 let reply = oneshot::channel().0;
                 let named = name.as_str().into();
                 let message = built.map(|policy| Message::Policy { name: named, policy, reply });

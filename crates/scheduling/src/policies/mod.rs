@@ -5,6 +5,7 @@ mod greedy;
 mod maximum;
 mod myopic;
 mod name;
+mod own;
 mod priced;
 mod random;
 
@@ -12,7 +13,8 @@ pub use fixed::Fixed;
 pub use greedy::{Greedy, Ties};
 pub use maximum::best_decision;
 pub use myopic::Myopic;
-pub use name::{AgentName, Cap, PolicyName, PolicyNameError, Rule};
+pub use name::{AgentName, Cap, OwnName, PolicyName, PolicyNameError, Rule};
+pub use own::{Make, OwnPolicy, RegisterError, register};
 pub use priced::{Price, Priced};
 pub use random::Random;
 

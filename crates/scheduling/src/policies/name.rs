@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::message::excerpt;
+use crate::policies::own::own;
 use crate::policies::{Fixed, Greedy, Myopic, Price, Priced, Random, Ties};
 use crate::policy::Policy;
 use crate::random::Generator;
@@ -27,6 +28,10 @@ pub enum PolicyName {
     Rule(Rule),
     /// A trained agent, which the `agent` crate reads from its checkpoint.
     Agent(AgentName),
+    /// A policy in a Python file, which the `agent` crate runs.
+    File(PathBuf),
+    /// A policy from outside.
+    Own(OwnName),
 }
 
 /// A policy that needs no training, with its options.
@@ -65,6 +70,28 @@ pub struct AgentName {
     pub cap: Option<Cap>,
 }
 
+/// Which policy from outside, with what stands between the brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnName {
+    /// One of those that were [`register`](crate::policies::register)ed.
+    pub name: String,
+    /// For the policy alone to understand.
+    pub options: Option<String>,
+}
+
+impl OwnName {
+    /// The policy. The generator is for those that draw random numbers.
+    ///
+    /// # Errors
+    /// [`PolicyNameError`] if it does not understand its options.
+    pub fn policy(&self, generator: Generator) -> Result<Box<dyn Policy>, PolicyNameError> {
+        let registered = own().iter().find(|own| own.name == self.name);
+        let own = registered.ok_or_else(|| PolicyNameError::unknown(&self.to_string()))?;
+        (own.make)(self.options.as_deref(), generator)
+            .map_err(|problem| PolicyNameError::Own { text: self.to_string(), problem })
+    }
+}
+
 /// A limit on predicted tardiness; never NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cap(pub Seconds);
@@ -74,7 +101,7 @@ impl Eq for Cap {}
 /// All names, for help texts and errors.
 const VALID: &str = "random, random[steps=1..200], greedy, greedy[ties=lowest|fastest], \
                      fixed[steps=1..200], myopic, priced[base=B,slope=S,power=P,load=L], \
-                     agent[FOLDER OF A CHECKPOINT], agent[FOLDER,cap=SECONDS]";
+                     agent[FOLDER OF A CHECKPOINT], agent[FOLDER,cap=SECONDS], file[POLICY.py]";
 
 impl Rule {
     /// Steps of the paper's random policy (§IV-B).
@@ -100,6 +127,11 @@ impl FromStr for PolicyName {
     fn from_str(text: &str) -> Result<Self, PolicyNameError> {
         match parts(text)? {
             ("agent", options) => agent(text, options.unwrap_or_default()).map(Self::Agent),
+            ("file", Some(file)) if !file.is_empty() => Ok(Self::File(file.into())),
+            ("file", _) => Err(PolicyNameError::option(text, "", "a file with a policy in Python")),
+            (name, options) if own().iter().any(|own| own.name == name) => {
+                Ok(Self::Own(OwnName { name: name.into(), options: options.map(str::to_owned) }))
+            }
             _ => text.parse().map(Self::Rule),
         }
     }
@@ -179,6 +211,17 @@ impl fmt::Display for PolicyName {
             Self::Agent(AgentName { checkpoint, cap: Some(Cap(cap)) }) => {
                 write!(f, "agent[{},cap={}]", checkpoint.display(), cap.seconds())
             }
+            Self::File(file) => write!(f, "file[{}]", file.display()),
+            Self::Own(own) => own.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for OwnName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.options {
+            None => f.write_str(&self.name),
+            Some(options) => write!(f, "{}[{options}]", self.name),
         }
     }
 }
@@ -224,30 +267,47 @@ impl From<PolicyName> for String {
 
 /// A policy name that names no policy.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("policy \"{}\": {problem}; valid are {VALID}", excerpt(text))]
-pub struct PolicyNameError {
-    text: String,
-    problem: String,
+pub enum PolicyNameError {
+    /// There is no such policy, or no such option of it.
+    #[error("policy \"{}\": {problem}; valid are {VALID}{}", excerpt(text), of_own())]
+    Unknown {
+        /// The name.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A policy from outside does not understand its options.
+    #[error("policy {}: {problem}", excerpt(text))]
+    Own {
+        /// The name.
+        text: String,
+        /// What it says of them.
+        problem: String,
+    },
+}
+
+/// The names of policies from outside, behind those of the others.
+fn of_own() -> String {
+    let names = own().iter().flat_map(|own| [", ", own.name, own.options]);
+    names.collect()
 }
 
 impl PolicyNameError {
     fn unknown(text: &str) -> Self {
-        Self { text: text.into(), problem: "there is no such policy".into() }
+        Self::problem(text, "there is no such policy".into())
     }
 
     fn unclosed(text: &str) -> Self {
-        Self { text: text.into(), problem: "the closing ] is missing".into() }
+        Self::problem(text, "the closing ] is missing".into())
     }
 
     fn problem(text: &str, problem: String) -> Self {
-        Self { text: text.into(), problem }
+        Self::Unknown { text: text.into(), problem }
     }
 
     fn option(text: &str, option: &str, allowed: &str) -> Self {
-        Self {
-            text: text.into(),
-            problem: format!("\"{}\" is given, allowed is {allowed}", excerpt(option)),
-        }
+        let problem = format!("\"{}\" is given, allowed is {allowed}", excerpt(option));
+        Self::problem(text, problem)
     }
 }
 
@@ -273,6 +333,7 @@ mod tests {
             ("priced[load=0,base=1]", "priced[base=1,slope=0,power=1]"),
             ("agent[models/paper]", "agent[models/paper]"),
             ("agent[a,b,cap=30]", "agent[a,b,cap=30]"),
+            ("file[a/b.py]", "file[a/b.py]"),
         ] {
             let name: PolicyName = text.parse().unwrap();
             assert_eq!(name.to_string(), canonical);
@@ -299,6 +360,9 @@ mod tests {
             ("agent[,cap=3]", "folder of a checkpoint"),
             ("agent", "folder of a checkpoint"),
             ("agent[]", "folder of a checkpoint"),
+            ("file", "a file with a policy in Python"),
+            ("file[]", "a file with a policy in Python"),
+            ("file[a.py", "closing ]"),
             (&"x".repeat(9000), "no such policy"),
             (&format!("priced[base={}]", "9".repeat(9000)), "allowed is base=B"),
         ] {
