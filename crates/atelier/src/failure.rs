@@ -67,7 +67,7 @@ impl From<ScheduleError> for Failure {
     fn from(error: ScheduleError) -> Self {
         match error {
             ScheduleError::Policy(error) => Self::Refused(error.into()),
-            ScheduleError::NotIdeal => Self::Refused(error.into()),
+            ScheduleError::NotIdeal | ScheduleError::Failed { .. } => Self::Refused(error.into()),
             ScheduleError::Violations { .. } => Self::Failed(error.into()),
         }
     }

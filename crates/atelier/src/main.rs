@@ -1,109 +1,12 @@
-//! The command line: one file per command, no logic of its own.
-
-mod commands;
-mod failure;
-mod files;
-mod interruption;
-mod log;
-mod output;
-mod progress;
+//! The program: nothing but the library's, with no policies of its own.
 
 use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-use scheduling::message::bounded;
-
-use crate::failure::Failure;
 
 /// Training allocates and frees buffers of some hundred kilobytes all the time; the system's
 /// allocator gives each back to the kernel.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Schedules text-to-image requests on servers of different speed: which server runs each request,
-/// and how many denoising steps it gets.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// Threads to use; all cores unless told.
-    #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Instance(commands::instance::Arguments),
-    Simulate(commands::simulate::Arguments),
-    Evaluate(commands::evaluate::Arguments),
-    Train(commands::train::Arguments),
-    Bound(commands::bound::Arguments),
-    Reproduce(commands::reproduce::Arguments),
-    Serve(commands::serve::Arguments),
-    Agent(commands::agent::Arguments),
-    Cluster(commands::cluster::Arguments),
-    Calibrate(commands::calibrate::Arguments),
-    Check(commands::check::Arguments),
-    Export(commands::export::Arguments),
-    Fit(commands::fit::Arguments),
-    Import(commands::import::Arguments),
-    Init(commands::init::Arguments),
-    Plan(commands::plan::Arguments),
-    Tune(commands::tune::Arguments),
-    Replay(commands::replay::Arguments),
-    Verify(commands::verify::Arguments),
-    Workload(commands::workload::Arguments),
-}
-
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return answer(&error),
-    };
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
-}
-
-/// Prints what the parser of the command line says, but for a value as long as a file.
-fn answer(error: &clap::Error) -> ExitCode {
-    let text = error.render().to_string();
-    if text.lines().any(|line| bounded(line) != line.trim_end()) {
-        let text = text.trim_start_matches("error: ").to_owned();
-        return Failure::Refused(anyhow::Error::msg(text)).report();
-    }
-    error.exit()
-}
-
-fn run(arguments: Arguments) -> Result<(), Failure> {
-    if let Some(threads) = arguments.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.into())
-            .build_global()
-            .map_err(anyhow::Error::from)?;
-    }
-    match arguments.command {
-        Command::Instance(arguments) => commands::instance::run(&arguments),
-        Command::Simulate(arguments) => commands::simulate::run(&arguments),
-        Command::Evaluate(arguments) => commands::evaluate::run(&arguments),
-        Command::Train(arguments) => commands::train::run(&arguments),
-        Command::Bound(arguments) => commands::bound::run(&arguments),
-        Command::Reproduce(arguments) => commands::reproduce::run(&arguments),
-        Command::Serve(arguments) => commands::serve::run(&arguments),
-        Command::Agent(arguments) => commands::agent::run(&arguments),
-        Command::Cluster(arguments) => commands::cluster::run(&arguments),
-        Command::Calibrate(arguments) => commands::calibrate::run(&arguments),
-        Command::Check(arguments) => commands::check::run(&arguments),
-        Command::Export(arguments) => commands::export::run(&arguments),
-        Command::Fit(arguments) => commands::fit::run(&arguments),
-        Command::Import(arguments) => commands::import::run(&arguments),
-        Command::Init(arguments) => commands::init::run(&arguments),
-        Command::Plan(arguments) => commands::plan::run(&arguments),
-        Command::Tune(arguments) => commands::tune::run(&arguments),
-        Command::Replay(arguments) => commands::replay::run(&arguments),
-        Command::Verify(arguments) => commands::verify::run(&arguments),
-        Command::Workload(arguments) => commands::workload::run(&arguments),
-    }
+    atelier::main_with(Vec::new())
 }

@@ -158,6 +158,9 @@ pub(crate) fn read(file: &std::path::Path) -> Result<Config, Failure> {
     Config::read(file).map_err(|error| Failure::Refused(error.into()))
 }
 
+/// How long requests wait for a shadow policy in a Python file, once: it is not asked again when it is slower.
+const SHADOWS_TURN: Duration = Duration::from_millis(100);
+
 /// Every policy by name; checkpoints are read anew each time, and must fit the servers.
 pub(crate) fn policies(config: &Config) -> PolicyFactory {
     let servers = config.servers.iter().map(|server| {
@@ -167,7 +170,7 @@ pub(crate) fn policies(config: &Config) -> PolicyFactory {
     Arc::new(move |name, generator| {
         let cluster = cluster.as_ref().map_err(ToString::to_string)?;
         Recipe::load(name)
-            .and_then(|recipe| recipe.policy(cluster, generator))
+            .and_then(|recipe| recipe.patient_for(SHADOWS_TURN).policy(cluster, generator))
             .map_err(|error| error.to_string())
     })
 }
