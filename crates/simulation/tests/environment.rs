@@ -59,7 +59,12 @@ fn reference(scenario: &Scenario, seed: u64, episode: u64) -> (Recorder, Vec<Row
 }
 
 /// Runs `batch` episodes and compares every observation and reward, bit for bit.
-fn compare(environment: &mut BatchedEnvironment, scenario: &Scenario, seed: u64, first: u64) {
+fn compare(
+    environment: &mut BatchedEnvironment<&Scenario>,
+    scenario: &Scenario,
+    seed: u64,
+    first: u64,
+) {
     let (batch, servers) = (environment.lanes(), environment.servers());
     let lanes: Vec<_> =
         (0..batch).map(|lane| reference(scenario, seed, first + lane as u64)).collect();
