@@ -1,11 +1,16 @@
 """Steps per second through the vector environment, with actions that were drawn before: the median of five runs.
 
     python crates/python/benches/steps.py [SCENARIO]
+
+With EAT, a checkout of https://github.com/zzf1955/EAT, its simulator is timed in turns with ours, one environment at a
+time, as its authors run it.
 """
 
+import os
 import statistics
 import sys
 import time
+import types
 
 import gymnasium
 
@@ -14,25 +19,61 @@ import atelier  # noqa: F401
 LANES, CALLS, RUNS = 256, 2000, 5
 
 
-def steps_per_second(environment):
+def ours(scenario, observation):
+    environment = gymnasium.make_vec(
+        "atelier/Scheduling-v0", num_envs=LANES, scenario=scenario, observation=observation
+    )
     environment.reset(seed=1)
     environment.action_space.seed(1)
     actions = [environment.action_space.sample() for _ in range(50)]
-    began = time.perf_counter()
-    for call in range(CALLS):
-        environment.step(actions[call % len(actions)])
-    return LANES * CALLS / (time.perf_counter() - began)
+
+    def run():
+        for call in range(CALLS):
+            environment.step(actions[call % len(actions)])
+        return LANES * CALLS
+
+    return run
+
+
+def theirs(checkout):
+    sys.path.insert(0, os.path.join(checkout, "EAT Simu"))
+    # It imports both, and a simulation needs neither.
+    sys.modules["tianshou"] = types.ModuleType("tianshou")
+    sys.modules["tianshou.env"] = types.SimpleNamespace(DummyVectorEnv=None)
+    sys.modules["tabulate"] = types.SimpleNamespace(tabulate=None)
+    from _SDEnv.env import make_env
+
+    environment, _, _ = make_env(0, 0, node_num=4, queue_len=10, task_arrival_rate=0.05, co_num=[1, 2, 4], t=1)
+    environment.reset()
+    environment.action_space.seed(1)
+    actions = [environment.action_space.sample() for _ in range(50)]
+
+    def run():
+        for call in range(CALLS):
+            _, _, done, truncated, _ = environment.step(actions[call % len(actions)])
+            if done or truncated:
+                environment.reset()
+        return CALLS
+
+    return run
 
 
 def main():
     scenario = sys.argv[1] if len(sys.argv) > 1 else "scenarios/paper.toml"
-    for observation in ("paper", "offers"):
-        environment = gymnasium.make_vec(
-            "atelier/Scheduling-v0", num_envs=LANES, scenario=scenario, observation=observation
-        )
-        runs = [steps_per_second(environment) for _ in range(RUNS)]
-        low, middle, high = min(runs), statistics.median(runs), max(runs)
-        print(f"{observation}: {middle / 1e6:.2f} million steps/s ({low / 1e6:.2f} to {high / 1e6:.2f}), {LANES} lanes")
+    timed = {observation: ours(scenario, observation) for observation in ("paper", "offers")}
+    if "EAT" in os.environ:
+        timed["EAT"] = theirs(os.environ["EAT"])
+    rates = {name: [] for name in timed}
+    for _ in range(RUNS):
+        for name, run in timed.items():
+            began = time.perf_counter()
+            steps = run()
+            rates[name].append(steps / (time.perf_counter() - began))
+    for name, runs in rates.items():
+        print(f"{name:8}{statistics.median(runs):12,.0f} steps/s ({min(runs):,.0f} to {max(runs):,.0f})")
+    if "EAT" in rates:
+        ratios = [ours / theirs for ours, theirs in zip(rates["paper"], rates["EAT"], strict=True)]
+        print(f"paper / EAT: {statistics.median(ratios):,.0f}")
 
 
 main()
