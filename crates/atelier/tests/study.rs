@@ -81,7 +81,10 @@ fn a_study_of_ones_own_is_one_page_from_any_folder() {
     }
     let rows = folder.read("study-report/rows/slack.csv");
     assert_eq!(rows.lines().count(), 1 + 2 * 2 * 3 * 3);
-    assert!(rows.contains("\"slack, cluster.servers.0.count = 6\",10.0,agent[universal]"), "{rows}");
+    assert!(
+        rows.contains("\"slack, cluster.servers.0.count = 6\",10.0,agent[universal]"),
+        "{rows}"
+    );
     let page = folder.read("study-report/index.html");
     assert!(page.contains("<h1>What more time is worth</h1>"));
     assert!(page.contains("A request a second: cluster.servers.0.count = 2"));
@@ -152,8 +155,13 @@ fn bad_studies_are_refused_before_anything_is_written() {
     check("[5, 10]", "[5, -1]", &["panel \"slack\"", "due.slack_seconds = -1", "0 to 1e9 seconds"]);
     check("own.toml", "none.toml", &["panel \"slack\"", "none.toml", "No such file"]);
     check("agent[universal]", "agent[none]", &["agent[none]"]);
-    check("random > agent", "rndom > agent", &["rndom", "allowed are greedy; random; agent[universal]"]);
-    let agent = "[[learned]]\nname = \"a\"\ntrained_in = \"panel\"\nseeds = [1]\nepisodes = 1\n[[panels]]";
+    check(
+        "random > agent",
+        "rndom > agent",
+        &["rndom", "allowed are greedy; random; agent[universal]"],
+    );
+    let agent =
+        "[[learned]]\nname = \"a\"\ntrained_in = \"panel\"\nseeds = [1]\nepisodes = 1\n[[panels]]";
     check("[[panels]]", agent, &["learned \"a\"", "trained for 10 servers and the cluster has 6"]);
     let noisy = "requests = 60, \"noise.sigma\" = 0.3";
     let both = STUDY.replace("requests = 60", noisy);
@@ -163,5 +171,8 @@ fn bad_studies_are_refused_before_anything_is_written() {
     fs::write(folder.0.path().join("mine/bad.toml"), both.replace("[[panels]]", agent)).unwrap();
     folder.refused(&["study", "mine/bad.toml"], &["learned \"a\"", "service times that stray"]);
     folder.refused(&["study", "nowhere.toml"], &["nowhere.toml", "No such file"]);
-    folder.refused(&["study", "mine/slack.toml", "mine/slack.toml"], &["two studies are named slack"]);
+    folder.refused(
+        &["study", "mine/slack.toml", "mine/slack.toml"],
+        &["two studies are named slack"],
+    );
 }

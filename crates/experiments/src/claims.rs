@@ -79,4 +79,3 @@ fn with_range(finding: &Finding, mean: String, number: impl Fn(f64) -> String) -
     let parts: Vec<_> = interval.into_iter().chain(seeds).collect();
     if parts.is_empty() { mean } else { format!("{mean} [{}]", parts.join("; ")) }
 }
-

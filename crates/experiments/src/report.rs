@@ -359,7 +359,9 @@ fn numbers(page: &mut String, study: &Study, title: &str, panel: &Panel, all: &[
     );
     for series in all {
         let at = panel.points.iter().find(|point| point.x == series.x);
-        let at = at.filter(|_| swept).map_or(String::new(), |p| format!("<td>{}</td>", escape(&p.label)));
+        let at = at
+            .filter(|_| swept)
+            .map_or(String::new(), |p| format!("<td>{}</td>", escape(&p.label)));
         let seed = study.file.seed;
         let mut cells: String = (COLUMNS.iter())
             .map(|(_, figure, digits)| cell(&series.mean(*figure, seed), *digits))

@@ -148,7 +148,7 @@ impl Study {
                     let scenario = scenario(path, &read).map_err(in_panel)?;
                     let set = sweep::fields(&panel.set);
                     let set: Assignments<'_> = set.iter().map(|(q, value)| (q, *value)).collect();
-                    Setting::Drawn(with(&scenario, &set).map_err(in_panel)?)
+                    Setting::drawn(with(&scenario, &set).map_err(in_panel)?)
                 }
                 None => recorded(&panel.instances, &read).map_err(in_panel)?,
             };
@@ -245,6 +245,7 @@ impl StudyFile {
                 Method::ActorCritic => self.quick.episodes,
                 Method::Tune => self.quick.tuning_instances,
             };
+            let shorter = learned.quick_episodes.or(shorter);
             learned.episodes = shorter.unwrap_or(learned.episodes);
         }
     }
@@ -309,7 +310,7 @@ fn points(
     let point = |(value, (x, label)): (&toml::Value, (f64, String))| {
         let given: Assignments<'_> =
             fixed.into_iter().chain(std::iter::once((&along.quantity, value))).collect();
-        let setting = Setting::Drawn(with(scenario, &given)?);
+        let setting = Setting::drawn(with(scenario, &given)?);
         Ok(Point { x: Some(x), label, setting })
     };
     let points = along.values.iter().zip(along.places()).map(point);
@@ -350,7 +351,7 @@ fn school(path: &Path, read: impl Fn(&Path) -> Result<String, String>) -> Result
     if path.extension().is_some_and(|ending| ending == "json") {
         recorded(&[path.to_owned()], read)
     } else {
-        scenario(path, read).map(Setting::Drawn)
+        scenario(path, read).map(Setting::drawn)
     }
 }
 

@@ -40,9 +40,9 @@ fn judged(study: &Study, claim: &ClaimFile, rows: &[InstanceRow]) -> Claim {
             (false, _) => at.to_owned(),
         };
         match &claim.claim {
-            Statement::Above { more, less } => cases.extend(points.iter().filter_map(|point| {
-                judge.lead(more, less, point, name(&point.label))
-            })),
+            Statement::Above { more, less } => cases.extend(
+                points.iter().filter_map(|point| judge.lead(more, less, point, name(&point.label))),
+            ),
             Statement::Trend { policy, minus, direction } => {
                 cases.extend(judge.trend(policy, minus.as_deref(), *direction, points, name));
             }

@@ -31,6 +31,8 @@ pub(crate) struct Requests {
 const SEED: u64 = 1;
 const QUALITY: Figure = |m| m.quality;
 const TARDINESS: Figure = |m| m.tardiness;
+/// Means of equal numbers may differ by so much.
+const ROUNDING: f64 = 1e-9;
 /// Requests that are compared with one another.
 const BLOCK: usize = 100;
 
@@ -197,7 +199,10 @@ fn demanding(evidence: &Evidence) -> Vec<Claim> {
         instance.cluster()[row.server].step_rate.steps_per_second()
     };
     let steps = |row: &RequestRow, _: &Instance| f64::from(row.steps);
-    let claim = |statement: &str, unit: &str, sign: f64, value: &dyn Fn(&RequestRow, &Instance) -> f64| {
+    let claim = |statement: &str,
+                 unit: &str,
+                 sign: f64,
+                 value: &dyn Fn(&RequestRow, &Instance) -> f64| {
         let here = found("paper", "agent", value)?;
         let told = |panel: &str, policy: &str, how: &str| {
             let found = found(panel, policy, value)?;
@@ -216,7 +221,7 @@ fn demanding(evidence: &Evidence) -> Vec<Claim> {
                 .join("; ")
                 + ". Sensitive: a quadratic penalty; differences to the other requests of the same hundred",
             brief,
-            verdict: match (low > 0.0, high <= 0.0) {
+            verdict: match (low > ROUNDING, high <= ROUNDING) {
                 _ if evidence.quick => Verdict::NotDecided,
                 (true, _) => Verdict::Holds,
                 (_, true) => Verdict::DoesNotHold,
@@ -225,7 +230,12 @@ fn demanding(evidence: &Evidence) -> Vec<Claim> {
         })
     };
     [
-        claim("Requests that are sensitive to tardiness get stronger servers", " steps/s", 1.0, &speed),
+        claim(
+            "Requests that are sensitive to tardiness get stronger servers",
+            " steps/s",
+            1.0,
+            &speed,
+        ),
         claim("Requests that are sensitive to tardiness get fewer steps", " steps", -1.0, &steps),
     ]
     .into_iter()
@@ -240,7 +250,6 @@ fn find(rows: &[InstanceRow], panel: &str, policy: &str) -> Option<Series> {
 fn pair(rows: &[InstanceRow], panel: &str, ours: &str, theirs: &str) -> Option<(Series, Series)> {
     Some((find(rows, panel, ours)?, find(rows, panel, theirs)?))
 }
-
 
 #[cfg(test)]
 mod tests;

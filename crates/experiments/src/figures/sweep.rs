@@ -60,14 +60,7 @@ const MEASURES: [Measure; 3] = [
     Measure { name: "reward per request", value: |m| m.reward, scale: Kind::Best },
 ];
 
-fn draw(
-    svg: &mut Svg,
-    axes: &Axes,
-    panel: &Panel,
-    seed: u64,
-    all: &[Series],
-    measure: &Measure,
-) {
+fn draw(svg: &mut Svg, axes: &Axes, panel: &Panel, seed: u64, all: &[Series], measure: &Measure) {
     let lines: Vec<(&str, Vec<(f64, Finding)>)> = (policies(all).into_iter())
         .map(|policy| {
             let points = all.iter().filter(|series| series.policy == policy);
@@ -83,9 +76,8 @@ fn draw(
         Kind::Spreading => Scale::spreading([0.0, high], 1.0, axes.upwards()),
         Kind::Linear | Kind::Best => Scale::linear([low, high], axes.upwards()),
     };
-    let at: Vec<(f64, &str)> = (panel.points.iter())
-        .map(|point| (point.x.unwrap_or(0.0), point.label.as_str()))
-        .collect();
+    let at: Vec<(f64, &str)> =
+        (panel.points.iter()).map(|point| (point.x.unwrap_or(0.0), point.label.as_str())).collect();
     let [first, last] = [at.first(), at.last()].map(|end| end.map_or(0.0, |end| end.0));
     let inset = axes.across();
     let x = Scale::linear([first, last], [inset[0] + 12.0, inset[1] - 12.0]);

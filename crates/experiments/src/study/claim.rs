@@ -110,8 +110,14 @@ impl Statement {
             None => (what, None),
         };
         let policy = policy.trim();
-        let named = !policy.is_empty() && minus.is_none_or(|minus| !minus.is_empty());
-        named.then(|| Self::Trend { policy: policy.into(), minus: minus.map(Into::into), direction })
+        let named = !policy.is_empty()
+            && !policy.ends_with(" -")
+            && minus.is_none_or(|minus| !minus.is_empty());
+        named.then(|| Self::Trend {
+            policy: policy.into(),
+            minus: minus.map(Into::into),
+            direction,
+        })
     }
 
     /// The policies that it names.
@@ -277,21 +283,27 @@ impl ClaimFile {
     /// What a type cannot say.
     pub(crate) fn check(&self, study: &StudyFile, known: &[String]) -> Result<(), String> {
         if study.figure == FigureKind::Distribution {
-            return Err("claims are judged over instances, and figure = \"distribution\" keeps the \
+            return Err(
+                "claims are judged over instances, and figure = \"distribution\" keeps the \
                         requests of one: allowed with the other figures"
-                .into());
+                    .into(),
+            );
         }
         let about = |problem: String| format!("claim \"{}\": {problem}", excerpt(&self.text()));
-        if let Some(name) = self.claim.policies().iter().find(|name| !known.iter().any(|k| k == *name)) {
+        if let Some(name) =
+            self.claim.policies().iter().find(|name| !known.iter().any(|k| k == *name))
+        {
             let name = excerpt(name);
-            return Err(about(format!("there is no policy \"{name}\": allowed are {}", known.join("; "))));
+            return Err(about(format!(
+                "there is no policy \"{name}\": allowed are {}",
+                known.join("; ")
+            )));
         }
-        if let Statement::Trend { .. } = self.claim {
-            if study.figure != FigureKind::Sweep || self.at.is_some() {
-                let problem = "rises and falls are along a sweep: allowed with figure = \"sweep\", and \
-                               without at";
-                return Err(about(problem.into()));
-            }
+        if matches!(self.claim, Statement::Trend { .. })
+            && (study.figure != FigureKind::Sweep || self.at.is_some())
+        {
+            let problem = "rises and falls are along a sweep: allowed with figure = \"sweep\", and without at";
+            return Err(about(problem.into()));
         }
         match (&self.claim, self.by) {
             (Statement::Above { less: Level::Policy(_), more: Level::Policy(_) }, _)

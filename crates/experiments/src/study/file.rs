@@ -120,7 +120,8 @@ impl Learned {
         if seeds.is_empty() || *episodes == 0 {
             return Err(format!("learned \"{name}\": seeds and episodes must not be empty or 0"));
         }
-        if let Some(twice) = (1..seeds.len()).find(|&place| seeds[..place].contains(&seeds[place])) {
+        if let Some(twice) = (1..seeds.len()).find(|&place| seeds[..place].contains(&seeds[place]))
+        {
             let seed = seeds[twice];
             return Err(format!("learned \"{name}\": seed {seed} stands twice: seeds must differ"));
         }
@@ -178,6 +179,9 @@ pub struct Learned {
     pub seeds: Vec<u64>,
     /// Episodes of each training; for `tune` the instances that the price is fitted to.
     pub episodes: u64,
+    /// The same for a quick look, in place of what [`Quick`] says.
+    #[serde(default)]
+    pub quick_episodes: Option<u64>,
     /// Names of the panels that show it; all unless told.
     #[serde(default)]
     pub panels: Option<Vec<String>>,

@@ -9,7 +9,7 @@ use simulation::{Episode, EpisodeSource, InstanceSource, Recording, Recordings, 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Setting {
     /// A scenario draws them, as many as are asked for.
-    Drawn(Scenario),
+    Drawn(Arc<Scenario>),
     /// They are given, and counted.
     Recorded(Arc<Traffic>),
 }
@@ -23,6 +23,11 @@ pub struct Traffic {
 }
 
 impl Setting {
+    /// What this scenario draws.
+    pub(crate) fn drawn(scenario: Scenario) -> Self {
+        Self::Drawn(Arc::new(scenario))
+    }
+
     /// These instances, one or more, under their names.
     pub(crate) fn recorded(instances: Vec<(String, Instance)>) -> Self {
         let names = instances.iter().map(|(name, _)| name.clone()).collect();
@@ -35,7 +40,7 @@ impl Setting {
 
     pub(crate) fn source(&self) -> &dyn InstanceSource {
         match self {
-            Self::Drawn(scenario) => scenario,
+            Self::Drawn(scenario) => &**scenario,
             Self::Recorded(traffic) => &traffic.recordings,
         }
     }

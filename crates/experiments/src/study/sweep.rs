@@ -279,7 +279,9 @@ impl<'de> Visitor<'de> for Axes {
             let earlier = |n: usize| values[..n].iter().any(|value| same(value, &values[n]));
             if let Some(twice) = (1..values.len()).find(|&n| earlier(n)) {
                 let value = &values[twice];
-                return Err(A::Error::custom(format!("{key} has {value} twice: values must differ")));
+                return Err(A::Error::custom(format!(
+                    "{key} has {value} twice: values must differ"
+                )));
             }
             axes.push((place, Axis { quantity: Quantity::of(key), values }));
         }

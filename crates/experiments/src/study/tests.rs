@@ -45,8 +45,7 @@ fn swept(sweep: &str) -> Result<Study, String> {
 fn points(study: &Study, of: impl Fn(&Scenario) -> f64) -> Vec<Vec<(f64, &str, f64)>> {
     let mut all = Vec::new();
     for panel in &study.panels {
-        let point =
-            |at: &'_ Point| (at.x.unwrap(), of(at.setting.scenario().unwrap()));
+        let point = |at: &'_ Point| (at.x.unwrap(), of(at.setting.scenario().unwrap()));
         let points = panel.points.iter().map(|at| (point(at).0, at.label.as_str(), point(at).1));
         all.push(points.collect());
     }
@@ -76,10 +75,9 @@ fn any_field_can_be_swept() {
     let weak = |scenario: &Scenario| scenario.settings().cluster.servers[1].count as f64;
     let study = swept(r#"sweep = { "cluster.servers.1.count" = [0, 3] }"#).unwrap();
     assert_eq!(points(&study, weak), [[(0.0, "0", 0.0), (3.0, "3", 3.0)]]);
-    let noise = |scenario: &Scenario| scenario.settings().noise.map_or(0.0, |noise| noise.sigma.into());
-    let study = swept(
-        "set = { requests = 7 }\nsweep = { \"noise.sigma\" = [0, 0.5] }\n",
-    );
+    let noise =
+        |scenario: &Scenario| scenario.settings().noise.map_or(0.0, |noise| noise.sigma.into());
+    let study = swept("set = { requests = 7 }\nsweep = { \"noise.sigma\" = [0, 0.5] }\n");
     // The paper's agent cannot be trained there, which a plan finds; a study may say it.
     assert_eq!(points(&study.unwrap(), noise), [[(0.0, "0", 0.0), (0.5, "0.5", 0.5)]]);
 }
@@ -134,7 +132,11 @@ fn bad_studies_are_refused_in_one_line() {
     check("\"greedy\"", "\"best\"", &["line 6", "no such policy", "valid are"]);
     check("\"greedy\"", "\"myopic\"", &["two policies are named \"myopic\""]);
     check("name = \"agent\"", "name = \"myopic\"", &["two policies are named \"myopic\""]);
-    check("name = \"agent\"", "name = \"clairvoyant\"", &["two policies are named \"clairvoyant\""]);
+    check(
+        "name = \"agent\"",
+        "name = \"clairvoyant\"",
+        &["two policies are named \"clairvoyant\""],
+    );
     check("instances = 50", "instances = 0", &["instances is 0", "1 to 100000"]);
     check("instances = 50", "", &["instances is missing", "1 to 100000"]);
     check(
@@ -145,16 +147,28 @@ fn bad_studies_are_refused_in_one_line() {
     check("\"sweep\"", "\"pie\"", &["line 3", "pie", "learning_curve"]);
     check("\"sweep\"", "\"instances\"", &["panel \"p\"", "only with it"]);
     check("paper.toml", "none.toml", &["panel \"p\"", "none.toml", "no such file"]);
-    check("paper.toml", "wrong.toml", &["panel \"p\"", "wrong.toml", "line 33", "colour"]);
+    check("paper.toml", "wrong.toml", &["panel \"p\"", "wrong.toml", "line 32", "colour"]);
     check("seeds = [1, 2]", "seeds = []", &["agent", "seeds"]);
     check("seeds = [1, 2]", "seeds = [1, 1]", &["agent", "seed 1 stands twice"]);
-    check("episodes = 30", "episodes = 30\npanels = [\"q\"]", &["agent", "no panel \"q\"", "are p"]);
+    check(
+        "episodes = 30",
+        "episodes = 30\npanels = [\"q\"]",
+        &["agent", "no panel \"q\"", "are p"],
+    );
     check("\"point\"", "\"none.toml\"", &["agent", "trained_in", "none.toml", "no such file"]);
     let instances = "instances = [\"a.json\"]";
     check("scenario = \"paper.toml\"", instances, &["panel \"p\"", "no fields to sweep"]);
     check("title = \"p\"", "title = \"p\"\ninstances = [\"a.json\"]", &["panel \"p\"", "either"]);
-    check("title = \"p\"", "title = \"p\"\nset = { requests = 0 }", &["p", "requests = 0", "1 to 1e6"]);
-    check("title = \"p\"", "title = \"p\"\nset = { reqests = 1 }", &["reqests = 1", "unknown field"]);
+    check(
+        "title = \"p\"",
+        "title = \"p\"\nset = { requests = 0 }",
+        &["p", "requests = 0", "1 to 1e6"],
+    );
+    check(
+        "title = \"p\"",
+        "title = \"p\"\nset = { reqests = 1 }",
+        &["reqests = 1", "unknown field"],
+    );
 }
 
 #[test]
@@ -169,7 +183,10 @@ fn bad_sweeps_are_refused_in_one_line() {
     check("strong_servers = [2, 11]", &["panel \"p\"", "strong_servers = 11", "11 of 10"]);
     check("strong_servers = [2.5]", &["strong_servers = 2.5", "whole number"]);
     check("mean_interval_seconds = [-1]", &["mean_interval_seconds = -1", "0 to 1e9"]);
-    check("mean_interval_seconds = [\"x\"]", &["mean_interval_seconds = \"x\"", "number of seconds"]);
+    check(
+        "mean_interval_seconds = [\"x\"]",
+        &["mean_interval_seconds = \"x\"", "number of seconds"],
+    );
     check("resident = [1]", &["resident = 1", "[models]"]);
     check("\"due.slak\" = [1]", &["panel \"p\"", "due.slak = 1", "unknown field", "slack_seconds"]);
     check("\"dew.slack\" = [1]", &["dew.slack = 1", "unknown field", "dew", "requests"]);

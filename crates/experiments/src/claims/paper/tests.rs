@@ -74,7 +74,7 @@ fn sensitive_requests_are_compared_with_the_others() {
     let scenario = Scenario::from_toml(include_str!("../../../../../scenarios/paper.toml"))
         .and_then(|scenario| scenario.with(|settings| settings.requests = 600))
         .unwrap();
-    let setting = Setting::Drawn(scenario);
+    let setting = Setting::drawn(scenario);
     let instance = setting.evaluation(3, 0);
     // Servers 0 to 5 are the strong ones. `urgent` is what sensitive requests get, `other` the rest.
     let evidence = |urgent: (usize, u32), other: (usize, u32)| {
