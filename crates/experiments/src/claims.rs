@@ -16,10 +16,12 @@ pub struct Claim {
     pub statement: String,
     /// Where the paper claims it; none if the paper does not.
     pub paper: Option<String>,
-    /// What was measured, with intervals.
+    /// What was measured, with intervals; where it is about several places, that at which it holds least.
     pub measured: String,
     /// The same in a line for a terminal.
     pub brief: String,
+    /// What was measured at each of several places.
+    pub places: Vec<String>,
     /// Whether it holds.
     pub verdict: Verdict,
 }

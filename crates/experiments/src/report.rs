@@ -214,18 +214,24 @@ fn table_of_claims(page: &mut String, claims: &[&Claim]) {
         "<table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>Verdict</th></tr>\
          </thead>\n<tbody>\n",
     );
-    for Claim { statement, paper, measured, verdict, .. } in claims {
+    for Claim { statement, paper, measured, places, verdict, .. } in claims {
         let class = match verdict {
             Verdict::Holds => "yes",
             Verdict::DoesNotHold => "no",
             Verdict::Depends | Verdict::NotDecided => "maybe",
         };
         let paper = paper.as_ref().map_or(String::new(), |place| {
-            format!(" <span class=\"repeats\">{}</span>", escape(place))
+            format!(" <span class=\"repeats\">{}</span>", escape(place).replace(' ', "\u{a0}"))
         });
+        let places = if places.is_empty() {
+            String::new()
+        } else {
+            let places: Vec<_> = places.iter().map(|place| escape(place)).collect();
+            format!("<details><summary>at each</summary>{}</details>", places.join("<br>\n"))
+        };
         let _ = writeln!(
             page,
-            "<tr><td>{}{paper}</td><td>{}</td><td class=\"verdict {class}\">{}</td></tr>",
+            "<tr><td>{}{paper}</td><td>{}{places}</td><td class=\"verdict {class}\">{}</td></tr>",
             escape(statement),
             escape(measured),
             verdict.text()

@@ -52,8 +52,9 @@ fn judged(study: &Study, claim: &ClaimFile, rows: &[InstanceRow]) -> Claim {
     Claim {
         statement: own(),
         paper: claim.paper.clone(),
-        measured: measured(claim, &cases),
-        brief: brief(claim, &cases),
+        measured: found(claim, &cases, Shown::All),
+        brief: found(claim, &cases, Shown::Difference),
+        places: listed(claim, &cases),
         verdict: if cases.is_empty() {
             Verdict::NotDecided
         } else {
@@ -212,33 +213,34 @@ fn negative(values: &[Vec<f64>]) -> Vec<Vec<f64>> {
     values.iter().map(|seed| seed.iter().map(|value| -value).collect()).collect()
 }
 
-/// All that was found.
-fn measured(claim: &ClaimFile, cases: &[Case]) -> String {
-    let listed = cases.iter().map(|case| {
-        let undecided = if cases.len() > 1 && case.verdict != Verdict::Holds {
-            format!(" ({})", case.verdict.text())
-        } else {
-            String::new()
+/// What was found at each of several places.
+fn listed(claim: &ClaimFile, cases: &[Case]) -> Vec<String> {
+    if cases.len() < 2 {
+        return Vec::new();
+    }
+    let place = |case: &Case| {
+        let verdict = match case.verdict {
+            Verdict::Holds => "",
+            Verdict::DoesNotHold => " (does not hold)",
+            Verdict::Depends | Verdict::NotDecided => " (not decided)",
         };
-        format!("{}{undecided}", told(claim, case, Shown::All))
-    });
-    let listed = listed.collect::<Vec<_>>().join("; ");
-    if cases.len() < 2 { listed } else { format!("{}: {listed}", count(cases)) }
+        told(claim, case, Shown::All) + verdict
+    };
+    cases.iter().map(place).collect()
 }
 
 /// The case that the verdict hangs on.
-fn brief(claim: &ClaimFile, cases: &[Case]) -> String {
+fn found(claim: &ClaimFile, cases: &[Case], shown: Shown) -> String {
     let worst = cases.iter().min_by(|a, b| a.decides.range()[0].total_cmp(&b.decides.range()[0]));
     match worst {
         None => "no rows".into(),
-        Some(case) if cases.len() == 1 => told(claim, case, Shown::Difference),
-        Some(case) => format!("{}, least {}", count(cases), told(claim, case, Shown::Difference)),
+        Some(case) if cases.len() == 1 => told(claim, case, shown),
+        Some(case) => {
+            let holds = cases.iter().filter(|case| case.verdict == Verdict::Holds).count();
+            let least = told(claim, case, Shown::Difference);
+            format!("at {holds} of {} places, least {least}", cases.len())
+        }
     }
-}
-
-fn count(cases: &[Case]) -> String {
-    let holds = cases.iter().filter(|case| case.verdict == Verdict::Holds).count();
-    format!("at {holds} of {} places", cases.len())
 }
 
 /// How much of a case is said.

@@ -88,6 +88,7 @@ fn converges(evidence: &Evidence) -> Option<Claim> {
         statement: "The agent converges after about 1000 episodes".into(),
         paper: Some("Fig. 1".into()),
         brief: text(&paper),
+        places: Vec::new(),
         measured: format!(
             "{}; under contention, within 5 %: {}. Converged: from here on the mean of 50 episodes \
              stays within 0.5 % of where the last tenth ends; the paper does not say when it calls \
@@ -121,6 +122,7 @@ fn quality_gain(evidence: &Evidence) -> Option<Claim> {
         statement: "About 12 % better average quality than greedy".into(),
         paper: Some("abstract".into()),
         brief: signed(&here, 1, " %"),
+        places: Vec::new(),
         measured: readings.into_iter().flatten().collect::<Vec<_>>().join("; "),
         verdict: match here.range() {
             // A gain that hangs on how ties are broken and on one server's speed.
@@ -155,6 +157,7 @@ fn due_times(evidence: &Evidence) -> Option<Claim> {
              tardiness is below a tenth of that; generally, if no more than a tenth of the requests are late"
         ),
         brief,
+        places: Vec::new(),
         verdict: match (tardiness.range(), late.range()) {
             ([_, high], _) if high > 1.1 => Verdict::DoesNotHold,
             (_, [_, high]) if high <= 10.0 => Verdict::Holds,
@@ -221,6 +224,7 @@ fn demanding(evidence: &Evidence) -> Vec<Claim> {
                 .join("; ")
                 + ". Sensitive: a quadratic penalty; differences to the other requests of the same hundred",
             brief,
+            places: Vec::new(),
             verdict: match (low > ROUNDING, high <= ROUNDING) {
                 _ if evidence.quick => Verdict::NotDecided,
                 (true, _) => Verdict::Holds,

@@ -100,13 +100,9 @@ fn check(made: &Made, claim: &str, expect: Verdict) -> Claim {
 #[test]
 fn paired_differences_decide_where_levels_cannot() {
     let claim = check(&AHEAD, "claim = \"agent > greedy\"", Verdict::Holds);
-    assert!(
-        claim
-            .measured
-            .starts_with("at 6 of 6 places: a, 10: +1.00 [+1.00, +1.00; seeds +0.90 to +1.10]")
-    );
-    assert!(claim.measured.contains(", on 10 of 10"), "{claim:?}");
-    assert!(claim.brief.contains("least a, 10: +1.00"), "{claim:?}");
+    let least = "a, 10: +1.00 [+1.00, +1.00; seeds +0.90 to +1.10]";
+    assert_eq!(claim.measured, format!("at 6 of 6 places, least {least}"));
+    assert_eq!((claim.places.len(), &claim.places[0]), (6, &format!("{least}, on 10 of 10")));
     check(&AHEAD, "claim = \"greedy < agent\"", Verdict::Holds);
     check(&AHEAD, "claim = \"agent < greedy\"", Verdict::DoesNotHold);
     // One place of many is enough.
