@@ -1,6 +1,14 @@
-//! Progress bars on standard error: with speed and time left, and silent when it is not a terminal.
+//! How far long work is, on standard error: a bar with speed and time left on a terminal, and elsewhere, as in a
+//! log, a line now and then.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::thread;
+use std::time::Duration;
+
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+/// How often a line is written where there is no terminal.
+const EVERY: Duration = Duration::from_secs(30);
 
 /// A bar over `length` items, with room for a message.
 pub(crate) fn bar(what: &'static str, length: u64) -> ProgressBar {
@@ -8,18 +16,115 @@ pub(crate) fn bar(what: &'static str, length: u64) -> ProgressBar {
         "{prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed} gone, {eta} left",
     )
     .expect("the template is right");
-    ProgressBar::new(length).with_style(style).with_prefix(what)
+    watched(ProgressBar::new(length).with_style(style).with_prefix(what), Unit::Items)
 }
 
 /// A bar over work whose unit says nothing to a person: only the share that is done.
-pub(crate) fn share(work: u64) -> ProgressBar {
+pub(crate) fn share(what: &'static str, work: u64) -> ProgressBar {
     let style =
         ProgressStyle::with_template("{wide_bar} {percent} %  {msg}  {elapsed} gone, {eta} left")
             .expect("the template is right");
-    ProgressBar::new(work).with_style(style)
+    watched(ProgressBar::new(work).with_style(style).with_prefix(what), Unit::Share)
 }
 
 /// A sign of life over work that cannot say how far it is.
 pub(crate) fn spinner(what: &'static str) -> ProgressBar {
-    ProgressBar::new_spinner().with_message(what)
+    watched(ProgressBar::new_spinner().with_message(what), Unit::None)
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Unit {
+    Items,
+    Share,
+    None,
+}
+
+/// The bar, with lines in its place where it cannot be drawn.
+fn watched(bar: ProgressBar, unit: Unit) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        // Work whose log nobody reads any more goes on.
+        follow(&bar, unit, EVERY, |line| drop(writeln!(io::stderr(), "{line}")));
+    }
+    bar
+}
+
+/// Says how far the bar is, again and again until it is finished or gone.
+fn follow(
+    bar: &ProgressBar,
+    unit: Unit,
+    every: Duration,
+    mut say: impl FnMut(String) + Send + 'static,
+) {
+    let weak = bar.downgrade();
+    let told = move || {
+        loop {
+            thread::sleep(every);
+            match weak.upgrade() {
+                Some(bar) if !bar.is_finished() => say(line(&bar, unit)),
+                _ => return,
+            }
+        }
+    };
+    // Without a thread there are no lines; the work itself needs none.
+    drop(thread::Builder::new().name("progress".into()).spawn(told));
+}
+
+/// `training: 120 of 3000, reward 55.10, 40 seconds gone, about 16 minutes left`
+fn line(bar: &ProgressBar, unit: Unit) -> String {
+    let (done, all) = (bar.position(), bar.length().unwrap_or(0));
+    let prefix = bar.prefix();
+    let far = match unit {
+        Unit::Items => format!("{prefix}: {done} of {all}"),
+        Unit::Share => format!("{prefix}: {} %", 100 * done / all.max(1)),
+        Unit::None => String::new(),
+    };
+    let left = match (unit, bar.eta()) {
+        (Unit::None, _) => None,
+        (_, eta) if eta.is_zero() || done == 0 => None,
+        (_, eta) => Some(format!("about {} left", HumanDuration(eta))),
+    };
+    let gone = format!("{} gone", HumanDuration(bar.elapsed()));
+    let message = bar.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let parts = [Some(far), Some(message), Some(gone), left];
+    let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::ProgressDrawTarget;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_line_says_how_far_and_how_long() {
+        let minute = Duration::from_secs(60);
+        let hidden = |length| ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
+        let items = hidden(Some(200)).with_elapsed(minute).with_prefix("tuning");
+        items.set_position(50);
+        items.set_message("reward 55.10  4 k decisions/s");
+        let text = line(&items, Unit::Items);
+        assert!(text.starts_with("tuning: 50 of 200, reward 55.10 4 k decisions/s, "), "{text}");
+        assert!(text.contains("1 minute gone"), "{text}");
+        items.set_message("");
+        assert!(line(&items, Unit::Share).starts_with("tuning: 25 %, 1 minute gone"));
+        let spinner = hidden(None).with_elapsed(minute).with_message("solving");
+        assert_eq!(line(&spinner, Unit::None), "solving, 1 minute gone");
+    }
+
+    #[test]
+    fn lines_come_until_the_bar_is_finished_or_gone() {
+        for ends in [ProgressBar::finish_and_clear, |_: &ProgressBar| ()] {
+            let bar = ProgressBar::hidden().with_prefix("work");
+            bar.set_length(10);
+            let (said, lines) = mpsc::channel();
+            follow(&bar, Unit::Items, Duration::from_millis(1), move |line| drop(said.send(line)));
+            assert!(lines.recv().unwrap().starts_with("work: 0 of 10"));
+            ends(&bar);
+            drop(bar);
+            // The thread ends and drops its end of the channel.
+            while lines.recv().is_ok() {}
+        }
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use agent::{UNIVERSAL, UNIVERSAL_FILES};
-
 use crate::study::{Effort, Study, StudyError};
 
 macro_rules! files {
@@ -38,24 +36,17 @@ const FILES: &[(&str, &[u8])] = files![
     "studies/8-scenarios.toml",
 ];
 
-/// All of them: the checkpoint is the agent's own.
-fn files() -> impl Iterator<Item = (String, &'static [u8])> {
-    let path = |name: &str| format!("models/{UNIVERSAL}/{name}");
-    let model = UNIVERSAL_FILES.iter().map(move |&(name, contents)| (path(name), contents));
-    model.chain(FILES.iter().map(|&(path, contents)| (path.to_owned(), contents)))
-}
-
 impl Study {
-    /// The committed studies. They are written into `folder` with the scenarios and the checkpoint that they
-    /// name, where a person can read and change them.
+    /// The committed studies. They are written into `folder` with the scenarios that they name, where a person can
+    /// read and change them. The checkpoint that they name is built in.
     ///
     /// # Errors
     /// [`StudyError`] if a file cannot be written.
     pub fn built_in(folder: &Path, effort: Effort) -> Result<Vec<Self>, StudyError> {
-        for (path, contents) in files() {
+        for (path, contents) in FILES {
             let file = folder.join(path);
             let written = crate::results::write(&file, contents);
-            written.map_err(|error| StudyError { file, problem: error.to_string() })?;
+            written.map_err(|error| StudyError::new(&file, &error.to_string()))?;
         }
         Self::load_folder(&folder.join("studies"), effort)
     }
@@ -83,10 +74,12 @@ mod tests {
 
     #[test]
     fn no_committed_file_is_left_out() {
-        for folder in ["studies", "scenarios", "models/universal"] {
+        for folder in ["studies", "scenarios"] {
             for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
-                let path = format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap());
-                assert!(files().any(|(built_in, _)| built_in == path), "{path}");
+                let entry = entry.unwrap();
+                let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+                let left_out = entry.path().is_dir();
+                assert!(left_out || FILES.iter().any(|(built_in, _)| *built_in == path), "{path}");
             }
         }
     }

@@ -19,32 +19,32 @@ pub(crate) fn write_rows(plan: &Plan, out: &Path, cache: &Cache) -> Result<(), R
         let units = || plan.units.iter().filter(move |unit| unit.study == index);
         let file = |what: &str| out.join("rows").join(format!("{}{what}.csv", study.name));
         if study.file.figure == FigureKind::Distribution {
-            let rows: Vec<RequestRow> = units()
-                .flat_map(|unit| {
-                    let rows = cache.get::<RequestRow>(&unit.key).unwrap_or_default();
-                    rows.into_iter().map(|row| RequestRow {
+            let mut rows: Vec<RequestRow> = Vec::new();
+            for unit in units() {
+                rows.extend(cache.result::<RequestRow>(&unit.key)?.into_iter().map(|row| {
+                    RequestRow {
                         panel: unit.panel.clone(),
                         policy: unit.policy.clone(),
                         training_seed: unit.training_seed,
                         ..row
-                    })
-                })
-                .collect();
+                    }
+                }));
+            }
             write(&file(""), to_csv(&rows))?;
         } else {
-            let mut rows: Vec<InstanceRow> = units()
-                .flat_map(|unit| {
-                    let rows = cache.get::<InstanceRow>(&unit.key).unwrap_or_default();
-                    // The same result may stand in several studies, under their own names.
-                    rows.into_iter().map(|row| InstanceRow {
+            let mut rows: Vec<InstanceRow> = Vec::new();
+            for unit in units() {
+                // The same result may stand in several studies, under their own names.
+                rows.extend(cache.result::<InstanceRow>(&unit.key)?.into_iter().map(|row| {
+                    InstanceRow {
                         panel: unit.panel.clone(),
                         x: unit.x,
                         policy: unit.policy.clone(),
                         training_seed: unit.training_seed,
                         ..row
-                    })
-                })
-                .collect();
+                    }
+                }));
+            }
             raise_clairvoyant(&mut rows);
             write(&file(""), to_csv(&rows))?;
         }
@@ -81,7 +81,7 @@ fn curve_rows(plan: &Plan, unit: &Unit, out: &Path) -> Vec<CurveRow> {
     let row = |point: &agent::CurvePoint| CurveRow {
         version: VERSION.into(),
         generator: Generator::VERSION.into(),
-        scenario: training.scenario.settings().name.clone(),
+        scenario: training.setting.source().name(),
         panel: unit.panel.clone(),
         policy: unit.policy.clone(),
         training_seed: training.seed,
@@ -95,7 +95,7 @@ pub(crate) fn instance_row(unit: &Unit, instance: u64, metrics: &Metrics) -> Ins
     InstanceRow {
         version: VERSION.into(),
         generator: Generator::VERSION.into(),
-        scenario: unit.scenario.settings().name.clone(),
+        scenario: unit.setting.name_of(instance).into(),
         seed: unit.seed,
         panel: unit.panel.clone(),
         x: unit.x,
@@ -116,7 +116,7 @@ pub(crate) fn request_row(unit: &Unit, instance: u64, row: &Row) -> RequestRow {
     RequestRow {
         version: VERSION.into(),
         generator: Generator::VERSION.into(),
-        scenario: unit.scenario.settings().name.clone(),
+        scenario: unit.setting.name_of(instance).into(),
         seed: unit.seed,
         panel: unit.panel.clone(),
         policy: unit.policy.clone(),

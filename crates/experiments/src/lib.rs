@@ -25,6 +25,7 @@ mod trace;
 mod tune;
 mod workload;
 
+pub use claims::{Claim, Verdict};
 pub use evaluation::{Clairvoyance, Evaluation, OnTime, PolicyResult, Questions, evaluate};
 pub use figures::gantt::{Window, write_gantt};
 pub use fit::{Better, Fit, FitError, Measured, Shape, fit_table};
@@ -33,12 +34,12 @@ pub use import::{
 };
 pub use plan::Plan;
 pub use planning::{Change, ChangeError, Needed, Prospect, Target, prospects};
-pub use report::report;
+pub use report::{Subject, report};
 pub use results::ResultsError;
 pub use run::{Outcome, RunError, run};
 pub use schedule::{ScheduleError, foreseeable, judged, schedule_of};
 pub use study::{Effort, Quick, Study, StudyError};
-pub use table::{prospect_table, strangers, table};
+pub use table::{claim_table, prospect_table, strangers, table};
 pub use tensorboard::EventFile;
 pub use trace::write_trace;
 pub use tune::{CAP_TRIALS, Goal, Reached, Tuned, trials, tune, tune_cap};

@@ -5,14 +5,17 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use agent::{ActorCritic, Checkpoint, Hyperparameters, PolicyError, Recipe};
+use agent::{
+    ActorCritic, Checkpoint, Hyperparameters, Recipe, UNIVERSAL, UNIVERSAL_FILES, has_checkpoint,
+};
 use scheduling::{AgentName, Cap, PolicyName};
 use serde_json::json;
-use simulation::{EpisodeSource, Scenario};
 
 use crate::results::{Cache, Key};
-use crate::schedule::CLAIRVOYANT;
-use crate::study::{ClairvoyantFile, FigureKind, Learned, Method, Study, TrainedIn};
+use crate::schedule::{CLAIRVOYANT, foreseeable};
+use crate::study::{
+    ClairvoyantFile, FigureKind, Learned, Method, Setting, Study, StudyError, TrainedIn,
+};
 
 /// Everything that a set of studies needs, in the order of their files.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +34,9 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct Training {
     /// What it is trained in.
-    pub(crate) scenario: Scenario,
+    pub(crate) setting: Setting,
+    /// The command that asks for it.
+    pub(crate) command: String,
     /// Seed of instances, weights and exploration.
     pub(crate) seed: u64,
     /// The episodes among them.
@@ -46,7 +51,7 @@ pub(crate) struct Training {
 #[derive(Clone, Debug)]
 pub(crate) struct Tuning {
     /// What it is fitted to.
-    pub(crate) scenario: Scenario,
+    pub(crate) setting: Setting,
     /// Seed of the instances.
     pub(crate) seed: u64,
     /// How many instances.
@@ -64,8 +69,8 @@ pub(crate) struct Unit {
     pub(crate) panel: String,
     /// Value of what is swept.
     pub(crate) x: Option<f64>,
-    /// The scenario of this point.
-    pub(crate) scenario: Scenario,
+    /// Where the instances of this point come from.
+    pub(crate) setting: Setting,
     /// What figures call the policy.
     pub(crate) policy: String,
     /// Seed of its training, if it has one.
@@ -108,82 +113,85 @@ impl Plan {
     /// The work of the studies.
     ///
     /// # Errors
-    /// [`PolicyError`] if a checkpoint that a study names cannot be used, or does not fit.
-    pub fn new(studies: Vec<Study>) -> Result<Self, PolicyError> {
+    /// [`StudyError`] if a policy that a study names cannot be used or trained, or does not fit.
+    pub fn new(studies: Vec<Study>) -> Result<Self, StudyError> {
         let mut plan = Self::default();
         for (index, study) in studies.iter().enumerate() {
-            plan.add(index, study)?;
+            plan.add(index, study).map_err(|problem| StudyError::new(&study.path, &problem))?;
         }
         plan.studies = studies;
         Ok(plan)
     }
 
-    fn add(&mut self, index: usize, study: &Study) -> Result<(), PolicyError> {
+    fn add(&mut self, index: usize, study: &Study) -> Result<(), String> {
         let given = (study.file.policies.iter())
             .map(|name| {
-                Ok((Recipe::load_from(&study.folder, name)?, identity(&study.folder, name)))
+                let recipe = Recipe::load_from(study.folder(), name).map_err(|e| e.to_string())?;
+                Ok((recipe, identity(study.folder(), name)))
             })
-            .collect::<Result<Vec<_>, PolicyError>>()?;
-        for (panel, file) in study.panels.iter().zip(&study.file.panels) {
-            for (x, scenario) in &panel.points {
-                let mut unit = |policy: String, seed, source, identity: &serde_json::Value| {
-                    let instances = match (&source, study.file.clairvoyant) {
-                        (Source::Clairvoyant(_), Some(ClairvoyantFile { instances, .. })) => {
-                            instances
-                        }
-                        _ => study.file.instances,
-                    };
-                    let unit = Unit {
-                        study: index,
-                        panel: file.name.clone(),
-                        x: *x,
-                        scenario: scenario.clone(),
-                        policy,
-                        training_seed: seed,
-                        source,
-                        instances,
-                        seed: study.file.seed,
-                        measure: measure(study.file.figure),
-                        key: unit_key(study, scenario, instances, identity),
-                    };
-                    self.units.push(unit);
+            .collect::<Result<Vec<_>, String>>()?;
+        for (number, panel) in study.panels.iter().enumerate() {
+            let name = &study.file.panels[number].name;
+            for point in &panel.points {
+                let at = Place { study, index, panel: name, x: point.x, setting: &point.setting };
+                self.add_point(&at, &given, &panel.of, &panel.setting)
+                    .map_err(|problem| format!("panel \"{name}\": {problem}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_point(
+        &mut self,
+        at: &Place<'_>,
+        given: &[(Recipe, serde_json::Value)],
+        of: &str,
+        before_sweep: &Setting,
+    ) -> Result<(), String> {
+        let Place { study, setting, .. } = *at;
+        if let Some(ClairvoyantFile { rounds, .. }) = study.file.clairvoyant {
+            let identity = json!({ "clairvoyant": rounds });
+            let unit = at.unit(CLAIRVOYANT.into(), None, Source::Clairvoyant(rounds), &identity);
+            for number in 0..unit.instances {
+                foreseeable(&setting.evaluation(unit.seed, number)).map_err(|e| e.to_string())?;
+            }
+            self.units.push(unit);
+        }
+        for (recipe, identity) in given {
+            // Fails now and not after an hour if the checkpoint does not fit the cluster.
+            for cluster in setting.clusters() {
+                let generator = scheduling::Generator::new(0, scheduling::Purpose::Policy, 0);
+                recipe.policy(&cluster, generator).map_err(|e| e.to_string())?;
+            }
+            let (shown, source) = (study.file.shown(recipe.name()), Source::Given(recipe.clone()));
+            self.units.push(at.unit(shown, None, source, identity));
+        }
+        for (learned, school) in study.file.learned.iter().zip(&study.schools) {
+            if learned.panels.as_ref().is_some_and(|names| !names.iter().any(|name| name == of)) {
+                continue;
+            }
+            let school = match (&learned.trained_in, school) {
+                (TrainedIn::Point, _) => setting,
+                (_, Some(school)) => school,
+                (_, None) => before_sweep,
+            };
+            let told = |problem| format!("learned \"{}\": {problem}", learned.name);
+            if learned.method == Method::ActorCritic {
+                trainable(school, setting).map_err(told)?;
+            }
+            for &seed in &learned.seeds {
+                let (source, key) = match learned.method {
+                    Method::ActorCritic => {
+                        let index = self.training(study, learned, school, seed);
+                        (Source::Trained(index), &self.trainings[index].key)
+                    }
+                    Method::Tune => {
+                        let index = self.tuning(learned, school, seed);
+                        (Source::Tuned(index), &self.tunings[index].key)
+                    }
                 };
-                if let Some(ClairvoyantFile { rounds, .. }) = study.file.clairvoyant {
-                    let identity = json!({ "clairvoyant": rounds });
-                    unit(CLAIRVOYANT.into(), None, Source::Clairvoyant(rounds), &identity);
-                }
-                for (recipe, identity) in &given {
-                    // Fails now and not after an hour if the checkpoint does not fit the cluster.
-                    let generator = scheduling::Generator::new(0, scheduling::Purpose::Policy, 0);
-                    let cluster = scenario.cluster(0, simulation::Episode::Evaluation(0));
-                    recipe.policy(&cluster, generator)?;
-                    let source = Source::Given(recipe.clone());
-                    unit(shown(recipe.name()), None, source, identity);
-                }
-                for (learned, school) in study.file.learned.iter().zip(&study.schools) {
-                    if learned.panels.as_ref().is_some_and(|names| !names.contains(&file.name)) {
-                        continue;
-                    }
-                    let school = match (&learned.trained_in, school) {
-                        (TrainedIn::Point, _) => scenario,
-                        (_, Some(school)) => school,
-                        (_, None) => &panel.scenario,
-                    };
-                    for &seed in &learned.seeds {
-                        let (source, key) = match learned.method {
-                            Method::ActorCritic => {
-                                let index = training(&mut self.trainings, learned, school, seed);
-                                (Source::Trained(index), &self.trainings[index].key)
-                            }
-                            Method::Tune => {
-                                let index = tuning(&mut self.tunings, learned, school, seed);
-                                (Source::Tuned(index), &self.tunings[index].key)
-                            }
-                        };
-                        let identity = json!({ "trained": key.text() });
-                        unit(learned.name.clone(), Some(seed), source, &identity);
-                    }
-                }
+                let identity = json!({ "trained": key.text() });
+                self.units.push(at.unit(learned.name.clone(), Some(seed), source, &identity));
             }
         }
         Ok(())
@@ -195,11 +203,46 @@ impl Plan {
         let trainings = self.trainings.iter().map(|training| {
             let done = training.checkpoint(out).map_or(0, |found| found.training.episodes);
             let episodes = training.hyperparameters.episodes.saturating_sub(done);
-            TRAINING_WORK * episodes * training.scenario.settings().requests as u64
+            TRAINING_WORK * episodes * training.setting.training_requests()
         });
         let tunings = self.tunings.iter().filter(|tuning| !cache.has(&tuning.key));
         let missing = self.distinct_units().filter(|unit| !cache.has(&unit.key));
         trainings.chain(tunings.map(Tuning::work)).chain(missing.map(Unit::work)).sum()
+    }
+
+    fn training(
+        &mut self,
+        study: &Study,
+        learned: &Learned,
+        setting: &Setting,
+        seed: u64,
+    ) -> usize {
+        let hyperparameters = Hyperparameters { episodes: learned.episodes, ..Default::default() };
+        let key = Key::new(&json!({
+            "training": setting.source().description(), "seed": seed,
+            "hyperparameters": hyperparameters,
+        }));
+        let known = self.trainings.iter().position(|training| training.key == key);
+        known.unwrap_or_else(|| {
+            let name = setting.folder_name();
+            let folder = PathBuf::from("models").join(format!("{name}-{}-seed-{seed}", key.hash()));
+            let command = format!("atelier study {}", study.path.display());
+            let setting = setting.clone();
+            self.trainings.push(Training { setting, command, seed, hyperparameters, key, folder });
+            self.trainings.len() - 1
+        })
+    }
+
+    fn tuning(&mut self, learned: &Learned, setting: &Setting, seed: u64) -> usize {
+        let instances = learned.episodes;
+        let key = Key::new(&json!({
+            "tuning": setting.source().description(), "seed": seed, "instances": instances,
+        }));
+        let known = self.tunings.iter().position(|tuning| tuning.key == key);
+        known.unwrap_or_else(|| {
+            self.tunings.push(Tuning { setting: setting.clone(), seed, instances, key });
+            self.tunings.len() - 1
+        })
     }
 
     /// The units without those whose result another one gives as well.
@@ -218,16 +261,62 @@ const FILE_WORK: u64 = 100;
 /// How much longer a request takes in a round of search than under a rule.
 const SEARCH_WORK: u64 = 100;
 
-/// The name of a policy without the way to its checkpoint or file, for which figures have no room.
-fn shown(name: &PolicyName) -> String {
-    let mut name = name.clone();
-    if let PolicyName::Agent(AgentName { checkpoint: path, .. }) | PolicyName::File(path) =
-        &mut name
-        && let Some(last) = path.file_name()
-    {
-        *path = last.into();
+/// A point of a panel of a study.
+struct Place<'a> {
+    study: &'a Study,
+    index: usize,
+    panel: &'a str,
+    x: Option<f64>,
+    setting: &'a Setting,
+}
+
+impl Place<'_> {
+    fn unit(
+        &self,
+        policy: String,
+        training_seed: Option<u64>,
+        source: Source,
+        identity: &serde_json::Value,
+    ) -> Unit {
+        let Self { study, setting, .. } = *self;
+        let all = setting.instances(study.file.instances.unwrap_or(0));
+        let instances = match (&source, study.file.clairvoyant) {
+            (Source::Clairvoyant(_), Some(known)) => known.instances.min(all),
+            _ => all,
+        };
+        Unit {
+            study: self.index,
+            panel: self.panel.into(),
+            x: self.x,
+            setting: setting.clone(),
+            policy,
+            training_seed,
+            source,
+            instances,
+            seed: study.file.seed,
+            measure: measure(study.file.figure),
+            key: unit_key(study, setting, instances, identity),
+        }
     }
-    name.to_string()
+}
+
+/// Whether the paper's agent can be trained in one setting and meet the other.
+fn trainable(school: &Setting, setting: &Setting) -> Result<(), String> {
+    if !school.source().is_plain() {
+        return Err("its setting has models, sizes, bounds on steps, service times that stray or \
+                    servers that fail: allowed for training is what the paper has, and overheads"
+            .into());
+    }
+    let episodes = school.source().episodes().map_err(|error| error.to_string())?;
+    Hyperparameters::default().check(episodes.servers())?;
+    let trained = episodes.servers();
+    match setting.clusters().iter().map(|cluster| cluster.len()).find(|&len| len != trained) {
+        Some(len) => Err(format!(
+            "it is trained for {trained} servers and the cluster has {len}: allowed is a cluster of \
+             {trained}, as its input has one backlog per server"
+        )),
+        None => Ok(()),
+    }
 }
 
 impl Unit {
@@ -243,15 +332,15 @@ impl Unit {
             Source::Trained(_) => AGENT_WORK,
             Source::Clairvoyant(rounds) => SEARCH_WORK * *rounds as u64,
         };
-        weight * self.instances * self.scenario.settings().requests as u64
+        weight * self.setting.requests(self.instances)
     }
 }
 
 impl Tuning {
     pub(crate) fn work(&self) -> u64 {
-        crate::tune::trials(&self.scenario)
+        crate::tune::trials(self.setting.source())
             * self.instances
-            * self.scenario.settings().requests as u64
+            * self.setting.training_requests()
     }
 }
 
@@ -264,39 +353,9 @@ impl Training {
         (checkpoint.origin.version == crate::results::VERSION
             && checkpoint.training.seed == self.seed
             && checkpoint.training.hyperparameters == self.hyperparameters
-            && checkpoint.origin.scenario == json!(self.scenario.settings()))
+            && checkpoint.origin.scenario == self.setting.source().description())
         .then_some(checkpoint)
     }
-}
-
-fn training(
-    trainings: &mut Vec<Training>,
-    learned: &Learned,
-    scenario: &Scenario,
-    seed: u64,
-) -> usize {
-    let hyperparameters = Hyperparameters { episodes: learned.episodes, ..Default::default() };
-    let key = Key::new(&json!({
-        "training": scenario.settings(), "seed": seed, "hyperparameters": hyperparameters,
-    }));
-    if let Some(index) = trainings.iter().position(|training| training.key == key) {
-        return index;
-    }
-    let name = &scenario.settings().name;
-    let folder = PathBuf::from("models").join(format!("{name}-{}-seed-{seed}", key.hash()));
-    trainings.push(Training { scenario: scenario.clone(), seed, hyperparameters, key, folder });
-    trainings.len() - 1
-}
-
-fn tuning(tunings: &mut Vec<Tuning>, learned: &Learned, scenario: &Scenario, seed: u64) -> usize {
-    let instances = learned.episodes;
-    let key = Key::new(&json!({
-        "tuning": scenario.settings(), "seed": seed, "instances": instances,
-    }));
-    tunings.iter().position(|tuning| tuning.key == key).unwrap_or_else(|| {
-        tunings.push(Tuning { scenario: scenario.clone(), seed, instances, key });
-        tunings.len() - 1
-    })
 }
 
 fn measure(figure: FigureKind) -> Measure {
@@ -309,10 +368,10 @@ fn measure(figure: FigureKind) -> Measure {
     }
 }
 
-fn unit_key(study: &Study, scenario: &Scenario, instances: u64, policy: &serde_json::Value) -> Key {
+fn unit_key(study: &Study, setting: &Setting, instances: u64, policy: &serde_json::Value) -> Key {
     Key::new(&json!({
         "measure": format!("{:?}", measure(study.file.figure)),
-        "scenario": scenario.settings(),
+        "scenario": setting.source().description(),
         "instances": instances,
         "seed": study.file.seed,
         "policy": policy,
@@ -330,14 +389,19 @@ fn identity(base: &Path, name: &PolicyName) -> serde_json::Value {
         }
         PolicyName::Agent(AgentName { checkpoint, cap }) => (checkpoint, cap),
     };
-    let mut files: Vec<_> = fs::read_dir(base.join(checkpoint))
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|file| file.is_file())
-        .collect();
-    files.sort();
-    let contents: Vec<_> = files.iter().map(|file| fs::read(file).unwrap_or_default()).collect();
+    let folder = base.join(checkpoint);
+    let contents: Vec<_> = if checkpoint == Path::new(UNIVERSAL) && !has_checkpoint(&folder) {
+        let mut files = UNIVERSAL_FILES;
+        files.sort_unstable();
+        files.iter().map(|(_, contents)| contents.to_vec()).collect()
+    } else {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        let mut files: Vec<_> = (entries.filter_map(|entry| Some(entry.ok()?.path())))
+            .filter(|file| file.is_file())
+            .collect();
+        files.sort();
+        files.iter().map(|file| fs::read(file).unwrap_or_default()).collect()
+    };
     let cap = cap.map(|Cap(seconds)| seconds);
     json!({ "checkpoint": Key::new(&json!(contents)).hash(), "cap": cap })
 }

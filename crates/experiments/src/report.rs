@@ -5,29 +5,68 @@ use std::path::Path;
 
 use simulation::Metrics;
 
-use crate::claims::{Claim, Evidence, Verdict, beyond, claims, plain};
+use crate::claims::judge::judge;
+use crate::claims::paper::{Evidence, Requests, claims};
+use crate::claims::{Claim, Verdict, plain};
 use crate::figures::svg::{Svg, escape};
 use crate::figures::{SHEET, distribution, gain, instances, label, learning_curve, sweep};
 use crate::results::{CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, read_csv, write};
 use crate::schedule::CLAIRVOYANT;
 use crate::statistics::{Figure, Finding, Series, series};
-use crate::study::{Effort, FigureKind, Study};
+use crate::study::{Effort, FigureKind, Panel, Study};
 
-/// Writes `out/index.html` and `out/figures/*.svg` from `out/rows`.
+/// What a report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The paper, whose claims it judges; about the studies alone where none of them repeats a figure of the paper.
+    Paper,
+    /// The studies themselves.
+    Studies,
+}
+
+impl Subject {
+    fn of(self, studies: &[Study]) -> Self {
+        let repeats = studies.iter().any(|study| study.file.repeats.is_some());
+        if repeats { self } else { Self::Studies }
+    }
+}
+
+/// Writes `out/index.html` and `out/figures/*.svg` from `out/rows`, and gives the claims that were judged.
 ///
 /// # Errors
 /// [`ResultsError`] if rows cannot be read or a file cannot be written.
-pub fn report(studies: &[Study], effort: Effort, out: &Path) -> Result<(), ResultsError> {
+pub fn report(
+    studies: &[Study],
+    effort: Effort,
+    subject: Subject,
+    out: &Path,
+) -> Result<Vec<Claim>, ResultsError> {
+    let subject = subject.of(studies);
     let mut evidence = Evidence { quick: effort == Effort::Quick, ..Default::default() };
+    let mut claimed = Vec::new();
     let mut sections = String::new();
     for study in studies {
         let rows = Rows::read(study, out)?;
         let figure = rows.figure(study);
         write(&out.join("figures").join(format!("{}.svg", study.name)), figure.file())?;
-        section(&mut sections, study, &rows, &figure);
+        let heading = if studies.len() == 1 { Heading::OfThePage } else { Heading::OfTheSection };
+        section(&mut sections, study, heading, &rows, &figure);
+        claimed.extend(judge(study, &rows.instances));
         evidence.take(study, rows);
     }
-    write(&out.join("index.html"), page(studies, effort, &evidence, &sections))
+    if subject == Subject::Paper {
+        claimed.splice(0..0, claims(&evidence));
+    }
+    let page = page(studies, effort, subject, &evidence, &claimed, &sections);
+    write(&out.join("index.html"), page)?;
+    Ok(claimed)
+}
+
+/// Where the title of a study stands.
+#[derive(Clone, Copy, PartialEq)]
+enum Heading {
+    OfThePage,
+    OfTheSection,
 }
 
 /// The rows of a study, of the kind that its figure needs.
@@ -67,53 +106,82 @@ impl Rows {
 }
 
 impl Evidence {
-    /// Claims are about the committed studies, known by their names.
+    /// Some claims are about the committed studies, known by their names.
     fn take(&mut self, study: &Study, rows: Rows) {
         match study.name.as_str() {
             "1-learning" => self.curves = rows.curves,
             "2-instances" => self.instances = rows.instances,
-            "4-arrivals" => self.arrivals = rows.instances,
-            "5-clusters" => self.clusters = rows.instances,
+            "3-requests" => {
+                let names = study.file.panels.iter().map(|panel| panel.name.clone());
+                let settings = study.panels.iter().map(|panel| panel.setting.clone());
+                let settings = names.zip(settings).collect();
+                self.requests = Requests { rows: rows.requests, settings, seed: study.file.seed };
+            }
             "6-any-cluster" => self.any_cluster = rows.instances,
             _ => {}
         }
     }
 }
 
-fn page(studies: &[Study], effort: Effort, evidence: &Evidence, sections: &str) -> String {
+fn page(
+    studies: &[Study],
+    effort: Effort,
+    subject: Subject,
+    evidence: &Evidence,
+    claimed: &[Claim],
+    sections: &str,
+) -> String {
     let mut page = String::new();
+    let command = match subject {
+        Subject::Paper => "atelier reproduce",
+        Subject::Studies => "atelier study",
+    };
     let quick = match effort {
         Effort::Full => String::new(),
-        Effort::Quick => "<p class=\"warning\"><strong>Quick run.</strong> Trainings were cut short \
-             and instances are few: agents are far from what they can do, and no verdict about them \
-             should be quoted. <code>atelier reproduce</code> gives the full report.</p>\n"
-            .to_owned(),
+        Effort::Quick => format!(
+            "<p class=\"warning\"><strong>Quick run.</strong> Trainings were cut short and instances are few, \
+             as the studies have it for such a run: agents are far from what they can do, and no verdict \
+             about them should be quoted. <code>{command}</code> without <code>--quick</code> gives the full \
+             report.</p>\n"
+        ),
     };
+    let (title, lead) = match (subject, studies) {
+        (Subject::Paper, _) => (
+            "Online AIGC request scheduling, reproduced".to_owned(),
+            "<p class=\"lead\">The evaluation of <cite>Online AI-Generated Content Request Scheduling with \
+             Deep Reinforcement Learning</cite> (Feng, Zheng, Xu), repeated in simulation, checked claim by \
+             claim, and continued where it stops: under contention, on other clusters, and against stronger \
+             rules.</p>\n",
+        ),
+        (Subject::Studies, [study]) => (study.file.title.clone(), ""),
+        (Subject::Studies, studies) => {
+            let names: Vec<_> = studies.iter().map(|study| &*study.name).collect();
+            (format!("Studies: {}", names.join(", ")), "")
+        }
+    };
+    let title = escape(&title);
     let _ = write!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>Online AIGC request scheduling, reproduced</title>\n\
+         <title>{title}</title>\n\
          <style>{SHEET}{PAGE_STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <h1>Online AIGC request scheduling, reproduced</h1>\n\
-         <p class=\"lead\">The evaluation of <cite>Online AI-Generated Content Request Scheduling \
-         with Deep Reinforcement Learning</cite> (Feng, Zheng, Xu), repeated in simulation, checked \
-         claim by claim, and continued where it stops: under contention, on other clusters, and \
-         against stronger rules.</p>\n{quick}"
+         <h1>{title}</h1>\n{lead}{quick}"
     );
-    page.push_str("<h2 id=\"claims\">The paper’s claims</h2>\n");
-    table_of_claims(&mut page, "Verdict", &claims(evidence), Verdict::text);
-    page.push_str(
-        "<p class=\"small\">In brackets: the 95 % bootstrap interval over instances, for differences \
-         paired on common instances; then the lowest and the highest training seed. A claim counts \
-         as reproduced only if it holds in the paper’s setting for the interval and for every seed; \
-         <em>depends</em> means that another reading or setting says otherwise. A policy named by its \
-         checkpoint, such as agent[universal], is one training: its intervals are over instances alone, \
-         and no claim rests on it.</p>\n",
-    );
-    page.push_str("<h2 id=\"beyond\">What the paper did not ask</h2>\n");
-    table_of_claims(&mut page, "Holds", &beyond(evidence), Verdict::answer);
-    assumptions(&mut page, evidence);
+    let (papers, own): (Vec<_>, Vec<_>) =
+        claimed.iter().partition(|claim| subject == Subject::Paper && claim.paper.is_some());
+    if subject == Subject::Paper {
+        page.push_str("<h2 id=\"claims\">The paper’s claims</h2>\n");
+        table_of_claims(&mut page, &papers);
+        reading(&mut page);
+        page.push_str("<h2 id=\"beyond\">What the paper did not ask</h2>\n");
+        table_of_claims(&mut page, &own);
+        assumptions(&mut page, evidence);
+    } else if !own.is_empty() {
+        page.push_str("<h2 id=\"claims\">Claims</h2>\n");
+        table_of_claims(&mut page, &own);
+        reading(&mut page);
+    }
     page.push_str(sections);
     let files: Vec<_> = studies
         .iter()
@@ -129,29 +197,44 @@ fn page(studies: &[Study], effort: Effort, evidence: &Evidence, sections: &str) 
     page
 }
 
-fn table_of_claims(
-    page: &mut String,
-    judged: &str,
-    claims: &[Claim],
-    word: fn(Verdict) -> &'static str,
-) {
-    let _ = write!(
-        page,
-        "<table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>{judged}</th></tr>\
+/// How the table of claims is to be read.
+fn reading(page: &mut String) {
+    page.push_str(
+        "<p class=\"small\">In brackets: the 95 % bootstrap interval over instances, for differences \
+         paired on common instances; then the lowest and the highest training seed. A claim holds only if \
+         it does for the interval and for every seed, wherever it is said to; it does not hold where all of \
+         them say the contrary. <em>Depends</em> means that another reading or setting says otherwise. A \
+         policy named by its checkpoint, such as agent[universal], is one training: its intervals are over \
+         instances alone.</p>\n",
+    );
+}
+
+fn table_of_claims(page: &mut String, claims: &[&Claim]) {
+    page.push_str(
+        "<table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>Verdict</th></tr>\
          </thead>\n<tbody>\n",
     );
-    for Claim { statement, measured, verdict } in claims {
+    for Claim { statement, paper, measured, places, verdict, .. } in claims {
         let class = match verdict {
-            Verdict::Reproduced => "yes",
-            Verdict::NotReproduced => "no",
-            Verdict::Depends | Verdict::NotMeasured => "maybe",
+            Verdict::Holds => "yes",
+            Verdict::DoesNotHold => "no",
+            Verdict::Depends | Verdict::NotDecided => "maybe",
+        };
+        let paper = paper.as_ref().map_or(String::new(), |place| {
+            format!(" <span class=\"repeats\">{}</span>", escape(place).replace(' ', "\u{a0}"))
+        });
+        let places = if places.is_empty() {
+            String::new()
+        } else {
+            let places: Vec<_> = places.iter().map(|place| escape(place)).collect();
+            format!("<details><summary>at each</summary>{}</details>", places.join("<br>\n"))
         };
         let _ = writeln!(
             page,
-            "<tr><td>{}</td><td>{}</td><td class=\"verdict {class}\">{}</td></tr>",
+            "<tr><td>{}{paper}</td><td>{}{places}</td><td class=\"verdict {class}\">{}</td></tr>",
             escape(statement),
             escape(measured),
-            word(*verdict)
+            verdict.text()
         );
     }
     page.push_str("</tbody>\n</table>\n");
@@ -202,7 +285,7 @@ fn assumptions(page: &mut String, evidence: &Evidence) {
         (
             "Whether figures 4 and 5 train anew at every point",
             "No: “we then test our trained AC agent on different server clusters”",
-            "Yes: the hollow marks of figure 5. Without it the agent sends requests where its own \
+            "Yes: the hollow marks of figures 4 and 5. Without it the agent sends requests where its own \
              fast servers stood"
                 .to_owned(),
         ),
@@ -229,24 +312,26 @@ fn assumptions(page: &mut String, evidence: &Evidence) {
     page.push_str("</tbody>\n</table>\n");
 }
 
-fn section(page: &mut String, study: &Study, rows: &Rows, figure: &Svg) {
+fn section(page: &mut String, study: &Study, heading: Heading, rows: &Rows, figure: &Svg) {
     let file = &study.file;
     let repeats = file.repeats.as_ref().map_or(String::new(), |figure| {
         format!(" <span class=\"repeats\">the paper’s {}</span>", escape(figure))
     });
+    let title = match heading {
+        Heading::OfThePage => "Figure".to_owned(),
+        Heading::OfTheSection => escape(&file.title),
+    };
     let _ = write!(
         page,
-        "<section id=\"{}\">\n<h2>{}{repeats}</h2>\n<div class=\"picture\">\n{}</div>\n<p>{}</p>\n",
+        "<section id=\"{}\">\n<h2>{title}{repeats}</h2>\n<div class=\"picture\">\n{}</div>\n<p>{}</p>\n",
         escape(&study.name),
-        escape(&file.title),
         figure.inline(),
         escape(&file.note)
     );
     for (panel, described) in file.panels.iter().zip(&study.panels) {
         let all = series(&rows.instances, &panel.name);
         if !all.is_empty() && file.figure != FigureKind::LearningCurve {
-            let requests = described.scenario.settings().requests;
-            numbers(page, study, &panel.title, requests, &all);
+            numbers(page, study, &panel.title, described, &all);
         }
     }
     page.push_str("</section>\n");
@@ -263,7 +348,7 @@ const COLUMNS: [Column; 5] = [
 ];
 
 /// The numbers behind a figure, folded away.
-fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: &[Series]) {
+fn numbers(page: &mut String, study: &Study, title: &str, panel: &Panel, all: &[Series]) {
     let swept = all.iter().any(|series| series.x.is_some());
     let x = if swept { "<th>at</th>" } else { "" };
     let mut heads = COLUMNS.map(|(name, ..)| format!("<th>{name}</th>")).concat();
@@ -279,7 +364,10 @@ fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: 
         escape(title)
     );
     for series in all {
-        let at = series.x.map_or(String::new(), |x| format!("<td>{x}</td>"));
+        let at = panel.points.iter().find(|point| point.x == series.x);
+        let at = at
+            .filter(|_| swept)
+            .map_or(String::new(), |p| format!("<td>{}</td>", escape(&p.label)));
         let seed = study.file.seed;
         let mut cells: String = (COLUMNS.iter())
             .map(|(_, figure, digits)| cell(&series.mean(*figure, seed), *digits))
@@ -295,16 +383,21 @@ fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: 
              knowledge of the arrivals, on the first {} instances; regret (clairvoyant − policy, in \
              reward per request) and share of the possible, (policy − greedy) / (clairvoyant − \
              greedy), are taken on these. <code>atelier bound</code> searches ten times longer \
-             and proves how much more there can be: with one request every second about one per cent.",
+             and proves how much more there can be.",
             clairvoyant.rounds, clairvoyant.instances
         )
     });
+    let instances = panel.setting.instances(study.file.instances.unwrap_or(0));
+    let requests = panel.setting.requests(instances);
+    let what = match panel.setting.scenario() {
+        Some(_) => format!("{instances} instances of {} requests", requests / instances.max(1)),
+        None => format!("{instances} given instances with {requests} requests"),
+    };
     let _ = write!(
         page,
-        "</tbody>\n</table>\n<p class=\"small\">{} instances of {requests} requests, seed {}; ± half \
-         of the 95 % interval over instances, and below it the range of the training \
-         seeds.{possible}</p>\n</details>\n",
-        study.file.instances, study.file.seed
+        "</tbody>\n</table>\n<p class=\"small\">{what}, seed {}; ± half of the 95 % interval over \
+         instances, and below it the range of the training seeds.{possible}</p>\n</details>\n",
+        study.file.seed
     );
 }
 

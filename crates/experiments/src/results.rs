@@ -1,7 +1,7 @@
 //! Results on disk: typed rows as CSV, and the cache that lets a study go on where it stopped.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead as _};
 use std::path::{Path, PathBuf};
 
 use scheduling::message::bounded;
@@ -181,9 +181,26 @@ impl Cache {
         csv::Reader::from_reader(rows.as_bytes()).deserialize().collect::<Result<_, _>>().ok()
     }
 
-    /// Whether there is a file for the key.
+    /// Whether there is a result for the key.
     pub(crate) fn has(&self, key: &Key) -> bool {
-        self.file(key).exists()
+        let begins = || {
+            let mut file = io::BufReader::new(fs::File::open(self.file(key)).ok()?);
+            let mut first = Vec::new();
+            file.read_until(b'\n', &mut first).ok()?;
+            Some(first.strip_suffix(b"\n")? == key.text().as_bytes())
+        };
+        begins().unwrap_or(false)
+    }
+
+    /// The result of a key that was put.
+    ///
+    /// # Errors
+    /// [`ResultsError::Content`] if it is there no longer, or not whole.
+    pub(crate) fn result<R: DeserializeOwned>(&self, key: &Key) -> Result<Vec<R>, ResultsError> {
+        self.get(key).ok_or_else(|| ResultsError::Content {
+            file: self.file(key),
+            problem: "does not hold its rows any more: without this file they are made anew".into(),
+        })
     }
 
     /// Keeps a result.

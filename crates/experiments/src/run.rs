@@ -10,7 +10,7 @@ use agent::{
 };
 use scheduling::{AgentName, Generator, Instance, PolicyName, Purpose, Row};
 use serde::{Deserialize, Serialize};
-use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Metrics};
+use simulation::{BatchedEnvironment, Episode, Metrics, UnequalEpisodes};
 use thiserror::Error;
 
 use crate::collect::{instance_row, request_row, write_rows};
@@ -94,6 +94,9 @@ pub enum RunError {
     /// A schedule cannot be made, or breaks the rules.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    /// An agent cannot be trained on recordings that differ.
+    #[error(transparent)]
+    Unequal(#[from] UnequalEpisodes),
 }
 
 /// Something that one thread does from beginning to end.
@@ -158,31 +161,32 @@ impl World<'_> {
     }
 
     fn train(&self, plan: &Training) -> Result<(), RunError> {
-        let (scenario, folder) = (&plan.scenario, self.out.join(&plan.folder));
+        let (source, folder) = (plan.setting.source(), self.out.join(&plan.folder));
+        let episodes = source.episodes()?;
         let fresh = || {
             let origin = Origin {
                 version: VERSION.into(),
-                command: "atelier reproduce".into(),
-                scenario: scenario.description(),
+                command: plan.command.clone(),
+                scenario: source.description(),
             };
             let hyperparameters = plan.hyperparameters.clone();
-            let training = ActorCritic::new(scenario.servers(), plan.seed, hyperparameters);
+            let training = ActorCritic::new(episodes.servers(), plan.seed, hyperparameters);
             Checkpoint::fresh(training, origin)
         };
         let mut checkpoint = plan.checkpoint(self.out).unwrap_or_else(fresh);
         let lanes = plan.hyperparameters.lanes;
-        let mut environment = BatchedEnvironment::new(scenario, plan.seed, lanes);
+        let mut environment = BatchedEnvironment::new(episodes, plan.seed, lanes);
         let saving =
             Saving { folder: &folder, every: CHECKPOINT_EPISODES, interrupted: self.interrupted };
-        let work = TRAINING_WORK * (scenario.requests() * lanes) as u64;
+        let work = TRAINING_WORK * (episodes.requests() * lanes) as u64;
         let mut watch = Worked { work, worked: self.worked };
         agent::train(&mut checkpoint, &mut environment, saving, &mut watch)?;
         Ok(())
     }
 
     fn tune(&self, tuning: &Tuning) -> Result<(), RunError> {
-        let Tuning { scenario, instances, seed, .. } = tuning;
-        let tuned = tune(scenario, *instances, *seed, Goal::Reward, || ())?;
+        let Tuning { setting, instances, seed, .. } = tuning;
+        let tuned = tune(setting.source(), *instances, *seed, Goal::Reward, || ())?;
         self.cache.put(&tuning.key, &[TunedRow { policy: tuned.policy.to_string() }])?;
         (self.worked)(tuning.work());
         Ok(())
@@ -195,8 +199,7 @@ impl World<'_> {
         schedule: impl Fn(&Instance, Episode) -> Result<Vec<Row>, ScheduleError>,
     ) -> Result<(), RunError> {
         let schedule = |number| {
-            let episode = Episode::Evaluation(number);
-            schedule(&unit.scenario.instance(unit.seed, episode), episode)
+            schedule(&unit.setting.evaluation(unit.seed, number), Episode::Evaluation(number))
         };
         match unit.measure {
             Measure::Instances => {
@@ -250,15 +253,15 @@ mod tests {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         for name in ["studies", "scenarios"] {
             fs::create_dir_all(folder.join(name)).unwrap();
-            for entry in fs::read_dir(root.join(name)).unwrap() {
-                let file = entry.unwrap().path();
+            let entries = fs::read_dir(root.join(name)).unwrap();
+            let files = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+            for file in files {
                 let text = fs::read_to_string(&file)
                     .unwrap()
                     .replace("requests = 2000", "requests = 20")
                     .replace("episodes = 300", "episodes = 2")
                     .replace("instances = 10\n", "instances = 3\n")
-                    .replace("[1, 2, 3, 4, 5]", "[1, 2]")
-                    .replace("../models", &root.join("models").display().to_string());
+                    .replace("[1, 2, 3, 4, 5]", "[1, 2]");
                 fs::write(folder.join(name).join(file.file_name().unwrap()), text).unwrap();
             }
         }

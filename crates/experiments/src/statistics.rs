@@ -34,12 +34,24 @@ impl Finding {
         [low.min(least), high.max(most)]
     }
 
-    /// The same after a change of unit.
+    /// The same after a change of unit, or of sign.
     pub(crate) fn scaled(&self, factor: f64) -> Self {
-        let pair = |[low, high]: [f64; 2]| [low * factor, high * factor];
+        self.each(|value| value * factor)
+    }
+
+    /// The same counted from elsewhere.
+    pub(crate) fn plus(&self, offset: f64) -> Self {
+        self.each(|value| value + offset)
+    }
+
+    fn each(&self, change: impl Fn(f64) -> f64) -> Self {
+        let pair = |[low, high]: [f64; 2]| {
+            let [a, b] = [change(low), change(high)];
+            [a.min(b), a.max(b)]
+        };
         let Estimate { mean, ci95 } = self.estimate;
         Self {
-            estimate: Estimate { mean: mean * factor, ci95: ci95.map(pair) },
+            estimate: Estimate { mean: change(mean), ci95: ci95.map(pair) },
             seeds: self.seeds.map(pair),
         }
     }
@@ -96,7 +108,7 @@ pub(crate) fn share_of_possible(reward: f64, greedy: f64, clairvoyant: f64) -> f
 }
 
 /// From values by training seed and instance.
-fn finding(values: &[Vec<f64>], seed: u64) -> Finding {
+pub(crate) fn finding(values: &[Vec<f64>], seed: u64) -> Finding {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let over_seeds: Vec<f64> = (0..values[0].len())
         .map(|instance| mean(&values.iter().map(|seed| seed[instance]).collect::<Vec<_>>()))

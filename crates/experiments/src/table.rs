@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use simulation::Estimate;
 
+use crate::claims::Claim;
 use crate::evaluation::{Evaluation, PolicyResult};
 use crate::planning::{Needed, Prospect};
 
@@ -65,6 +66,17 @@ pub fn strangers(evaluation: &Evaluation) -> Vec<String> {
         )
     };
     strange.map(line).collect()
+}
+
+/// What came of the claims of studies: a line each, with the number that decides it.
+pub fn claim_table(claims: &[Claim]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["claim", "measured", "verdict"]);
+    for Claim { statement, brief, verdict, .. } in claims {
+        table.add_row([statement, brief, verdict.text()]);
+    }
+    table.to_string()
 }
 
 /// What changes of the cluster are worth, a line each.

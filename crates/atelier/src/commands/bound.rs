@@ -114,7 +114,7 @@ fn bound(arguments: &Arguments, instance: &Instance) -> Result<Outcome, Failure>
     let time = seconds("--seconds", arguments.seconds)?;
     let budget = Budget { time, seed: arguments.seed, ..Budget::default() };
     let interrupted = interruption::flag()?;
-    let bar = progress::share(1000);
+    let bar = progress::share("bounding", 1000);
     let outcome = hindsight::bound(instance, Order::FirstComeFirstServed, &budget, |progress| {
         bar.set_position((1000.0 * progress.fraction) as u64);
         let best = progress.best.map_or("none yet".into(), |best| format!("{best:.3}"));

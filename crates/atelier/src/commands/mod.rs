@@ -14,6 +14,7 @@ pub(crate) mod replay;
 pub(crate) mod reproduce;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod study;
 pub(crate) mod train;
 pub(crate) mod tune;
 pub(crate) mod verify;

@@ -1,12 +1,10 @@
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use experiments::{Effort, Outcome, Plan, Study};
+use experiments::{Study, Subject};
 
+use crate::commands::study::{effort, perform};
 use crate::failure::Failure;
-use crate::output::say;
-use crate::{files, interruption, progress};
+use crate::files;
 
 /// Repeat the paper's evaluation, and what it did not ask, and write one report.
 ///
@@ -31,28 +29,11 @@ const FOLDER: &str = "studies";
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let out = &arguments.out;
     files::create_folder(out)?;
-    let effort = if arguments.quick { Effort::Quick } else { Effort::Full };
+    let effort = effort(arguments.quick);
     let studies = match &arguments.studies {
         Some(folder) => Study::load_folder(folder, effort),
         None if Path::new(FOLDER).is_dir() => Study::load_folder(Path::new(FOLDER), effort),
         None => Study::built_in(&out.join("inputs"), effort),
-    }
-    .map_err(|error| Failure::Refused(error.into()))?;
-    let plan = Plan::new(studies).map_err(|error| Failure::Refused(error.into()))?;
-    let interrupted = interruption::flag()?;
-    let bar = progress::share(plan.work_left(out));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    let outcome = experiments::run(&plan, out, interrupted, &|work| bar.inc(work))
-        .map_err(anyhow::Error::from)?;
-    bar.finish_and_clear();
-    if outcome == Outcome::Interrupted || interrupted.load(Ordering::Relaxed) {
-        eprintln!(
-            "interrupted; {} keeps what is done, and the same command goes on",
-            out.display()
-        );
-        return Err(Failure::Interrupted);
-    }
-    experiments::report(&plan.studies, effort, out).map_err(anyhow::Error::from)?;
-    say!("{}", out.join("index.html").display());
-    Ok(())
+    };
+    perform(studies, effort, Subject::Paper, out)
 }

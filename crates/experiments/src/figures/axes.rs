@@ -49,16 +49,23 @@ impl Axes {
         svg.text("name", [self.left + self.width / 2.0, bottom + 37.0], Anchor::Middle, &name);
     }
 
-    /// As [`Axes::draw_x`], with ticks at these values alone.
-    pub(crate) fn draw_x_at(&self, svg: &mut Svg, scale: &Scale, values: &[f64], name: &str) {
+    /// As [`Axes::draw_x`], with ticks at these values alone, each with its label.
+    pub(crate) fn draw_x_at(
+        &self,
+        svg: &mut Svg,
+        scale: &Scale,
+        values: &[(f64, &str)],
+        name: &str,
+    ) {
         let bottom = self.bottom();
-        let mut last = f64::NEG_INFINITY;
-        for &value in values {
+        let mut end = f64::NEG_INFINITY;
+        for &(value, label) in values {
             let x = scale.at(value);
             svg.line("grid", [x, self.top], [x, bottom]);
-            if x - last >= 26.0 {
-                svg.text("tick", [x, bottom + 19.0], Anchor::Middle, &format!("{value}"));
-                last = x;
+            let half = super::svg::text_width(label, 11.0) / 2.0;
+            if x - half >= end + 5.0 {
+                svg.text("tick", [x, bottom + 19.0], Anchor::Middle, label);
+                end = x + half;
             }
         }
         svg.line("axis", [self.left, bottom], [self.right(), bottom]);

@@ -17,7 +17,7 @@ const FAR: f64 = 40.0;
 
 /// What is measured along a strip.
 struct Column {
-    name: &'static str,
+    name: String,
     value: fn(&Metrics) -> f64,
     /// Where a logarithmic axis would begin; none for an axis that is always linear.
     unit: Option<f64>,
@@ -26,22 +26,28 @@ struct Column {
 /// Quality and tardiness of every instance.
 pub(crate) fn instances(study: &Study, rows: &[InstanceRow]) -> Svg {
     let columns = [
-        Column { name: "mean quality", value: |m| m.quality, unit: None },
-        Column { name: "mean tardiness (s)", value: |m| m.tardiness, unit: Some(1.0) },
+        Column { name: "mean quality".into(), value: |m| m.quality, unit: None },
+        Column { name: "mean tardiness (s)".into(), value: |m| m.tardiness, unit: Some(1.0) },
     ];
     draw(study, &columns, |panel| series(rows, panel))
 }
 
 /// Reward above the first policy's on the same instance.
 pub(crate) fn gain(study: &Study, rows: &[InstanceRow]) -> Svg {
+    let base = study.file.shown(&study.file.policies[0]);
+    let above_base = |what: &str| format!("{what} above {base}’s");
     let columns = [
-        Column { name: "quality above greedy’s", value: |m| m.quality, unit: None },
-        Column { name: "reward above greedy’s", value: |m| m.reward, unit: None },
+        Column { name: above_base("quality"), value: |m| m.quality, unit: None },
+        Column { name: above_base("reward"), value: |m| m.reward, unit: None },
     ];
     draw(study, &columns, |panel| {
-        let all = series(rows, panel);
-        let Some((first, others)) = all.split_first() else { return Vec::new() };
-        others.iter().map(|series| above(series, first)).collect()
+        let mut all = series(rows, panel);
+        let Some(first) = all.iter().position(|series| series.policy == base) else {
+            return Vec::new();
+        };
+        let first = all.remove(first);
+        // The clairvoyant has fewer instances than what is subtracted from it.
+        all.iter().map(|series| above(series, &first)).collect()
     })
 }
 
@@ -99,7 +105,7 @@ fn strips(svg: &mut Svg, axes: &Axes, column: &Column, all: &[Series]) {
         Some(unit) => Scale::spreading([low.min(0.0), high], unit, axes.across()),
         None => Scale::linear([low, high], axes.across()),
     };
-    axes.draw_x(svg, &x, column.name);
+    axes.draw_x(svg, &x, &column.name);
     if low < 0.0 && column.unit.is_none() {
         let zero = x.at(0.0);
         svg.line("zero", [zero, axes.top], [zero, axes.bottom()]);

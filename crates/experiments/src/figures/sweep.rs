@@ -9,26 +9,31 @@ use super::svg::Svg;
 use super::{LABELS, WIDTH};
 use crate::results::InstanceRow;
 use crate::statistics::{Finding, Series, policies, series};
-use crate::study::{PanelFile, Study, Sweep};
+use crate::study::{Panel, Study};
 
 const HEIGHT: f64 = 210.0;
 const LINE: f64 = HEIGHT + 84.0;
 
+/// Settings that stand side by side.
+const ACROSS: usize = 2;
+
 /// Settings side by side, what is measured one below the other.
 pub(crate) fn sweep(study: &Study, rows: &[InstanceRow]) -> Svg {
     let panels = &study.file.panels;
-    let mut svg = Svg::new(WIDTH, 30.0 + 3.0 * LINE, &study.file.title);
-    let share = WIDTH / panels.len() as f64;
+    let lines = panels.len().div_ceil(ACROSS) * MEASURES.len();
+    let mut svg = Svg::new(WIDTH, 30.0 + lines as f64 * LINE, &study.file.title);
+    let share = WIDTH / panels.len().min(ACROSS) as f64;
     for (index, panel) in panels.iter().enumerate() {
         let all = series(rows, &panel.name);
-        let left = index as f64 * share + 70.0;
+        let left = (index % ACROSS) as f64 * share + 70.0;
+        let above = index / ACROSS * MEASURES.len();
         for (line, measure) in MEASURES.iter().enumerate() {
-            let top = 40.0 + line as f64 * LINE;
+            let top = 40.0 + (above + line) as f64 * LINE;
             let axes = Axes { left, top, width: share - 70.0 - LABELS, height: HEIGHT };
             if line == 0 {
                 axes.heading(&mut svg, &panel.title);
             }
-            draw(&mut svg, &axes, panel, study.file.seed, &all, measure);
+            draw(&mut svg, &axes, &study.panels[index], study.file.seed, &all, measure);
         }
     }
     svg
@@ -55,14 +60,7 @@ const MEASURES: [Measure; 3] = [
     Measure { name: "reward per request", value: |m| m.reward, scale: Kind::Best },
 ];
 
-fn draw(
-    svg: &mut Svg,
-    axes: &Axes,
-    panel: &PanelFile,
-    seed: u64,
-    all: &[Series],
-    measure: &Measure,
-) {
+fn draw(svg: &mut Svg, axes: &Axes, panel: &Panel, seed: u64, all: &[Series], measure: &Measure) {
     let lines: Vec<(&str, Vec<(f64, Finding)>)> = (policies(all).into_iter())
         .map(|policy| {
             let points = all.iter().filter(|series| series.policy == policy);
@@ -78,13 +76,12 @@ fn draw(
         Kind::Spreading => Scale::spreading([0.0, high], 1.0, axes.upwards()),
         Kind::Linear | Kind::Best => Scale::linear([low, high], axes.upwards()),
     };
-    let at: Vec<f64> =
-        lines.first().map(|line| line.1.iter().map(|p| p.0).collect()).unwrap_or_default();
-    let [first, last] = [at.first(), at.last()].map(|end| end.copied().unwrap_or(0.0));
+    let at: Vec<(f64, &str)> =
+        (panel.points.iter()).map(|point| (point.x.unwrap_or(0.0), point.label.as_str())).collect();
+    let [first, last] = [at.first(), at.last()].map(|end| end.map_or(0.0, |end| end.0));
     let inset = axes.across();
     let x = Scale::linear([first, last], [inset[0] + 12.0, inset[1] - 12.0]);
-    let name = panel.sweep.as_ref().map_or("", Sweep::axis);
-    axes.draw_x_at(svg, &x, &at, name);
+    axes.draw_x_at(svg, &x, &at, &panel.axis);
     axes.draw_y(svg, &y, measure.name);
     let mut ends = Vec::new();
     svg.clip([axes.left, axes.top - 5.0], [axes.width, axes.height + 10.0]);

@@ -1,9 +1,14 @@
 //! The form of a study file.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use scheduling::{PolicyName, Seconds};
+use scheduling::PolicyName;
 use serde::Deserialize;
+
+use super::claim::ClaimFile;
+use super::sweep::Sweep;
+use crate::schedule::CLAIRVOYANT;
 
 /// What stands in a study file.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -16,8 +21,9 @@ pub struct StudyFile {
     pub repeats: Option<String>,
     /// How the rows are drawn, and so which rows are needed.
     pub figure: FigureKind,
-    /// Evaluation instances of each point.
-    pub instances: u64,
+    /// Evaluation instances of each point, where they are drawn; recordings are counted.
+    #[serde(default)]
+    pub instances: Option<u64>,
     /// Seed of the instances.
     pub seed: u64,
     /// Policies that need no training, by name.
@@ -28,8 +34,12 @@ pub struct StudyFile {
     /// What was possible, for the first few instances of each point; not looked for unless told.
     #[serde(default)]
     pub clairvoyant: Option<ClairvoyantFile>,
-    /// One or more settings, each drawn in panels of its own.
+    /// One or more settings, each drawn in panels of its own. Once a study is loaded, one for each value of
+    /// what is swept second.
     pub panels: Vec<PanelFile>,
+    /// What is said to hold, and judged.
+    #[serde(default)]
+    pub claims: Vec<ClaimFile>,
     /// What is different under `--quick`.
     #[serde(default)]
     pub quick: Quick,
@@ -41,47 +51,88 @@ pub struct StudyFile {
 impl StudyFile {
     /// What a type cannot say.
     pub(crate) fn check(&self) -> Result<(), String> {
-        let file = self;
-        if !(1..=100_000).contains(&file.instances) {
-            return Err(format!("instances is {}: allowed is 1 to 100000", file.instances));
+        let drawn = self.panels.iter().any(|panel| panel.scenario.is_some());
+        match self.instances {
+            None if drawn => {
+                return Err("instances is missing: allowed is 1 to 100000 for each scenario".into());
+            }
+            Some(instances) if !(1..=100_000).contains(&instances) => {
+                return Err(format!("instances is {instances}: allowed is 1 to 100000"));
+            }
+            _ => {}
         }
-        if let Some(ClairvoyantFile { instances, .. }) = file.clairvoyant
-            && !(1..=file.instances).contains(&instances)
+        if let (Some(ClairvoyantFile { instances, .. }), Some(all)) =
+            (self.clairvoyant, self.instances)
+            && !(1..=all).contains(&instances)
         {
             return Err(format!(
-                "clairvoyant.instances is {instances}: allowed is 1 to the study's {}",
-                file.instances
+                "clairvoyant.instances is {instances}: allowed is 1 to the study's {all}"
             ));
         }
-        if file.panels.is_empty() {
+        if self.panels.is_empty() {
             return Err("panels is empty: allowed is one or more".into());
         }
-        if file.policies.is_empty() {
+        if self.policies.is_empty() {
             return Err("policies is empty: allowed is one or more".into());
         }
-        for (index, panel) in file.panels.iter().enumerate() {
-            if file.panels[..index].iter().any(|other| other.name == panel.name) {
-                return Err(format!("two panels are named \"{}\": names must differ", panel.name));
+        self.check_names()?;
+        self.panels.iter().try_for_each(|panel| panel.check(self.figure))?;
+        self.learned.iter().try_for_each(|learned| learned.check(&self.panels))
+    }
+
+    /// Rows tell policies and panels apart by their names alone.
+    fn check_names(&self) -> Result<(), String> {
+        let panels = self.panels.iter().map(|panel| ("panels", panel.name.clone()));
+        let given = self.policies.iter().map(|name| ("policies", self.shown(name)));
+        let learned = self.learned.iter().map(|learned| ("policies", learned.name.clone()));
+        let own = ("policies", CLAIRVOYANT.to_owned());
+        let mut seen = vec![own];
+        for name in panels.chain(given).chain(learned) {
+            if seen.contains(&name) {
+                let (what, name) = name;
+                return Err(format!("two {what} are named \"{name}\": names must differ"));
             }
-            if (file.figure == FigureKind::Sweep) != panel.sweep.is_some() {
-                return Err(format!(
-                    "panel \"{}\": a sweep goes with figure = \"sweep\", and only with it",
-                    panel.name
-                ));
-            }
+            seen.push(name);
         }
-        for learned in &file.learned {
-            if learned.seeds.is_empty() || learned.episodes == 0 {
-                return Err(format!(
-                    "learned \"{}\": seeds and episodes must not be empty or 0",
-                    learned.name
-                ));
-            }
-            let unknown = (learned.panels.iter().flatten())
-                .find(|name| file.panels.iter().all(|panel| panel.name != **name));
-            if let Some(name) = unknown {
-                return Err(format!("learned \"{}\": there is no panel \"{name}\"", learned.name));
-            }
+        Ok(())
+    }
+}
+
+impl PanelFile {
+    fn check(&self, figure: FigureKind) -> Result<(), String> {
+        let Self { name, scenario, instances, sweep, set, .. } = self;
+        let problem = if (figure == FigureKind::Sweep) != sweep.is_some() {
+            "a sweep goes with figure = \"sweep\", and only with it"
+        } else if scenario.is_some() != instances.is_empty() {
+            "allowed is either a scenario or instances, one or more"
+        } else if scenario.is_none() && (sweep.is_some() || !set.is_empty()) {
+            "instances have no fields to sweep or set: allowed is that of a scenario"
+        } else {
+            return Ok(());
+        };
+        Err(format!("panel \"{name}\": {problem}"))
+    }
+}
+
+impl Learned {
+    fn check(&self, panels: &[PanelFile]) -> Result<(), String> {
+        let Self { name, seeds, episodes, .. } = self;
+        if seeds.is_empty() || *episodes == 0 {
+            return Err(format!("learned \"{name}\": seeds and episodes must not be empty or 0"));
+        }
+        if let Some(twice) = (1..seeds.len()).find(|&place| seeds[..place].contains(&seeds[place]))
+        {
+            let seed = seeds[twice];
+            return Err(format!("learned \"{name}\": seed {seed} stands twice: seeds must differ"));
+        }
+        let unknown = (self.panels.iter().flatten())
+            .find(|name| panels.iter().all(|panel| panel.name != **name));
+        if let Some(unknown) = unknown {
+            let known: Vec<_> = panels.iter().map(|panel| &*panel.name).collect();
+            return Err(format!(
+                "learned \"{name}\": there is no panel \"{unknown}\": allowed are {}",
+                known.join(", ")
+            ));
         }
         Ok(())
     }
@@ -128,6 +179,9 @@ pub struct Learned {
     pub seeds: Vec<u64>,
     /// Episodes of each training; for `tune` the instances that the price is fitted to.
     pub episodes: u64,
+    /// The same for a quick look, in place of what [`Quick`] says.
+    #[serde(default)]
+    pub quick_episodes: Option<u64>,
     /// Names of the panels that show it; all unless told.
     #[serde(default)]
     pub panels: Option<Vec<String>>,
@@ -148,11 +202,11 @@ pub enum Method {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub enum TrainedIn {
-    /// `"panel"`: in the panel's scenario, before anything is swept.
+    /// `"panel"`: in the panel's scenario before anything is swept, or on its instances, resampled.
     Panel,
     /// `"point"`: anew for each point of the sweep.
     Point,
-    /// A scenario file.
+    /// A scenario file, or an instance (`*.json`) that training resamples.
     File(PathBuf),
 }
 
@@ -175,33 +229,20 @@ pub struct PanelFile {
     /// Heading of its panels.
     pub title: String,
     /// Scenario file, relative to the study file.
-    pub scenario: PathBuf,
+    #[serde(default)]
+    pub scenario: Option<PathBuf>,
+    /// Instance files in place of a scenario, likewise: judged as they are, with intervals over them.
+    #[serde(default)]
+    pub instances: Vec<PathBuf>,
+    /// Fields of the scenario that are other than in its file, by their paths.
+    #[serde(default)]
+    pub set: BTreeMap<String, toml::Value>,
     /// What is varied.
     #[serde(default)]
     pub sweep: Option<Sweep>,
-}
-
-/// A quantity that is varied, with its values.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Sweep {
-    /// 1 / λ of Poisson arrivals.
-    MeanIntervalSeconds(Vec<Seconds>),
-    /// Servers of the first of two groups, while all servers together stay as many as they are.
-    StrongServers(Vec<usize>),
-    /// Models that each server can have loaded at once.
-    Resident(Vec<usize>),
-}
-
-impl Sweep {
-    /// The axis of a figure.
-    pub(crate) fn axis(&self) -> &'static str {
-        match self {
-            Self::MeanIntervalSeconds(_) => "mean inter-arrival time (s)",
-            Self::StrongServers(_) => "strong servers of ten",
-            Self::Resident(_) => "models that a server has room for",
-        }
-    }
+    /// What the axis of what is varied says; its field unless told.
+    #[serde(default)]
+    pub axis: Option<String>,
 }
 
 /// Smaller numbers for a quick look.
