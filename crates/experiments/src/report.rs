@@ -244,8 +244,8 @@ fn section(page: &mut String, number: usize, study: &Study, rows: &Rows, files: 
     let repeats = file.repeats.as_ref().map_or(String::new(), |figure| {
         format!(" <span class=\"repeats\">the paper’s {}</span>", escape(figure))
     });
-    let [title, note] = [&file.title, &file.note]
-        .map(|text| text::marked_up(&text::filled(text.trim(), study)));
+    let [title, note] =
+        [&file.title, &file.note].map(|text| text::marked_up(&text::filled(text.trim(), study)));
     let _ = write!(
         page,
         "<section id=\"{}\">\n<h2>{title}{repeats}</h2>\n<figure>\n<div class=\"picture\">\n{}\
@@ -306,19 +306,23 @@ fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: 
     let possible = study.file.clairvoyant.map_or(String::new(), |clairvoyant| {
         format!(
             " The clairvoyant is the best schedule that {} rounds of search find with full \
-             knowledge of the arrivals, on the first {} instances; regret (clairvoyant − policy, in \
+             knowledge of the arrivals, on {}; regret (clairvoyant − policy, in \
              reward per request) and share of the possible, (policy − greedy) / (clairvoyant − \
              greedy), are taken on these. <code>atelier bound</code> searches ten times longer \
              and proves how much more there can be: with one request every second about one per cent.",
-            clairvoyant.rounds, clairvoyant.instances
+            clairvoyant.rounds,
+            match clairvoyant.instances {
+                1 => "the first instance".to_owned(),
+                count => format!("the first {count} instances"),
+            }
         )
     });
     let _ = write!(
         page,
-        "</tbody>\n</table></div>\n<p class=\"small\">{} instances of {requests} requests, seed {}; ± half \
+        "</tbody>\n</table></div>\n<p class=\"small\">{} of {requests} requests, seed {}; ± half \
          of the 95 % interval over instances, and below it the range of the training \
          seeds.{possible}</p>\n</details>\n",
-        study.file.instances, study.file.seed
+        text::instances(study), study.file.seed
     );
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Axes {
 pub(crate) const BELOW: f64 = 42.0;
 /// Between lines of a heading.
 const HEADING: f64 = 16.0;
+/// Between lines of the name of a vertical axis.
+const NAME: f64 = 13.0;
 /// Between ticks of a vertical axis.
 const TICK_GAP: f64 = 30.0;
 
@@ -62,7 +64,13 @@ impl Axes {
     }
 
     /// The horizontal axis with these values alone.
-    pub(crate) fn draw_x_at(&self, picture: &mut Picture, scale: &Scale, values: &[f64], name: &str) {
+    pub(crate) fn draw_x_at(
+        &self,
+        picture: &mut Picture,
+        scale: &Scale,
+        values: &[f64],
+        name: &str,
+    ) {
         let mut last = f64::NEG_INFINITY;
         let labelled = |&value: &f64| {
             let label = plain(value);
@@ -95,12 +103,12 @@ impl Axes {
         picture.text("name", [middle, bottom + 32.0], Anchor::Middle, &name);
     }
 
-    /// The room that ticks and name of the vertical axis take.
-    pub(crate) fn gutter(format: Format, scale: &Scale) -> f64 {
-        let widths = scale.ticks(TICK_GAP).into_iter().map(|(_, label)| {
-            format.text_width("tick", &label)
-        });
-        widths.fold(0.0, f64::max) + 26.0
+    /// The room that ticks and name of a vertical axis of this height take.
+    pub(crate) fn gutter(format: Format, scale: &Scale, name: &str, height: f64) -> f64 {
+        let lines = upright(format, scale, name, height).len() - 1;
+        let ticks = scale.ticks(TICK_GAP);
+        let widths = ticks.iter().map(|(_, label)| format.text_width("tick", label));
+        widths.fold(0.0, f64::max) + 26.0 + NAME * lines as f64
     }
 
     pub(crate) fn draw_y(&self, picture: &mut Picture, scale: &Scale, name: &str) {
@@ -115,9 +123,12 @@ impl Axes {
             picture.line("zero", [self.left, scale.at(joint)], [self.right(), scale.at(joint)]);
         }
         picture.line("axis", [self.left, self.top], [self.left, self.bottom()]);
-        let x = self.left - Self::gutter(picture.format, scale) + 10.0;
-        let name = format!("{name}{}", scale.remark());
-        picture.upward_text("name", [x, self.top + self.height / 2.0], &name);
+        let first = self.left - Self::gutter(picture.format, scale, name, self.height) + 10.0;
+        let middle = self.top + self.height / 2.0;
+        let lines = upright(picture.format, scale, name, self.height);
+        for (index, line) in lines.iter().enumerate() {
+            picture.upward_text("name", [first + NAME * index as f64, middle], line);
+        }
     }
 
     /// Names what ends at these heights at the right edge, moved apart where they would overlap.
@@ -140,6 +151,11 @@ impl Axes {
             }
         }
     }
+}
+
+/// The name of a vertical axis, in as many lines as its height asks for.
+fn upright(format: Format, scale: &Scale, name: &str, height: f64) -> Vec<String> {
+    wrapped(format, "name", &format!("{name}{}", scale.remark()), height)
 }
 
 /// The title of a panel, in as many lines as it takes; returns their height.

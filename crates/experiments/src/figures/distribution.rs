@@ -10,6 +10,7 @@ use super::style::{Palette, Style};
 use super::weave::woven;
 use crate::results::RequestRow;
 
+const SHARE: &str = "requests with at most this (%)";
 const HEIGHT: f64 = 220.0;
 /// Between panels that stand side by side.
 const GAP: f64 = 16.0;
@@ -38,7 +39,7 @@ pub(crate) fn distribution(drawing: &Drawing<'_>, rows: &[RequestRow]) -> Pictur
         top += 8.0;
         for (number, column) in COLUMNS.iter().enumerate() {
             let y = Scale::linear([0.0, 100.0], [top + height, top]);
-            let gutter = Axes::gutter(format, &y);
+            let gutter = Axes::gutter(format, &y, SHARE, height);
             let left = (number % abreast) as f64 * (share + GAP) + gutter;
             // The last tick of the axis is centred on the edge.
             let axes = Axes { left, top, width: share - gutter - 14.0, height };
@@ -123,7 +124,8 @@ impl Column {
             .map(|s| (palette.style(&s.policy), s.seeds.iter().map(sorted).collect()))
             .collect();
         let values = samples.iter().flat_map(|(_, seeds)| seeds.iter().flatten().copied());
-        let ends = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[l, h], v| [l.min(v), h.max(v)]);
+        let ends =
+            values.fold([f64::INFINITY, f64::NEG_INFINITY], |[l, h], v| [l.min(v), h.max(v)]);
         if ends[0] > ends[1] {
             return;
         }
@@ -133,13 +135,14 @@ impl Column {
             Kind::Linear => Scale::linear([low, high], axes.across()),
         };
         axes.draw_x(picture, &x, self.name);
-        axes.draw_y(picture, y, "requests with at most this (%)");
+        axes.draw_y(picture, y, SHARE);
         let grid = grid(&x, axes);
         let mut lines = Vec::new();
         for (style, seeds) in &samples {
             let edges = edges(seeds, &grid, y);
             if seeds.len() > 1 {
-                let outline: Vec<_> = edges[0].iter().chain(edges[2].iter().rev()).copied().collect();
+                let outline: Vec<_> =
+                    edges[0].iter().chain(edges[2].iter().rev()).copied().collect();
                 picture.polygon(&format!("band {}", style.colour), &outline);
             }
             let [_, mean, _] = edges;

@@ -28,9 +28,8 @@ impl Font {
     fn read(data: &[u8]) -> Result<Self, FaceParsingError> {
         let face = Face::parse(data, 0)?;
         let units = f64::from(face.units_per_em());
-        let advance = |glyph: u16| {
-            f64::from(face.glyph_hor_advance(GlyphId(glyph)).unwrap_or(0)) / units
-        };
+        let advance =
+            |glyph: u16| f64::from(face.glyph_hor_advance(GlyphId(glyph)).unwrap_or(0)) / units;
         let characters = ('\0'..='\u{ffff}').filter_map(|c| Some((c, face.glyph_index(c)?.0)));
         Ok(Self {
             glyphs: characters.map(|(c, glyph)| (c, (glyph, advance(glyph)))).collect(),
@@ -56,7 +55,8 @@ mod tests {
     #[test]
     fn all_that_figures_say_is_in_the_font() {
         let font = Font::serif();
-        for c in ('!'..='~').chain("±−×→←↑↓…’“”–τλσ≤≥\u{2009}äéß".chars()) {
+        for c in ('!'..='~').chain("±−×→←↑↓…’“”–τλσ≤≥\u{2009}äéß".chars())
+        {
             assert_ne!(font.glyph(c), 0, "{c}");
         }
         // As in Times New Roman.

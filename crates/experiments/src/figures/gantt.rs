@@ -100,9 +100,8 @@ pub fn write_gantt(
             let base = top + server as f64 * LANE + BACKLOG;
             draw_backlog(&mut picture, backlog, &x, base, BACKLOG - 1.0, deepest);
         }
-        let seen = |row: &&Row| {
-            row.finish.max(row.due) > start && row.start.min(row.due) < start + span
-        };
+        let seen =
+            |row: &&Row| row.finish.max(row.due) > start && row.start.min(row.due) < start + span;
         for row in rows().filter(seen) {
             bar(&mut picture, row, &Model::of(instance, row), &x, top);
         }
@@ -199,13 +198,7 @@ impl Model {
 }
 
 /// Says what everything is, in as many lines as it takes, and returns the height below.
-fn legend(
-    picture: &mut Picture,
-    policy: &str,
-    requests: usize,
-    loads: bool,
-    deepest: f64,
-) -> f64 {
+fn legend(picture: &mut Picture, policy: &str, requests: usize, loads: bool, deepest: f64) -> f64 {
     let title = format!("{policy}: {requests} requests");
     picture.text("heading", [20.0, 24.0], Anchor::Start, &title);
     let mut entries: Vec<(&str, String)> =
@@ -308,8 +301,7 @@ fn due(picture: &mut Picture, row: &Row, x: &Scale, lane: f64) {
         return;
     }
     let y = lane + BACKLOG + 1.5 + 2.0 * (row.request % 3) as f64;
-    let (line, mark) =
-        if row.due < row.finish { ("overdue", "missed") } else { ("spare", "due") };
+    let (line, mark) = if row.due < row.finish { ("overdue", "missed") } else { ("spare", "due") };
     let ends = [x.clamped(from), x.clamped(to)];
     if (first..=last).contains(&row.finish) {
         let end = x.at(row.finish);

@@ -13,6 +13,7 @@ use crate::statistics::{Finding, policies, series};
 
 /// Episodes that are averaged for one point of the curve, where there are so many before it.
 pub(crate) const WINDOW: usize = 50;
+const REWARD: &str = "reward per request";
 const HEIGHT: f64 = 260.0;
 /// Room at the right for marks, and for names and levels behind them.
 const MARKS: f64 = 30.0;
@@ -136,12 +137,12 @@ impl View<'_> {
         }
         let height = format.height(HEIGHT);
         let y = self.scale([top + height, top]);
-        let left = Axes::gutter(format, &y);
+        let left = Axes::gutter(format, &y, REWARD, height);
         let axes = Axes { left, top, width: format.width - left - right, height };
         let episodes = self.bands.iter().map(|band| band.last().0).fold(1.0, f64::max);
         let x = Scale::linear([0.0, episodes], axes.across());
         axes.draw_x(picture, &x, "training episode");
-        axes.draw_y(picture, &y, "reward per request");
+        axes.draw_y(picture, &y, REWARD);
         self.curves(picture, &axes, &x, &y);
         let ends: Vec<_> =
             ends.into_iter().map(|(value, style, text)| (y.at(value), style, text)).collect();

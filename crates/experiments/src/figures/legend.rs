@@ -76,7 +76,6 @@ pub(crate) fn legend(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Towards {
     Down,
-    Up,
     Left,
 }
 
@@ -85,7 +84,6 @@ pub(crate) fn arrow(picture: &mut Picture, colour: &str, [x, y]: [f64; 2], towar
     let (long, wide) = (7.0, 3.4);
     let points = match towards {
         Towards::Down => [[x, y], [x - wide, y - long], [x + wide, y - long]],
-        Towards::Up => [[x, y], [x - wide, y + long], [x + wide, y + long]],
         Towards::Left => [[x, y], [x + long, y - wide], [x + long, y + wide]],
     };
     picture.polygon(&format!("{colour} arrow"), &points);

@@ -52,7 +52,8 @@ impl Ink {
     /// Red, green and blue on white paper, 0 to 1.
     pub(crate) fn rgb(&self) -> [f32; 3] {
         let part = |at: usize| u8::from_str_radix(&self.light[at..at + 2], 16);
-        [1, 3, 5].map(|at| f32::from(part(at).expect("colours of the table are hexadecimal")) / 255.0)
+        [1, 3, 5]
+            .map(|at| f32::from(part(at).expect("colours of the table are hexadecimal")) / 255.0)
     }
 }
 

@@ -5,7 +5,9 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use pdf_writer::types::{CidFontType, FontFlags, LineCapStyle, LineJoinStyle, SystemInfo, UnicodeCmap};
+use pdf_writer::types::{
+    CidFontType, FontFlags, LineCapStyle, LineJoinStyle, SystemInfo, UnicodeCmap,
+};
 use pdf_writer::{Content, Filter, Finish as _, Name, Pdf, Rect, Ref, Str, TextStr};
 
 use super::font::{Font, SERIF};
@@ -43,7 +45,9 @@ pub(crate) fn file(picture: &Picture) -> Vec<u8> {
     for (index, [fill, stroke]) in shapes.opacities.iter().enumerate() {
         let (fill, stroke) = (*fill as f32, *stroke as f32);
         let name = state(index);
-        let mut state = states.insert(Name(name.as_bytes())).start::<pdf_writer::writers::ExtGraphicsState<'_>>();
+        let mut state = states
+            .insert(Name(name.as_bytes()))
+            .start::<pdf_writer::writers::ExtGraphicsState<'_>>();
         state.non_stroking_alpha(fill).stroking_alpha(stroke);
     }
     states.finish();

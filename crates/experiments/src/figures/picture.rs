@@ -2,7 +2,6 @@
 //! kind of file, is for others to say.
 
 use super::format::Format;
-use super::look;
 
 /// A position, in CSS pixels; y points down.
 pub(crate) type Point = [f64; 2];
@@ -106,6 +105,7 @@ impl Picture {
 
 impl Shape {
     /// The upper left and the lower right corner of what it covers.
+    #[cfg(test)]
     pub(crate) fn bounds(&self, format: Format) -> [Point; 2] {
         match &self.form {
             Form::Polyline(points) | Form::Polygon(points) => {
@@ -121,7 +121,7 @@ impl Shape {
             Form::Rect { corner: [x, y], size: [w, h] } => [[*x, *y], [x + w, y + h]],
             Form::Text { at: [x, y], anchor, turn, text } => {
                 let width = format.text_width(&self.class, text);
-                let size = look::text_size(&self.class, format.medium);
+                let size = super::look::text_size(&self.class, format.medium);
                 let before = match anchor {
                     Anchor::Start => 0.0,
                     Anchor::Middle => width / 2.0,
@@ -130,9 +130,7 @@ impl Shape {
                 // From the top of capitals to the ends of descenders.
                 let (up, down) = (0.7 * size, 0.2 * size);
                 match turn {
-                    Turn::Rightwards => {
-                        [[x - before, y - up], [x - before + width, y + down]]
-                    }
+                    Turn::Rightwards => [[x - before, y - up], [x - before + width, y + down]],
                     Turn::Upwards => [[x - up, y + before - width], [x + down, y + before]],
                 }
             }

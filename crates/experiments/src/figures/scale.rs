@@ -17,7 +17,10 @@ enum Kind {
     Asinh(f64),
     /// Linear from the joint upwards; logarithmic below it, so that what lies far below is
     /// shown as well. At the joint the slope is the same on both sides.
-    Tail { joint: f64, unit: f64 },
+    Tail {
+        joint: f64,
+        unit: f64,
+    },
 }
 
 impl Kind {
@@ -43,7 +46,7 @@ impl Scale {
     /// Linear where that shows everything; where the largest of the values is far above the
     /// unit, linear up to about that and logarithmic beyond.
     pub(crate) fn spreading(values: [f64; 2], unit: f64, positions: [f64; 2]) -> Self {
-        let kind = if values[1] > 50.0 * unit { Kind::Asinh(unit) } else { Kind::Linear };
+        let kind = if values[1] > 30.0 * unit { Kind::Asinh(unit) } else { Kind::Linear };
         Self { kind, values, positions }
     }
 
@@ -308,6 +311,9 @@ mod tests {
         check(-147_817.0, "−148k");
         check(1_478_179.0, "1M");
         check(-3e12, "−3e12");
-        assert_eq!((plain(0.75), plain(54.0), plain(1.0 / 3.0)), ("0.75".into(), "54".into(), "0.333".into()));
+        assert_eq!(
+            (plain(0.75), plain(54.0), plain(1.0 / 3.0)),
+            ("0.75".into(), "54".into(), "0.333".into())
+        );
     }
 }

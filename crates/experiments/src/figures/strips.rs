@@ -3,7 +3,7 @@
 use simulation::Metrics;
 
 use super::Drawing;
-use super::axes::{Axes, BELOW, heading};
+use super::axes::{Axes, BELOW, heading, heading_height};
 use super::focus::{focus, widened, with_room};
 use super::legend::{Towards, arrow};
 use super::picture::{Anchor, Picture};
@@ -13,6 +13,8 @@ use crate::results::InstanceRow;
 use crate::statistics::{Finding, Series, policies, series};
 
 const LANE: f64 = 34.0;
+/// Panels that are shown with two measures.
+const MOST: usize = 3;
 /// Between columns.
 const GAP: f64 = 22.0;
 
@@ -44,10 +46,18 @@ pub(crate) fn instances(drawing: &Drawing<'_>, rows: &[InstanceRow]) -> Picture 
 pub(crate) fn gain(drawing: &Drawing<'_>, rows: &[InstanceRow]) -> Picture {
     let base = rows.first().map_or("", |row| row.policy.as_str());
     let columns = [
-        Column { name: format!("quality above {base}’s"), value: |m| m.quality, kind: Kind::Focused },
-        Column { name: format!("reward above {base}’s"), value: |m| m.reward, kind: Kind::Focused },
+        Column {
+            name: format!("quality above {base}’s"),
+            value: |m| m.quality,
+            kind: Kind::Focused,
+        },
+        Column {
+            name: format!("reward above {base}’s"), value: |m| m.reward, kind: Kind::Focused
+        },
     ];
-    draw(drawing, &columns, rows, |panel| {
+    // Many panels leave room for the reward alone.
+    let columns = if drawing.study.file.panels.len() > MOST { &columns[1..] } else { &columns };
+    draw(drawing, columns, rows, |panel| {
         let all = series(rows, panel);
         let Some((first, others)) = all.split_first() else { return Vec::new() };
         others.iter().map(|series| above(series, first)).collect()
@@ -71,7 +81,7 @@ fn above(series: &Series, base: &Series) -> Series {
 
 fn draw(
     drawing: &Drawing<'_>,
-    columns: &[Column; 2],
+    columns: &[Column],
     rows: &[InstanceRow],
     of: impl Fn(&str) -> Vec<Series>,
 ) -> Picture {
@@ -80,42 +90,60 @@ fn draw(
         drawing.study.file.panels.iter().map(|panel| series(rows, &panel.name)).collect();
     let palette = Palette::of(&policies(&whole.concat()));
     let panels: Vec<Vec<Series>> = drawing.panels.iter().map(|panel| of(&panel.name)).collect();
-    let names = panels.iter().flatten().map(|s| format.text_width("key", &s.policy));
-    let names = 26.0 + names.fold(0.0, f64::max) + 10.0;
-    let abreast = if format.is_wide() { 2 } else { 1 };
-    let width = (format.width - names - 10.0 - GAP * (abreast - 1) as f64) / abreast as f64;
+    let shown = panels.concat();
+    let names: Vec<&str> = policies(&shown);
+    let widths = names.iter().map(|name| format.text_width("key", name));
+    let left = 26.0 + widths.fold(0.0, f64::max) + 10.0;
+    // A panel's measures stand side by side, and many panels too.
+    let cells: Vec<(usize, &Column)> =
+        (0..panels.len()).flat_map(|index| columns.iter().map(move |c| (index, c))).collect();
+    let abreast = match columns.len() {
+        _ if !format.is_wide() => 1,
+        1 => 3,
+        several => several,
+    };
+    let width = (format.width - left - 10.0 - GAP * (abreast - 1) as f64) / abreast as f64;
+    let lane = if format.is_wide() { format.height(LANE).max(28.0) } else { 27.0 };
+    let height = names.len() as f64 * lane;
     let mut picture = Picture::new(format, drawing.title);
     let mut top = 4.0;
-    for (index, all) in panels.iter().enumerate() {
-        top += heading(&mut picture, [4.0, top], format.width - 8.0, &drawing.heading(index));
-        top += 6.0;
-        let height = all.len() as f64 * lane(drawing);
-        for (number, column) in columns.iter().enumerate() {
-            if number % abreast == 0 {
-                for (place, series) in all.iter().enumerate() {
-                    let y = top + (place as f64 + 0.5) * lane(drawing);
-                    palette.style(&series.policy).draw(&mut picture, [12.0, y], 4.0, "");
-                    picture.text("key", [24.0, y + 4.0], Anchor::Start, &series.policy);
-                }
-            }
-            let left = names + (number % abreast) as f64 * (width + GAP);
-            let axes = Axes { left, top, width, height };
-            let lanes = (all.iter())
-                .map(|series| Lane::of(series, column, &palette, drawing.study.file.seed))
-                .collect();
-            Strips { lanes, column }.draw(&mut picture, &axes, lane(drawing));
-            if number % abreast == abreast - 1 {
-                top += height + BELOW + 10.0;
+    for line in cells.chunks(abreast) {
+        let at = |place: usize| left + place as f64 * (width + GAP);
+        let mut headings: Vec<(f64, f64, usize)> = Vec::new();
+        for (place, (index, column)) in line.iter().enumerate() {
+            if abreast > columns.len() {
+                headings.push((at(place), width, *index));
+            } else if column.name == columns[0].name {
+                headings.push((4.0, format.width - 8.0, *index));
             }
         }
-        top += 6.0;
+        let tall = headings
+            .iter()
+            .map(|&(_, width, index)| heading_height(format, width, &drawing.heading(index)));
+        let tall = tall.fold(0.0, f64::max);
+        for &(x, width, index) in &headings {
+            heading(&mut picture, [x, top], width, &drawing.heading(index));
+        }
+        top += tall + 6.0;
+        for (place, name) in names.iter().enumerate() {
+            let y = top + (place as f64 + 0.5) * lane;
+            palette.style(name).draw(&mut picture, [12.0, y], 4.0, "");
+            picture.text("key", [24.0, y + 4.0], Anchor::Start, name);
+        }
+        for (place, (index, column)) in line.iter().enumerate() {
+            let axes = Axes { left: at(place), top, width, height };
+            let own = |name: &&str| panels[*index].iter().find(|s| s.policy == **name);
+            let lanes = (names.iter())
+                .map(|name| {
+                    own(name).map(|s| Lane::of(s, column, &palette, drawing.study.file.seed))
+                })
+                .collect();
+            Strips { lanes, column }.draw(&mut picture, &axes, lane);
+        }
+        top += height + BELOW + 14.0;
     }
     picture.height = top - 10.0;
     picture
-}
-
-fn lane(drawing: &Drawing<'_>) -> f64 {
-    if drawing.format.is_wide() { drawing.format.height(LANE).max(28.0) } else { 27.0 }
 }
 
 /// One policy: its points, and their mean.
@@ -136,26 +164,28 @@ impl Lane {
 }
 
 struct Strips<'a> {
-    lanes: Vec<Lane>,
+    /// One for each policy of the figure; none where the panel has not got it.
+    lanes: Vec<Option<Lane>>,
     column: &'a Column,
 }
 
 impl Strips<'_> {
     fn range(&self) -> [f64; 2] {
-        let values = || self.lanes.iter().flat_map(|lane| &lane.values).copied();
-        let intervals = || self.lanes.iter().flat_map(|lane| lane.mean.range());
+        let lanes = || self.lanes.iter().flatten();
+        let values = || lanes().flat_map(|lane| &lane.values).copied();
+        let intervals = || lanes().flat_map(|lane| lane.mean.range());
         let highest = values().chain(intervals()).fold(f64::NEG_INFINITY, f64::max);
         if self.column.kind == Kind::Spreading {
             return [0.0, with_room([0.0, highest.max(0.0)])[1]];
         }
-        let means = self.lanes.iter().map(|lane| lane.mean.estimate.mean).collect();
+        let means = lanes().map(|lane| lane.mean.estimate.mean).collect();
         let [low, high] = focus(&[means]);
         let [low, _] = widened([low, high], values().chain(intervals()));
         with_room([low, high.max(highest)])
     }
 
     fn draw(&self, picture: &mut Picture, axes: &Axes, height: f64) {
-        if self.lanes.is_empty() {
+        if self.lanes.iter().all(Option::is_none) {
             return;
         }
         let [low, high] = self.range();
@@ -172,6 +202,7 @@ impl Strips<'_> {
             if place > 0 {
                 picture.line("grid", [axes.left, top], [axes.right(), top]);
             }
+            let Some(lane) = lane else { continue };
             let size = if lane.values.len() > 120 { 1.6 } else { 2.3 };
             let (first, last) = (top + 4.0, top + 0.6 * height - 2.0);
             for (number, value) in lane.values.iter().enumerate().filter(|(_, v)| **v >= low) {
@@ -180,42 +211,46 @@ impl Strips<'_> {
                 let at = [x.at(*value), first + share * (last - first)];
                 lane.style.draw(picture, at, size, "dot");
             }
-            mean(picture, lane, &x, low, top + 0.8 * height);
+            mean(picture, lane, &x, axes, top + 0.8 * height);
         }
     }
 }
 
 /// The mean with its interval, below the points; at the left edge what lies beyond it.
-fn mean(picture: &mut Picture, lane: &Lane, x: &Scale, low: f64, y: f64) {
+fn mean(picture: &mut Picture, lane: &Lane, x: &Scale, axes: &Axes, y: f64) {
     let Finding { estimate, .. } = lane.mean;
-    let colour = lane.style.colour;
-    let mut free = x.at(low);
+    let (low, colour) = (x.values()[0], lane.style.colour);
+    // What the mean and its interval take up.
+    let mut taken = [axes.left, axes.left];
     if estimate.mean >= low {
         let [from, to] = estimate.ci95.unwrap_or([estimate.mean; 2]).map(|end| x.clamped(end));
         picture.line(&format!("interval {colour}"), [from, y], [to, y]);
         let at = x.at(estimate.mean);
         picture.line(&format!("mean {colour}"), [at, y - 4.5], [at, y + 4.5]);
-        free = from.min(at) - free;
+        taken = [from.min(at), to.max(at)];
     }
     let beyond = lane.values.iter().filter(|value| **value < low).count();
     if beyond == 0 {
         return;
     }
-    let (all, lowest) =
-        (lane.values.len(), lane.values.iter().copied().fold(f64::INFINITY, f64::min));
-    let text = if estimate.mean < low {
-        format!("mean {}; {beyond} of {all} beyond", brief(estimate.mean))
+    arrow(picture, colour, [axes.left + 3.0, y], Towards::Left);
+    let count = format!("{beyond} of {}", lane.values.len());
+    let lowest = lane.values.iter().copied().fold(f64::INFINITY, f64::min);
+    let texts = if estimate.mean < low {
+        [
+            format!("mean {}; {count}", brief(estimate.mean)),
+            format!("mean {}", brief(estimate.mean)),
+        ]
     } else {
-        format!("{beyond} of {all} beyond, down to {}", brief(lowest))
+        [format!("{count}, down to {}", brief(lowest)), count]
     };
-    let edge = x.at(low) + 3.0;
-    arrow(picture, colour, [edge, y], Towards::Left);
-    // Where the mean stands in the way, what is beyond is told behind it.
-    let width = picture.text_width("note", &text);
-    let start = if estimate.mean < low || free > width + 18.0 {
-        edge + 11.0
-    } else {
-        x.at(estimate.mean).max(x.clamped(lane.mean.range()[1])) + 8.0
-    };
-    picture.text("note", [start, y + 3.6], Anchor::Start, &text);
+    // Before the mean or behind it, whichever has the room.
+    let spans = [[axes.left + 14.0, taken[0] - 6.0], [taken[1] + 8.0, axes.right()]];
+    for text in texts {
+        let width = picture.text_width("note", &text);
+        if let Some([start, _]) = spans.iter().find(|[start, end]| end - start >= width) {
+            picture.text("note", [*start, y + 3.6], Anchor::Start, &text);
+            return;
+        }
+    }
 }

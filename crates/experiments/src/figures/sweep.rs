@@ -2,6 +2,7 @@
 
 use simulation::Metrics;
 
+use super::Drawing;
 use super::axes::{Axes, BELOW, heading, heading_height};
 use super::focus::{focus, widened, with_room};
 use super::legend::{Entry, Towards, arrow, legend};
@@ -10,7 +11,6 @@ use super::scale::{Scale, brief};
 use super::style::{Palette, Style};
 use super::trim::{trimmed_line, trimmed_polygon};
 use super::weave::woven;
-use super::Drawing;
 use crate::results::InstanceRow;
 use crate::statistics::{Finding, Series, policies, series};
 use crate::study::Sweep;
@@ -96,7 +96,8 @@ fn row_of_panels(picture: &mut Picture, panels: &[Panel<'_>], abreast: usize, to
         let beyond = LINE * beyond.unwrap_or(0) as f64;
         for (index, panel) in panels.iter().enumerate() {
             let gutters = panel.views.iter().map(|view| {
-                Axes::gutter(picture.format, &view.scale([height, 0.0]))
+                let scale = view.scale([height, 0.0]);
+                Axes::gutter(picture.format, &scale, view.measure.name, height)
             });
             let gutter = gutters.fold(0.0, f64::max);
             let axes =

@@ -146,9 +146,7 @@ fn drawn(study: &Study, case: u64, format: Format) -> Picture {
     let drawing = Drawing { study, panels, format, title: "t" };
     let rows = instance_rows(study, generator);
     match study.file.figure {
-        FigureKind::LearningCurve => {
-            learning_curve(&drawing, &rows, &curve_rows(study, generator))
-        }
+        FigureKind::LearningCurve => learning_curve(&drawing, &rows, &curve_rows(study, generator)),
         FigureKind::Instances => instances(&drawing, &rows),
         FigureKind::Distribution => distribution(&drawing, &request_rows(study, generator)),
         FigureKind::Sweep => sweep(&drawing, &rows),

@@ -74,10 +74,10 @@ mod tests {
     fn lines_end_at_the_edges() {
         let line = [[0.0, 5.0], [10.0, 105.0], [20.0, 5.0], [30.0, 5.0]];
         let pieces = trimmed_line(&line, [0.0, 55.0]);
-        assert_eq!(pieces, [
-            vec![[0.0, 5.0], [5.0, 55.0]],
-            vec![[15.0, 55.0], [20.0, 5.0], [30.0, 5.0]]
-        ]);
+        assert_eq!(
+            pieces,
+            [vec![[0.0, 5.0], [5.0, 55.0]], vec![[15.0, 55.0], [20.0, 5.0], [30.0, 5.0]]]
+        );
         let through = trimmed_line(&[[0.0, -100.0], [10.0, 100.0]], [0.0, 50.0]);
         assert_eq!(through, [vec![[5.0, 0.0], [7.5, 50.0]]]);
         assert!(trimmed_line(&[[0.0, 90.0], [10.0, 90.0]], [0.0, 50.0]).is_empty());

@@ -80,9 +80,8 @@ fn drawn(beads: &[Bead], index: usize, cells: &HashMap<[i32; 2], u64>) -> Vec<Ve
             continue;
         }
         let last = run.len() - 1;
-        let kept = run.iter().enumerate().filter(|(at, (_, bead))| {
-            bead.own || *at == 0 || *at == last
-        });
+        let kept =
+            run.iter().enumerate().filter(|(at, (_, bead))| bead.own || *at == 0 || *at == last);
         pieces.push(kept.map(|(_, (_, bead))| bead.at).collect());
     }
     pieces

@@ -12,8 +12,7 @@ pub(crate) fn filled(text: &str, study: &Study) -> String {
     let requests = study.panels.iter().map(|panel| panel.scenario.settings().requests);
     let [least, most] =
         requests.fold([usize::MAX, 0], |[least, most], count| [least.min(count), most.max(count)]);
-    let requests =
-        if least == most { most.to_string() } else { format!("{least} to {most}") };
+    let requests = if least == most { most.to_string() } else { format!("{least} to {most}") };
     let mut text = text
         .replace("{instances}", &file.instances.to_string())
         .replace("{requests}", &requests)
@@ -44,12 +43,17 @@ pub(crate) fn plain(text: &str) -> String {
     text.replace('`', "")
 }
 
-/// How to read figures of this kind.
-pub(crate) fn reading(study: &Study) -> String {
-    let instances = match study.file.instances {
+/// How many instances each point of a study has.
+pub(crate) fn instances(study: &Study) -> String {
+    match study.file.instances {
         1 => "one instance".to_owned(),
         count => format!("{count} instances"),
-    };
+    }
+}
+
+/// How to read figures of this kind.
+pub(crate) fn reading(study: &Study) -> String {
+    let instances = instances(study);
     match study.file.figure {
         FigureKind::LearningCurve => format!(
             "Each point of a curve is the mean of the last {} episodes, or of as many as there are. \
