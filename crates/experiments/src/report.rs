@@ -8,12 +8,18 @@ use simulation::Metrics;
 use crate::claims::judge::judge;
 use crate::claims::paper::{Evidence, Requests, claims};
 use crate::claims::{Claim, Verdict, plain};
-use crate::figures::svg::{Svg, escape};
-use crate::figures::{SHEET, distribution, gain, instances, label, learning_curve, sweep};
+use crate::figures::svg::{self, escape};
+use crate::figures::{
+    Drawing, Format, Picture, distribution, gain, instances, label, learning_curve, page_sheet,
+    sweep,
+};
 use crate::results::{CurveRow, InstanceRow, RequestRow, ResultsError, VERSION, read_csv, write};
 use crate::schedule::CLAIRVOYANT;
-use crate::statistics::{Figure, Finding, Series, series};
-use crate::study::{Effort, FigureKind, Panel, Study};
+use crate::statistics::{Figure, Finding, Series, out_of_proportion, series};
+use crate::study::{Effort, FigureKind, Panel, PanelFile, Study};
+
+mod print;
+mod text;
 
 /// What a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +37,8 @@ impl Subject {
     }
 }
 
-/// Writes `out/index.html` and `out/figures/*.svg` from `out/rows`, and gives the claims that were judged.
+/// Writes `out/index.html` and, for papers, `out/figures/*.svg` and `*.pdf` from `out/rows`, and gives the claims that
+/// were judged.
 ///
 /// # Errors
 /// [`ResultsError`] if rows cannot be read or a file cannot be written.
@@ -45,12 +52,11 @@ pub fn report(
     let mut evidence = Evidence { quick: effort == Effort::Quick, ..Default::default() };
     let mut claimed = Vec::new();
     let mut sections = String::new();
-    for study in studies {
+    for (index, study) in studies.iter().enumerate() {
         let rows = Rows::read(study, out)?;
-        let figure = rows.figure(study);
-        write(&out.join("figures").join(format!("{}.svg", study.name)), figure.file())?;
+        let files = print::write_figures(study, &rows, out)?;
         let heading = if studies.len() == 1 { Heading::OfThePage } else { Heading::OfTheSection };
-        section(&mut sections, study, heading, &rows, &figure);
+        section(&mut sections, index + 1, study, heading, &rows, &files);
         claimed.extend(judge(study, &rows.instances));
         evidence.take(study, rows);
     }
@@ -94,13 +100,16 @@ impl Rows {
         Ok(rows)
     }
 
-    fn figure(&self, study: &Study) -> Svg {
+    /// The figure of a study, or of one of its panels.
+    fn figure(&self, study: &Study, panels: &[PanelFile], format: Format) -> Picture {
+        let title = &text::plain(&text::filled(&study.file.title, study));
+        let drawing = Drawing { study, panels, format, title };
         match study.file.figure {
-            FigureKind::LearningCurve => learning_curve(study, &self.instances, &self.curves),
-            FigureKind::Instances => instances(study, &self.instances),
-            FigureKind::Distribution => distribution(study, &self.requests),
-            FigureKind::Sweep => sweep(study, &self.instances),
-            FigureKind::Gain => gain(study, &self.instances),
+            FigureKind::LearningCurve => learning_curve(&drawing, &self.instances, &self.curves),
+            FigureKind::Instances => instances(&drawing, &self.instances),
+            FigureKind::Distribution => distribution(&drawing, &self.requests),
+            FigureKind::Sweep => sweep(&drawing, &self.instances),
+            FigureKind::Gain => gain(&drawing, &self.instances),
         }
     }
 }
@@ -165,8 +174,9 @@ fn page(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n\
-         <style>{SHEET}{PAGE_STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <h1>{title}</h1>\n{lead}{quick}"
+         <style>{}{PAGE_STYLE}</style>\n{UNFOLDING}</head>\n<body>\n<main>\n\
+         <h1>{title}</h1>\n{lead}{quick}",
+        page_sheet()
     );
     let (papers, own): (Vec<_>, Vec<_>) =
         claimed.iter().partition(|claim| subject == Subject::Paper && claim.paper.is_some());
@@ -211,7 +221,7 @@ fn reading(page: &mut String) {
 
 fn table_of_claims(page: &mut String, claims: &[&Claim]) {
     page.push_str(
-        "<table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>Verdict</th></tr>\
+        "<div class=\"table\"><table class=\"claims\">\n<thead><tr><th>Claim</th><th>Measured</th><th>Verdict</th></tr>\
          </thead>\n<tbody>\n",
     );
     for Claim { statement, paper, measured, places, verdict, .. } in claims {
@@ -237,7 +247,7 @@ fn table_of_claims(page: &mut String, claims: &[&Claim]) {
             verdict.text()
         );
     }
-    page.push_str("</tbody>\n</table>\n");
+    page.push_str("</tbody>\n</table></div>\n");
 }
 
 /// Where the paper is silent or contradicts itself: what was assumed, what the other reading gives.
@@ -301,7 +311,8 @@ fn assumptions(page: &mut String, evidence: &Evidence) {
         ),
     ];
     page.push_str(
-        "<h2 id=\"assumptions\">Where the paper is silent or contradicts itself</h2>\n<table>\n\
+        "<h2 id=\"assumptions\">Where the paper is silent or contradicts itself</h2>\n\
+         <div class=\"table\"><table>\n\
          <thead><tr><th>Open</th><th>Assumed here</th><th>The other reading (reward per request)\
          </th></tr></thead>\n<tbody>\n",
     );
@@ -309,24 +320,35 @@ fn assumptions(page: &mut String, evidence: &Evidence) {
         let [open, assumed, other] = [open, assumed, &other].map(escape);
         let _ = writeln!(page, "<tr><td>{open}</td><td>{assumed}</td><td>{other}</td></tr>");
     }
-    page.push_str("</tbody>\n</table>\n");
+    page.push_str("</tbody>\n</table></div>\n");
 }
 
-fn section(page: &mut String, study: &Study, heading: Heading, rows: &Rows, figure: &Svg) {
+fn section(
+    page: &mut String,
+    number: usize,
+    study: &Study,
+    heading: Heading,
+    rows: &Rows,
+    files: &str,
+) {
     let file = &study.file;
     let repeats = file.repeats.as_ref().map_or(String::new(), |figure| {
         format!(" <span class=\"repeats\">the paper’s {}</span>", escape(figure))
     });
+    let [title, note] =
+        [&file.title, &file.note].map(|text| text::marked_up(&text::filled(text.trim(), study)));
     let title = match heading {
         Heading::OfThePage => "Figure".to_owned(),
-        Heading::OfTheSection => escape(&file.title),
+        Heading::OfTheSection => title,
     };
     let _ = write!(
         page,
-        "<section id=\"{}\">\n<h2>{title}{repeats}</h2>\n<div class=\"picture\">\n{}</div>\n<p>{}</p>\n",
+        "<section id=\"{}\">\n<h2>{title}{repeats}</h2>\n<figure>\n<div class=\"picture\">\n{}\
+         </div>\n<figcaption><b>Figure {number}.</b> {note} {} \
+         <span class=\"files\">{files}</span></figcaption>\n</figure>\n",
         escape(&study.name),
-        figure.inline(),
-        escape(&file.note)
+        svg::inline(&rows.figure(study, &file.panels, Format::PAGE)),
+        text::reading(study),
     );
     for (panel, described) in file.panels.iter().zip(&study.panels) {
         let all = series(&rows.instances, &panel.name);
@@ -359,7 +381,8 @@ fn numbers(page: &mut String, study: &Study, title: &str, panel: &Panel, all: &[
     let open = if swept { "" } else { " open" };
     let _ = write!(
         page,
-        "<details{open}><summary>{}: means per request</summary>\n<table class=\"numbers\">\n\
+        "<details{open}><summary>{}: means per request</summary>\n<div class=\"table\"><table \
+         class=\"numbers\">\n\
          <thead><tr><th>policy</th>{x}{heads}</tr></thead>\n<tbody>\n",
         escape(title)
     );
@@ -380,11 +403,15 @@ fn numbers(page: &mut String, study: &Study, title: &str, panel: &Panel, all: &[
     let possible = study.file.clairvoyant.map_or(String::new(), |clairvoyant| {
         format!(
             " The clairvoyant is the best schedule that {} rounds of search find with full \
-             knowledge of the arrivals, on the first {} instances; regret (clairvoyant − policy, in \
+             knowledge of the arrivals, on {}; regret (clairvoyant − policy, in \
              reward per request) and share of the possible, (policy − greedy) / (clairvoyant − \
              greedy), are taken on these. <code>atelier bound</code> searches ten times longer \
              and proves how much more there can be.",
-            clairvoyant.rounds, clairvoyant.instances
+            clairvoyant.rounds,
+            match clairvoyant.instances {
+                1 => "the first instance".to_owned(),
+                count => format!("the first {count} instances"),
+            }
         )
     });
     let instances = panel.setting.instances(study.file.instances.unwrap_or(0));
@@ -395,7 +422,7 @@ fn numbers(page: &mut String, study: &Study, title: &str, panel: &Panel, all: &[
     };
     let _ = write!(
         page,
-        "</tbody>\n</table>\n<p class=\"small\">{what}, seed {}; ± half of the 95 % interval over \
+        "</tbody>\n</table></div>\n<p class=\"small\">{what}, seed {}; ± half of the 95 % interval over \
          instances, and below it the range of the training seeds.{possible}</p>\n</details>\n",
         study.file.seed
     );
@@ -409,10 +436,24 @@ fn against_clairvoyant(series: &Series, all: &[Series], seed: u64) -> String {
     };
     let regret = clairvoyant.difference(series, |m| m.reward, seed);
     let share = series.share_of_possible(greedy, clairvoyant, seed).scaled(100.0);
-    cell(&regret, 2) + &cell(&share, 1)
+    cell(&regret, 2) + &share_cell(&share)
+}
+
+/// A share in per cent. One that is out of all proportion says no more than that.
+fn share_cell(share: &Finding) -> String {
+    match out_of_proportion(share.estimate.mean) {
+        Some(bound) => format!("<td>{bound}</td>"),
+        None => cell(share, 1),
+    }
 }
 
 fn cell(finding: &Finding, digits: usize) -> String {
+    // Large values need no digits behind the point.
+    let digits = match finding.estimate.mean.abs() {
+        size if size >= 1000.0 => 0,
+        size if size >= 100.0 => digits.min(1),
+        _ => digits,
+    };
     let half = finding.estimate.ci95.map_or(String::new(), |[low, high]| {
         format!(" <span class=\"half\">± {}</span>", label((high - low) / 2.0, digits))
     });
@@ -423,35 +464,14 @@ fn cell(finding: &Finding, digits: usize) -> String {
     format!("<td>{}{half}{seeds}</td>", label(finding.estimate.mean, digits))
 }
 
-const PAGE_STYLE: &str = "
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
-  font-family: system-ui, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif; font-size: 16px; }
-main { max-width: 1020px; margin: 0 auto; padding: 2rem 20px 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 .8rem; }
-h2 { font-size: 1.3rem; margin: 2.8rem 0 .8rem; line-height: 1.3; }
-p { max-width: 46rem; }
-.lead { font-size: 1.08rem; color: var(--muted); }
-.small, .half, .repeats { color: var(--muted); font-size: .85rem; }
-.repeats { font-weight: 400; margin-left: .4rem; }
-.half { white-space: nowrap; }
-.warning { border-left: 4px solid var(--late-2); padding: .5rem 1rem; background: var(--grid); }
-a { color: var(--blue); }
-.picture { overflow-x: auto; }
-svg.figure { display: block; width: 100%; height: auto; min-width: 640px; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th { text-align: left; font-weight: 600; border-bottom: 1.5px solid var(--line); }
-th, td { padding: .4rem .7rem .4rem 0; vertical-align: top; }
-tbody tr { border-bottom: 1px solid var(--grid); }
-.claims td:first-child { width: 30%; font-weight: 500; }
-.verdict { white-space: nowrap; font-weight: 600; }
-.verdict::before { display: inline-block; width: 1.3em; }
-.verdict.yes { color: var(--green); } .verdict.yes::before { content: '✓'; }
-.verdict.no { color: var(--vermillion); } .verdict.no::before { content: '✗'; }
-.verdict.maybe { color: var(--orange); } .verdict.maybe::before { content: '◐'; }
-.numbers { font-variant-numeric: tabular-nums; font-size: .86rem; }
-.numbers th, .numbers td { text-align: right; } .numbers th:first-child, .numbers td:first-child { text-align: left; }
-details { margin: .6rem 0; } summary { cursor: pointer; font-size: .92rem; }
-@media print { main { padding: 0; max-width: none; } body { font-size: 10.5pt; }
-  section, tr { break-inside: avoid; } .picture { overflow: visible; } svg.figure { min-width: 0; } }
+/// For browsers that do not unfold by the style sheet what is printed.
+const UNFOLDING: &str = "<script>
+addEventListener('beforeprint', () => document.querySelectorAll('details:not([open])').forEach(
+  (part) => { part.open = true; part.dataset.folded = ''; }));
+addEventListener('afterprint', () => document.querySelectorAll('details[data-folded]').forEach(
+  (part) => { part.open = false; delete part.dataset.folded; }));
+</script>
 ";
+
+/// How the page looks, beside its figures.
+const PAGE_STYLE: &str = include_str!("report/page.css");

@@ -107,6 +107,17 @@ pub(crate) fn share_of_possible(reward: f64, greedy: f64, clairvoyant: f64) -> f
     (reward - greedy) / (clairvoyant - greedy)
 }
 
+/// What to say of a share in per cent that is out of all proportion, as where greedy is nearly level
+/// with the clairvoyant; none if its value says something.
+pub(crate) fn out_of_proportion(percent: f64) -> Option<&'static str> {
+    match percent {
+        percent if !percent.is_finite() => Some("–"),
+        percent if percent < -999.0 => Some("below −999"),
+        percent if percent > 999.0 => Some("above 999"),
+        _ => None,
+    }
+}
+
 /// From values by training seed and instance.
 pub(crate) fn finding(values: &[Vec<f64>], seed: u64) -> Finding {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;

@@ -6,6 +6,7 @@ use simulation::Estimate;
 use crate::claims::Claim;
 use crate::evaluation::{Evaluation, PolicyResult};
 use crate::planning::{Needed, Prospect};
+use crate::statistics::out_of_proportion;
 
 /// One line per policy; behind the mean reward stands half the width of its 95 % interval.
 pub fn table(evaluation: &Evaluation) -> String {
@@ -36,7 +37,9 @@ pub fn table(evaluation: &Evaluation) -> String {
         row.extend(result.on_time.iter().map(|on_time| percent(on_time.share)));
         if let Some(against) = &result.against {
             row.push(format!("{:.2}", against.regret.mean));
-            row.push(format!("{:.1} %", 100.0 * against.share_of_possible.mean));
+            let share = 100.0 * against.share_of_possible.mean;
+            let stated = out_of_proportion(share).map(str::to_owned);
+            row.push(stated.unwrap_or_else(|| format!("{share:.1}")) + " %");
         }
         table.add_row(row);
     }

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, Table, presets};
 use scheduling::Instance;
 
-use crate::figures::workload;
+use crate::figures::{svg, workload};
 
 /// The arrivals of one instance, by name.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,7 +140,7 @@ pub fn workload_table(workloads: &[Workload]) -> String {
 
 /// The rate over time, a panel for each workload, as an SVG file.
 pub fn workload_figure(workloads: &[Workload]) -> String {
-    workload::rates(workloads).file()
+    svg::file(&workload::rates(workloads))
 }
 
 #[cfg(test)]

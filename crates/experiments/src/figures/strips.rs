@@ -1,46 +1,63 @@
-//! One point per instance and policy, policies one below the other.
+//! One point per instance and policy, policies one below the other, their means beneath the points.
 
 use simulation::Metrics;
 
-use super::WIDTH;
-use super::axes::Axes;
-use super::scale::{Scale, range};
-use super::style::Style;
-use super::svg::{Anchor, Svg, text_width};
+use super::Drawing;
+use super::axes::{Axes, BELOW, heading, heading_height};
+use super::focus::{focus, widened, with_room};
+use super::legend::{Towards, arrow};
+use super::picture::{Anchor, Picture};
+use super::scale::{Scale, brief};
+use super::style::{Palette, Style};
 use crate::results::InstanceRow;
-use crate::statistics::{Series, series};
-use crate::study::Study;
+use crate::statistics::{Finding, Series, policies, series};
 
-const LANE: f64 = 30.0;
-/// What lies further below the best is counted and not drawn.
-const FAR: f64 = 40.0;
+const LANE: f64 = 34.0;
+/// Panels that are shown with two measures.
+const MOST: usize = 3;
+/// Between columns.
+const GAP: f64 = 22.0;
 
 /// What is measured along a strip.
 struct Column {
     name: String,
     value: fn(&Metrics) -> f64,
-    /// Where a logarithmic axis would begin; none for an axis that is always linear.
-    unit: Option<f64>,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// The higher the better; what is far below the best is counted and not shown.
+    Focused,
+    /// From 0, logarithmic if values spread over orders of magnitude.
+    Spreading,
 }
 
 /// Quality and tardiness of every instance.
-pub(crate) fn instances(study: &Study, rows: &[InstanceRow]) -> Svg {
+pub(crate) fn instances(drawing: &Drawing<'_>, rows: &[InstanceRow]) -> Picture {
     let columns = [
-        Column { name: "mean quality".into(), value: |m| m.quality, unit: None },
-        Column { name: "mean tardiness (s)".into(), value: |m| m.tardiness, unit: Some(1.0) },
+        Column { name: "mean quality".into(), value: |m| m.quality, kind: Kind::Focused },
+        Column { name: "mean tardiness (s)".into(), value: |m| m.tardiness, kind: Kind::Spreading },
     ];
-    draw(study, &columns, |panel| series(rows, panel))
+    draw(drawing, &columns, rows, |panel| series(rows, panel))
 }
 
-/// Reward above the first policy's on the same instance.
-pub(crate) fn gain(study: &Study, rows: &[InstanceRow]) -> Svg {
-    let base = study.file.shown(&study.file.policies[0]);
-    let above_base = |what: &str| format!("{what} above {base}’s");
+/// Quality and reward above the first policy's on the same instance.
+pub(crate) fn gain(drawing: &Drawing<'_>, rows: &[InstanceRow]) -> Picture {
+    let base = drawing.study.file.shown(&drawing.study.file.policies[0]);
     let columns = [
-        Column { name: above_base("quality"), value: |m| m.quality, unit: None },
-        Column { name: above_base("reward"), value: |m| m.reward, unit: None },
+        Column {
+            name: format!("quality above {base}’s"),
+            value: |m| m.quality,
+            kind: Kind::Focused,
+        },
+        Column {
+            name: format!("reward above {base}’s"), value: |m| m.reward, kind: Kind::Focused
+        },
     ];
-    draw(study, &columns, |panel| {
+    // Many panels leave room for the reward alone.
+    let columns = if drawing.study.file.panels.len() > MOST { &columns[1..] } else { &columns };
+    draw(drawing, columns, rows, |panel| {
         let mut all = series(rows, panel);
         let Some(first) = all.iter().position(|series| series.policy == base) else {
             return Vec::new();
@@ -66,89 +83,178 @@ fn above(series: &Series, base: &Series) -> Series {
     Series { policy: series.policy.clone(), x: series.x, seeds }
 }
 
-fn draw(study: &Study, columns: &[Column; 2], of: impl Fn(&str) -> Vec<Series>) -> Svg {
-    let panels: Vec<_> = (study.file.panels.iter()).map(|p| (&p.title, of(&p.name))).collect();
-    let heights: Vec<f64> = panels.iter().map(|(_, all)| all.len() as f64 * LANE).collect();
-    let height = 24.0 + heights.iter().map(|height| height + 92.0).sum::<f64>();
-    let mut svg = Svg::new(WIDTH, height, &study.file.title);
-    let names = panels.iter().flat_map(|(_, all)| all.iter().map(|s| text_width(&s.policy, 12.0)));
-    let left = 44.0 + names.fold(0.0, f64::max);
-    let width = (WIDTH - left - 20.0 - 44.0) / 2.0;
-    let mut top = 40.0;
-    for ((title, all), height) in panels.iter().zip(heights) {
-        svg.text("heading", [8.0, top - 14.0], Anchor::Start, title);
-        for (lane, series) in all.iter().enumerate() {
-            let y = top + (lane as f64 + 0.5) * LANE;
-            let style = Style::of(&series.policy);
-            style.draw(&mut svg, [16.0, y], 4.2, "");
-            svg.text("key", [28.0, y + 4.0], Anchor::Start, &series.policy);
-        }
-        for (index, column) in columns.iter().enumerate() {
-            let axes = Axes { left: left + index as f64 * (width + 44.0), top, width, height };
-            strips(&mut svg, &axes, column, all);
-        }
-        top += height + 92.0;
-    }
-    svg
-}
-
-fn strips(svg: &mut Svg, axes: &Axes, column: &Column, all: &[Series]) {
-    let values =
-        || all.iter().flat_map(|s| s.seeds.iter().flatten()).map(|metrics| (column.value)(metrics));
-    let [mut low, mut high] = range(values());
-    // A policy that falls off by orders of magnitude would squeeze all others into a line.
-    if column.unit.is_none() && low < best(all, column) - FAR {
-        low = best(all, column) - FAR;
-        high = range(values().filter(|value| *value >= low))[1];
-    }
-    let x = match column.unit {
-        Some(unit) => Scale::spreading([low.min(0.0), high], unit, axes.across()),
-        None => Scale::linear([low, high], axes.across()),
+fn draw(
+    drawing: &Drawing<'_>,
+    columns: &[Column],
+    rows: &[InstanceRow],
+    of: impl Fn(&str) -> Vec<Series>,
+) -> Picture {
+    let format = drawing.format;
+    let whole: Vec<Vec<Series>> =
+        drawing.study.file.panels.iter().map(|panel| series(rows, &panel.name)).collect();
+    let palette = Palette::of(&policies(&whole.concat()));
+    let panels: Vec<Vec<Series>> = drawing.panels.iter().map(|panel| of(&panel.name)).collect();
+    let shown = panels.concat();
+    let names: Vec<&str> = policies(&shown);
+    let widths = names.iter().map(|name| format.text_width("key", name));
+    let left = 26.0 + widths.fold(0.0, f64::max) + 10.0;
+    // A panel's measures stand side by side, and many panels too.
+    let cells: Vec<(usize, &Column)> =
+        (0..panels.len()).flat_map(|index| columns.iter().map(move |c| (index, c))).collect();
+    let abreast = match columns.len() {
+        _ if !format.is_wide() => 1,
+        1 => 3,
+        several => several,
     };
-    axes.draw_x(svg, &x, &column.name);
-    if low < 0.0 && column.unit.is_none() {
-        let zero = x.at(0.0);
-        svg.line("zero", [zero, axes.top], [zero, axes.bottom()]);
-    }
-    for (lane, series) in all.iter().enumerate() {
-        let y = axes.top + (lane as f64 + 0.5) * LANE;
-        svg.line("grid", [axes.left, y], [axes.right(), y]);
-        let style = Style::of(&series.policy);
-        let count = series.seeds.iter().map(Vec::len).sum::<usize>().max(2);
-        let mut off = 0;
-        for (number, metrics) in series.seeds.iter().flatten().enumerate() {
-            let value = (column.value)(metrics);
-            if value < low {
-                off += 1;
-                continue;
+    let width = (format.width - left - 10.0 - GAP * (abreast - 1) as f64) / abreast as f64;
+    let lane = if format.is_wide() { format.height(LANE).max(28.0) } else { 27.0 };
+    let height = names.len() as f64 * lane;
+    let mut picture = Picture::new(format, drawing.title);
+    let mut top = 4.0;
+    for line in cells.chunks(abreast) {
+        let at = |place: usize| left + place as f64 * (width + GAP);
+        let mut headings: Vec<(f64, f64, usize)> = Vec::new();
+        for (place, (index, column)) in line.iter().enumerate() {
+            if abreast > columns.len() {
+                headings.push((at(place), width, *index));
+            } else if column.name == columns[0].name {
+                headings.push((4.0, format.width - 8.0, *index));
             }
-            // Spread over the lane by a fixed pattern, so that points do not hide one another.
-            let shift = (number as f64 * 0.618_033_988_75).fract() - 0.5;
-            let small = if count > 120 { 1.7 } else { 2.6 };
-            style.draw(svg, [x.at(value), y + shift * LANE * 0.6], small, "dot");
         }
-        let values = series.seeds.iter().flatten().map(|metrics| (column.value)(metrics));
-        let mean = values.sum::<f64>() / series.seeds.iter().map(Vec::len).sum::<usize>() as f64;
-        if off > 0 {
-            let text = format!("← {off} of {count} further left, mean {}", super::label(mean, 0));
-            let size = [text_width(&text, 11.0) + 6.0, 16.0];
-            svg.rect("paper", [axes.left + 3.0, y - 8.0], size, "");
-            svg.text("note", [axes.left + 6.0, y + 4.0], Anchor::Start, &text);
+        let tall = headings
+            .iter()
+            .map(|&(_, width, index)| heading_height(format, width, &drawing.heading(index)));
+        let tall = tall.fold(0.0, f64::max);
+        for &(x, width, index) in &headings {
+            heading(&mut picture, [x, top], width, &drawing.heading(index));
         }
-        if mean >= low {
-            let at = x.at(mean);
-            svg.line("mean", [at, y - LANE * 0.36], [at, y + LANE * 0.36]);
+        top += tall + 6.0;
+        for (place, name) in names.iter().enumerate() {
+            let y = top + (place as f64 + 0.5) * lane;
+            palette.style(name).draw(&mut picture, [12.0, y], 4.0, "");
+            picture.text("key", [24.0, y + 4.0], Anchor::Start, name);
+        }
+        for (place, (index, column)) in line.iter().enumerate() {
+            let axes = Axes { left: at(place), top, width, height };
+            let own = |name: &&str| panels[*index].iter().find(|s| s.policy == **name);
+            let lanes = (names.iter())
+                .map(|name| {
+                    own(name).map(|s| Lane::of(s, column, &palette, drawing.study.file.seed))
+                })
+                .collect();
+            Strips { lanes, column }.draw(&mut picture, &axes, lane);
+        }
+        top += height + BELOW + 14.0;
+    }
+    picture.height = top - 10.0;
+    picture
+}
+
+/// One policy: its points, and their mean.
+struct Lane {
+    style: Style,
+    values: Vec<f64>,
+    mean: Finding,
+}
+
+impl Lane {
+    fn of(series: &Series, column: &Column, palette: &Palette, seed: u64) -> Self {
+        Self {
+            style: palette.style(&series.policy),
+            values: series.seeds.iter().flatten().map(column.value).collect(),
+            mean: series.mean(column.value, seed),
         }
     }
 }
 
-/// The highest of the policies' medians.
-fn best(all: &[Series], column: &Column) -> f64 {
-    let median = |series: &Series| {
-        let values = series.seeds.iter().flatten().map(|metrics| (column.value)(metrics));
-        let mut values: Vec<_> = values.collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
+struct Strips<'a> {
+    /// One for each policy of the figure; none where the panel has not got it.
+    lanes: Vec<Option<Lane>>,
+    column: &'a Column,
+}
+
+impl Strips<'_> {
+    fn range(&self) -> [f64; 2] {
+        let lanes = || self.lanes.iter().flatten();
+        let values = || lanes().flat_map(|lane| &lane.values).copied();
+        let intervals = || lanes().flat_map(|lane| lane.mean.range());
+        let highest = values().chain(intervals()).fold(f64::NEG_INFINITY, f64::max);
+        if self.column.kind == Kind::Spreading {
+            return [0.0, with_room([0.0, highest.max(0.0)])[1]];
+        }
+        let means = lanes().map(|lane| lane.mean.estimate.mean).collect();
+        let [low, high] = focus(&[means]);
+        let [low, _] = widened([low, high], values().chain(intervals()));
+        with_room([low, high.max(highest)])
+    }
+
+    fn draw(&self, picture: &mut Picture, axes: &Axes, height: f64) {
+        if self.lanes.iter().all(Option::is_none) {
+            return;
+        }
+        let [low, high] = self.range();
+        let x = match self.column.kind {
+            Kind::Spreading => Scale::spreading([low, high], 1.0, axes.across()),
+            Kind::Focused => Scale::linear([low, high], axes.across()),
+        };
+        axes.draw_x(picture, &x, &self.column.name);
+        if low < 0.0 && high > 0.0 {
+            picture.line("zero", [x.at(0.0), axes.top], [x.at(0.0), axes.bottom()]);
+        }
+        for (place, lane) in self.lanes.iter().enumerate() {
+            let top = axes.top + place as f64 * height;
+            if place > 0 {
+                picture.line("grid", [axes.left, top], [axes.right(), top]);
+            }
+            let Some(lane) = lane else { continue };
+            let size = if lane.values.len() > 120 { 1.6 } else { 2.3 };
+            let (first, last) = (top + 4.0, top + 0.6 * height - 2.0);
+            for (number, value) in lane.values.iter().enumerate().filter(|(_, v)| **v >= low) {
+                // Spread over the lane by a fixed pattern, so that points do not hide one another.
+                let share = (number as f64 * 0.618_033_988_75).fract();
+                let at = [x.at(*value), first + share * (last - first)];
+                lane.style.draw(picture, at, size, "dot");
+            }
+            mean(picture, lane, &x, axes, top + 0.8 * height);
+        }
+    }
+}
+
+/// The mean with its interval, below the points; at the left edge what lies beyond it.
+fn mean(picture: &mut Picture, lane: &Lane, x: &Scale, axes: &Axes, y: f64) {
+    let Finding { estimate, .. } = lane.mean;
+    let (low, colour) = (x.values()[0], lane.style.colour);
+    // What the mean and its interval take up.
+    let mut taken = [axes.left, axes.left];
+    if estimate.mean >= low {
+        let [from, to] = estimate.ci95.unwrap_or([estimate.mean; 2]).map(|end| x.clamped(end));
+        picture.line(&format!("interval {colour}"), [from, y], [to, y]);
+        let at = x.at(estimate.mean);
+        picture.line(&format!("mean {colour}"), [at, y - 4.5], [at, y + 4.5]);
+        taken = [from.min(at), to.max(at)];
+    }
+    let beyond = lane.values.iter().filter(|value| **value < low).count();
+    if beyond == 0 {
+        return;
+    }
+    arrow(picture, colour, [axes.left + 3.0, y], Towards::Left);
+    let count = format!("{beyond} of {}", lane.values.len());
+    let lowest = lane.values.iter().copied().fold(f64::INFINITY, f64::min);
+    let texts = if estimate.mean < low {
+        [
+            format!("mean {}; {count}", brief(estimate.mean)),
+            format!("mean {}", brief(estimate.mean)),
+        ]
+    } else {
+        [format!("{count}, down to {}", brief(lowest)), count]
     };
-    all.iter().map(median).fold(f64::NEG_INFINITY, f64::max)
+    // Before the mean or behind it, whichever has the room.
+    let spans = [[axes.left + 14.0, taken[0] - 6.0], [taken[1] + 8.0, axes.right()]];
+    for text in texts {
+        let width = picture.text_width("note", &text);
+        if let Some([start, _]) = spans.iter().find(|[start, end]| end - start >= width) {
+            picture.text("note", [*start, y + 3.6], Anchor::Start, &text);
+            return;
+        }
+    }
 }

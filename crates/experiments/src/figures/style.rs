@@ -3,7 +3,8 @@
 //! Colours are those of Okabe and Ito, which remain apart for all kinds of colour vision; marks
 //! differ as well, so that nothing hangs on colour alone.
 
-use super::svg::Svg;
+use super::look::POLICY_INKS;
+use super::picture::Picture;
 
 /// The look of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +28,69 @@ pub(crate) enum Mark {
     Plus,
 }
 
+const MARKS: [Mark; 9] = [
+    Mark::FilledDiamond,
+    Mark::Square,
+    Mark::FilledTriangle,
+    Mark::Circle,
+    Mark::Disc,
+    Mark::Triangle,
+    Mark::Diamond,
+    Mark::Plus,
+    Mark::Cross,
+];
+
+/// The looks of the policies of a study, no two alike as long as there are looks left.
+#[derive(Clone, Debug)]
+pub(crate) struct Palette(Vec<(String, Style)>);
+
+impl Palette {
+    /// Each policy gets the look of its family, or another one where that is taken.
+    pub(crate) fn of(policies: &[&str]) -> Self {
+        let mut taken: Vec<(String, Style)> = Vec::new();
+        for policy in policies {
+            let wanted = Style::of(policy);
+            let marks = MARKS.iter().map(|&mark| Style { mark, ..wanted });
+            let others = POLICY_INKS.iter().flat_map(|&colour| {
+                MARKS.iter().map(move |&mark| Style { colour: class(colour), mark })
+            });
+            let mut free = std::iter::once(wanted).chain(marks).chain(others);
+            let style = free.find(|style| taken.iter().all(|(_, other)| other != style));
+            taken.push(((*policy).to_owned(), style.unwrap_or(wanted)));
+        }
+        Self(taken)
+    }
+
+    /// The look of a policy.
+    pub(crate) fn style(&self, policy: &str) -> Style {
+        let own = self.0.iter().find(|(name, _)| name == policy);
+        own.map_or_else(|| Style::of(policy), |(_, style)| *style)
+    }
+
+    /// The policies, in their order.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = (&str, Style)> {
+        self.0.iter().map(|(name, style)| (name.as_str(), *style))
+    }
+}
+
+/// The class of a policy's colour.
+fn class(ink: &str) -> &'static str {
+    match ink {
+        "grey" => "p-grey",
+        "orange" => "p-orange",
+        "vermillion" => "p-vermillion",
+        "purple" => "p-purple",
+        "green" => "p-green",
+        "blue" => "p-blue",
+        "sky" => "p-sky",
+        "olive" => "p-olive",
+        _ => "p-ink",
+    }
+}
+
 impl Style {
-    /// The look of the policy of this name. Names that nobody thought of share the last one.
-    pub(crate) fn of(policy: &str) -> Self {
+    /// The look of a policy's family. Names that nobody thought of share the last one.
+    fn of(policy: &str) -> Self {
         let (family, variant) = match policy.find(['[', ',']) {
             Some(end) => (&policy[..end], &policy[end..]),
             None => (policy, ""),
@@ -52,7 +113,7 @@ impl Style {
     }
 
     /// Draws the mark; `extra` are further classes.
-    pub(crate) fn draw(self, svg: &mut Svg, [x, y]: [f64; 2], radius: f64, extra: &str) {
+    pub(crate) fn draw(self, picture: &mut Picture, [x, y]: [f64; 2], radius: f64, extra: &str) {
         let colour = self.colour;
         let hollow = format!("mark hollow {colour} {extra}");
         let filled = format!("mark filled {colour} {extra}");
@@ -60,23 +121,23 @@ impl Style {
         let diamond = [[x, y - 1.25 * r], [x + 1.25 * r, y], [x, y + 1.25 * r], [x - 1.25 * r, y]];
         let triangle = [[x, y - 1.15 * r], [x + 1.1 * r, y + 0.8 * r], [x - 1.1 * r, y + 0.8 * r]];
         match self.mark {
-            Mark::Disc => svg.circle(&filled, [x, y], r),
-            Mark::Circle => svg.circle(&hollow, [x, y], r),
-            Mark::Diamond => svg.polygon(&hollow, &diamond),
-            Mark::FilledDiamond => svg.polygon(&filled, &diamond),
-            Mark::Triangle => svg.polygon(&hollow, &triangle),
-            Mark::FilledTriangle => svg.polygon(&filled, &triangle),
+            Mark::Disc => picture.circle(&filled, [x, y], r),
+            Mark::Circle => picture.circle(&hollow, [x, y], r),
+            Mark::Diamond => picture.polygon(&hollow, &diamond),
+            Mark::FilledDiamond => picture.polygon(&filled, &diamond),
+            Mark::Triangle => picture.polygon(&hollow, &triangle),
+            Mark::FilledTriangle => picture.polygon(&filled, &triangle),
             Mark::Square => {
                 let r = 0.9 * r;
-                svg.rect(&hollow, [x - r, y - r], [2.0 * r, 2.0 * r], "");
+                picture.rect(&hollow, [x - r, y - r], [2.0 * r, 2.0 * r]);
             }
             Mark::Cross => {
-                svg.line(&hollow, [x - r, y - r], [x + r, y + r]);
-                svg.line(&hollow, [x - r, y + r], [x + r, y - r]);
+                picture.line(&hollow, [x - r, y - r], [x + r, y + r]);
+                picture.line(&hollow, [x - r, y + r], [x + r, y - r]);
             }
             Mark::Plus => {
-                svg.line(&hollow, [x - 1.2 * r, y], [x + 1.2 * r, y]);
-                svg.line(&hollow, [x, y - 1.2 * r], [x, y + 1.2 * r]);
+                picture.line(&hollow, [x - 1.2 * r, y], [x + 1.2 * r, y]);
+                picture.line(&hollow, [x, y - 1.2 * r], [x, y + 1.2 * r]);
             }
         }
     }
@@ -93,7 +154,7 @@ impl Style {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sheet::SHEET;
+    use super::super::look::page_sheet;
     use super::*;
 
     #[test]
@@ -111,20 +172,29 @@ mod tests {
             "clairvoyant",
             "something else",
         ];
-        for (index, name) in names.iter().enumerate() {
-            for other in &names[..index] {
-                assert_ne!(Style::of(name), Style::of(other), "{name} and {other}");
+        let different = |names: &[&str]| {
+            let palette = Palette::of(names);
+            for (index, name) in names.iter().enumerate() {
+                for other in &names[..index] {
+                    assert_ne!(palette.style(name), palette.style(other), "{name} and {other}");
+                }
             }
+        };
+        different(&names);
+        let alike: Vec<String> = (0..40).map(|n| format!("priced, tuned on {n}")).collect();
+        different(&alike.iter().map(String::as_str).collect::<Vec<_>>());
+        for name in names {
+            assert_eq!(Palette::of(&names).style(name), Style::of(name), "{name}");
         }
         assert_eq!(Style::of("random[steps=60]"), Style::of("random"));
     }
 
     #[test]
     fn every_colour_is_in_the_sheet() {
-        for name in ["random", "greedy", "fixed", "myopic", "agent", "agent[x]", "priced", "new"] {
-            let colour = Style::of(name).colour;
-            assert!(SHEET.contains(&format!(".{colour} {{")), "{colour}");
-            assert!(SHEET.contains(&format!(".{colour}.filled")), "{colour}");
+        let sheet = page_sheet();
+        for colour in POLICY_INKS.map(class) {
+            assert!(sheet.contains(&format!(".{colour} {{")), "{colour}");
+            assert!(sheet.contains(&format!(".{colour}.filled {{")), "{colour}");
         }
     }
 }
