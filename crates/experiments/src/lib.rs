@@ -38,7 +38,7 @@ pub use report::{Subject, report};
 pub use results::ResultsError;
 pub use run::{Outcome, RunError, run};
 pub use schedule::{ScheduleError, foreseeable, judged, schedule_of};
-pub use study::{Effort, Quick, Study, StudyError};
+pub use study::{Effort, Quick, Study, StudyError, with_fields_set};
 pub use table::{claim_table, prospect_table, strangers, table};
 pub use tensorboard::EventFile;
 pub use trace::write_trace;

@@ -20,6 +20,7 @@ pub use file::Quick;
 pub(crate) use file::{ClairvoyantFile, Method};
 pub(crate) use file::{FigureKind, Learned, PanelFile, StudyFile, TrainedIn};
 pub(crate) use setting::Setting;
+pub use sweep::with_fields_set;
 use sweep::{Assignments, Axis, Sweep, with};
 
 /// How much of a study is run.

@@ -1,10 +1,13 @@
 //! Scenarios and instances as objects.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array};
+use experiments::with_fields_set;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use pyo3_arrow::PyTable;
 use scheduling::TardinessPenalty;
 use simulation::{Episode, EpisodeSource, InstanceSource, Recording, Recordings};
@@ -36,6 +39,15 @@ impl Scenario {
     /// What would stand in a file.
     fn to_toml(&self) -> String {
         self.0.to_toml()
+    }
+
+    /// The same with other values of these fields, which are named by their paths: `due.slack_seconds`,
+    /// `cluster.servers.0.count`.
+    fn replace(&self, py: Python<'_>, fields: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let json: String = py.import("json")?.call_method1("dumps", (fields,))?.extract()?;
+        let fields: BTreeMap<String, toml::Value> = serde_json::from_str(&json)
+            .map_err(|e| refused(format!("fields are {json}: {e}; allowed is what TOML has")))?;
+        Ok(Self(Arc::new(with_fields_set(&self.0, &fields).map_err(refused)?)))
     }
 
     /// The instance of this number under a seed: to be judged by, or one of those to learn from.

@@ -36,6 +36,19 @@ def test_instances_and_scenarios_are_objects(scenarios, tmp_path):
     assert scenario.instance(3, seed=5, training=True).to_json() != instance.to_json()
 
 
+def test_scenarios_are_changed_field_by_field(scenarios):
+    contended = atelier.Scenario.load(scenarios / "contended.toml")
+    changed = contended.replace({"requests": 30, "due.slack_seconds": [2, 3.5], "cluster.servers.0.count": 1})
+    assert (changed.requests, contended.requests) == (30, 2000) and changed.servers < contended.servers
+    requests = changed.instance().requests
+    slack = pandas.DataFrame.from_arrow(requests).eval("due - arrival")
+    assert len(slack) == 30 and slack.between(2, 3.5).all()
+    for fields, part in [({"requests": 0}, "requests = 0"), ({"colour": 1}, "colour"), ({"requests": None}, "TOML")]:
+        with pytest.raises(ValueError) as refused:
+            contended.replace(fields)
+        assert part in str(refused.value) and "\n" not in str(refused.value)
+
+
 def test_instances_are_evaluated_as_they_are(short):
     scenario = short("contended")
     ours = atelier.evaluate([scenario.instance(k) for k in range(4)], ["greedy", "myopic"]).instances.pandas()

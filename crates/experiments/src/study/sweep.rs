@@ -102,6 +102,19 @@ pub(crate) fn number(value: &Value) -> Option<f64> {
     value.as_float().or_else(|| value.as_integer().map(|value| value as f64))
 }
 
+/// The scenario with other values of these fields, which are named by their paths as in a study: `due.slack_seconds`,
+/// `cluster.servers.0.count`.
+///
+/// # Errors
+/// What is wrong with them, and what is allowed, in one line that begins with the fields and values.
+pub fn with_fields_set(
+    scenario: &Scenario,
+    set: &BTreeMap<String, Value>,
+) -> Result<Scenario, String> {
+    let fields = fields(set);
+    with(scenario, &fields.iter().map(|(field, value)| (field, *value)).collect::<Vec<_>>())
+}
+
 /// Fields by their paths, as quantities.
 pub(crate) fn fields(set: &BTreeMap<String, Value>) -> Vec<(Quantity, &Value)> {
     set.iter().map(|(path, value)| (Quantity::Field(path.clone()), value)).collect()

@@ -39,6 +39,8 @@ class Scenario:
         """Reads what would stand in a file."""
     def to_toml(self) -> str:
         """What would stand in a file."""
+    def replace(self, fields: dict[str, Any]) -> Scenario:
+        """The same with other values of these fields, named by their paths: `due.slack_seconds`, `requests`."""
     def instance(self, number: int = 0, *, seed: int = 1, training: bool = False) -> Instance:
         """The instance of this number under a seed: to be judged by, or one of those to learn from."""
     @property
