@@ -1,43 +1,48 @@
 //! A policy from outside, with the whole command line. In a crate of your own, `atelier` is the only dependency:
 //!
 //!     cargo run --release --example own_policy -- evaluate --scenario scenarios/contended.toml \
-//!         --policy greedy --policy steady --policy 'steady[most=60]'
+//!         --policy greedy --policy thrifty --policy 'thrifty[price=2]'
 
 use std::process::ExitCode;
 
-use atelier::{Decision, Generator, Observation, Offer, OwnPolicy, Policy, Steps};
+use atelier::{Decision, Generator, Observation, OwnPolicy, Policy, Steps};
 
-/// Where 60 steps would be finished first, with what is still on time there: 20 steps at least.
-struct Steady {
-    most: Steps,
+/// The most that a request can earn, less a price for the time that it takes from the others.
+struct Thrifty {
+    /// Of a second of a server.
+    price: f64,
 }
 
-impl Policy for Steady {
+impl Policy for Thrifty {
     fn decide(&mut self, observation: &Observation<'_>) -> Decision {
-        let sixty = Steps::saturating(60.0);
-        let finish = |offer: &Offer| offer.time_to_finish(sixty).seconds();
-        let offers = observation.offers.iter().enumerate();
-        let first = offers.min_by(|(_, a), (_, b)| finish(a).total_cmp(&finish(b)));
-        let (server, offer) = first.expect("there is at least one offer");
-        let on_time = offer.most_steps_within(observation.time_to_due() - offer.backlog);
-        let steps = on_time.unwrap_or(Steps::MIN).max(Steps::saturating(20.0)).min(self.most);
-        Decision { server, steps: offer.bounds.clamp(steps) }
+        let mut best = None;
+        for (server, offer) in observation.offers.iter().enumerate() {
+            for steps in (offer.bounds.min.get()..=offer.bounds.max.get()).step_by(10) {
+                let decision = Decision { server, steps: Steps::saturating(steps.into()) };
+                let taken = offer.service_time(decision.steps).seconds();
+                let worth = observation.reward(decision) - self.price * taken;
+                if best.is_none_or(|(most, _)| worth > most) {
+                    best = Some((worth, decision));
+                }
+            }
+        }
+        best.expect("there is at least one offer, with at least one number of steps").1
     }
 }
 
 /// From what stands between the brackets.
-fn steady(options: Option<&str>, _: Generator) -> Result<Box<dyn Policy>, String> {
-    let most = match options {
-        None => Some(100_u32),
-        Some(options) => options.strip_prefix("most=").and_then(|most| most.parse().ok()),
+fn thrifty(options: Option<&str>, _: Generator) -> Result<Box<dyn Policy>, String> {
+    let price = match options {
+        None => Some(1.5),
+        Some(options) => options.strip_prefix("price=").and_then(|price| price.parse().ok()),
     };
-    match most.filter(|most| (20..=200).contains(most)) {
-        Some(most) => Ok(Box::new(Steady { most: Steps::saturating(most.into()) })),
-        None => Err("allowed is most=N with N 20 to 200".into()),
+    match price.filter(|price| (0.0..=1e6).contains(price)) {
+        Some(price) => Ok(Box::new(Thrifty { price })),
+        None => Err("allowed is price=P with P 0 to 1e6".into()),
     }
 }
 
 fn main() -> ExitCode {
-    let policy = OwnPolicy { name: "steady", options: "[most=N]", make: steady };
+    let policy = OwnPolicy { name: "thrifty", options: "[price=P]", make: thrifty };
     atelier::main_with(vec![policy])
 }

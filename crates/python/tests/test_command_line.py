@@ -17,7 +17,7 @@ import pytest
 import atelier
 
 ATELIER, OWN = os.environ.get("ATELIER"), os.environ.get("ATELIER_OWN")
-STEADY = pathlib.Path(__file__).parents[2] / "atelier/examples/steady.py"
+THRIFTY = pathlib.Path(__file__).parents[2] / "atelier/examples/thrifty.py"
 
 pytestmark = pytest.mark.skipif(not (ATELIER and OWN), reason="ATELIER and ATELIER_OWN name no programs")
 
@@ -32,18 +32,18 @@ def figures(program, policy, scenario, out):
 
 def test_a_file_and_a_crate_say_the_same_as_the_package(scenarios, tmp_path):
     scenario, out = scenarios / "contended.toml", tmp_path / "out.json"
-    file = figures(ATELIER, f"file[{STEADY}]", scenario, out)
-    crate = figures(OWN, "steady", scenario, out)
-    package = json.loads(atelier.evaluate(scenario, [f"file[{STEADY}]"], instances=4).to_json())["policies"][0]
+    file = figures(ATELIER, f"file[{THRIFTY}]", scenario, out)
+    crate = figures(OWN, "thrifty", scenario, out)
+    package = json.loads(atelier.evaluate(scenario, [f"file[{THRIFTY}]"], instances=4).to_json())["policies"][0]
     assert file == crate == [package[figure] for figure in ("reward", "quality", "tardiness", "late_fraction")]
 
 
 @pytest.mark.parametrize(
     ("program", "policy", "problem"),
     [
-        (ATELIER, "steady", 'policy "steady": there is no such policy; valid are random,'),
-        (OWN, "stead", "file[POLICY.py], steady[most=N]"),
-        (OWN, "steady[most=7]", "error: policy steady[most=7]: allowed is most=N with N 20 to 200"),
+        (ATELIER, "thrifty", 'policy "thrifty": there is no such policy; valid are random,'),
+        (OWN, "thrift", "file[POLICY.py], thrifty[price=P]"),
+        (OWN, "thrifty[price=-1]", "error: policy thrifty[price=-1]: allowed is price=P with P 0 to 1e6"),
         (ATELIER, "file[nowhere.py]", "nowhere.py: No such file or directory"),
     ],
 )
@@ -118,6 +118,6 @@ def test_a_shadow_that_hangs_costs_one_request_a_tenth_of_a_second(tmp_path):
 
 
 def test_a_file_does_not_decide_in_the_gateway(tmp_path):
-    with Gateway(tmp_path, f"file[{STEADY}]", "myopic") as gateway:
+    with Gateway(tmp_path, f"file[{THRIFTY}]", "myopic") as gateway:
         assert gateway.process.wait(20) == 2
         assert "allowed as shadow_policy only" in gateway.log()

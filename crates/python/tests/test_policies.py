@@ -7,7 +7,7 @@ import pytest
 
 import atelier
 
-STEADY = pathlib.Path(__file__).parents[2] / "atelier/examples/steady.py"
+THRIFTY = pathlib.Path(__file__).parents[2] / "atelier/examples/thrifty.py"
 WORLDS = ["paper", "contended", "fleet-mixed", "noisy", "failures"]
 
 
@@ -63,10 +63,10 @@ def decide(observation):
 
 def test_the_example_is_in_the_table_beside_the_others(scenarios):
     evaluation = atelier.evaluate(
-        scenarios / "contended.toml", ["greedy", function_in(STEADY), f"file[{STEADY}]"], instances=2
+        scenarios / "contended.toml", ["greedy", function_in(THRIFTY), f"file[{THRIFTY}]"], instances=2
     )
     greedy, function, file = evaluation.policies.pandas().itertuples()
-    assert function.policy == "decide" and file.policy == f"file[{STEADY}]"
+    assert function.policy == "decide" and file.policy == f"file[{THRIFTY}]"
     assert function[2:] == file[2:] and function.reward != greedy.reward
     assert "file[" in repr(evaluation) and "┌" in repr(evaluation)
 
