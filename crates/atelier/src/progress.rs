@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_line_says_how_far_and_how_long() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let hidden = |length| ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
         let items = hidden(Some(200)).with_elapsed(minute).with_prefix("tuning");
         items.set_position(50);

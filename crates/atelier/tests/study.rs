@@ -125,6 +125,11 @@ method = "tune"
 trained_in = "mon.json"
 seeds = [1]
 episodes = 1
+[[learned]]
+name = "agent"
+trained_in = "panel"
+seeds = [1]
+episodes = 1
 [[panels]]
 name = "days"
 title = "Days"
@@ -136,7 +141,7 @@ claim = "priced on monday > greedy"
     let said = folder.run(&["study", "mine/days.toml", "mine/slack.toml", "--out", "both"]);
     assert!(said.contains("priced on monday > greedy"), "{said}");
     let rows = folder.read("both/rows/days.csv");
-    assert_eq!(rows.lines().count(), 1 + 3 * 3);
+    assert_eq!(rows.lines().count(), 1 + 3 * 4);
     assert!(rows.lines().nth(2).unwrap().contains(",tue,1,days,,greedy,,1,"), "{rows}");
     let page = folder.read("both/index.html");
     assert!(page.contains("<h1>Studies: days, slack</h1>"));

@@ -260,6 +260,8 @@ mod tests {
                     .unwrap()
                     .replace("requests = 2000", "requests = 20")
                     .replace("episodes = 300", "episodes = 2")
+                    .replace("quick_episodes = 100", "quick_episodes = 2")
+                    .replace("quick_episodes = 50", "quick_episodes = 2")
                     .replace("instances = 10\n", "instances = 3\n")
                     .replace("[1, 2, 3, 4, 5]", "[1, 2]");
                 fs::write(folder.join(name).join(file.file_name().unwrap()), text).unwrap();

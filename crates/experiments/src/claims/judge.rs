@@ -68,10 +68,9 @@ fn judged(study: &Study, claim: &ClaimFile, rows: &[InstanceRow]) -> Claim {
 fn verdict(finding: &Finding, least: f64) -> Verdict {
     let [low, high] = finding.range();
     match finding.estimate.ci95 {
-        None => Verdict::NotDecided,
         Some(_) if low > least => Verdict::Holds,
         Some(_) if high <= least => Verdict::DoesNotHold,
-        Some(_) => Verdict::NotDecided,
+        Some(_) | None => Verdict::NotDecided,
     }
 }
 

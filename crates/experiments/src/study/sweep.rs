@@ -77,22 +77,22 @@ impl Axis {
         let numbers: Option<Vec<f64>> = self.values.iter().map(number).collect();
         let places = (self.values.iter().enumerate()).map(|(index, value)| {
             let place = numbers.as_ref().map_or((index + 1) as f64, |numbers| numbers[index]);
-            (place, self.label(index, value))
+            (place, label(index, value))
         });
         places.collect()
     }
+}
 
-    /// A value as short text; one that is long is named by its place.
-    fn label(&self, index: usize, value: &Value) -> String {
-        const LONGEST: usize = 40;
-        match (number(value), value) {
-            (Some(number), _) => number.to_string(),
-            (None, Value::String(text)) if text.len() <= LONGEST => text.clone(),
-            (None, value) => {
-                let text = value.to_string();
-                let short = text.len() <= LONGEST && !text.contains('\n');
-                if short { text } else { format!("no. {}", index + 1) }
-            }
+/// A value as short text; one that is long is named by its place.
+fn label(index: usize, value: &Value) -> String {
+    const LONGEST: usize = 40;
+    match (number(value), value) {
+        (Some(number), _) => number.to_string(),
+        (None, Value::String(text)) if text.len() <= LONGEST => text.clone(),
+        (None, value) => {
+            let text = value.to_string();
+            let short = text.len() <= LONGEST && !text.contains('\n');
+            if short { text } else { format!("no. {}", index + 1) }
         }
     }
 }

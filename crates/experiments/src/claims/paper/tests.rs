@@ -58,7 +58,9 @@ fn the_gain_in_quality_is_judged_by_its_size_and_every_seed() {
 fn due_times_are_met_on_average_or_generally() {
     let check = |tardiness: f64, late: f64, expect: Verdict| {
         let mut instances = rows("paper", None, 60.0 - tardiness);
-        instances.iter_mut().for_each(|row| row.late_fraction = late);
+        for row in &mut instances {
+            row.late_fraction = late;
+        }
         let evidence = Evidence { instances, ..Default::default() };
         let claim = due_times(&evidence).unwrap();
         assert_eq!(claim.verdict, expect, "{tardiness} {late}");
