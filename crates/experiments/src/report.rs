@@ -63,6 +63,11 @@ impl Rows {
     /// The figure of a study, or of one of its panels.
     fn figure(&self, study: &Study, panels: &[PanelFile], format: Format) -> Picture {
         let title = &text::plain(&text::filled(&study.file.title, study));
+        let titled = |panel: &PanelFile| PanelFile {
+            title: text::plain(&text::filled(&panel.title, study)),
+            ..panel.clone()
+        };
+        let panels = &panels.iter().map(titled).collect::<Vec<_>>();
         let drawing = Drawing { study, panels, format, title };
         match study.file.figure {
             FigureKind::LearningCurve => learning_curve(&drawing, &self.instances, &self.curves),
@@ -158,8 +163,8 @@ fn table_of_claims(
         let _ = writeln!(
             page,
             "<tr><td>{}</td><td>{}</td><td class=\"verdict {class}\">{}</td></tr>",
-            escape(statement),
-            escape(measured),
+            text::marked_up(statement),
+            text::marked_up(measured),
             word(*verdict)
         );
     }
@@ -233,7 +238,7 @@ fn assumptions(page: &mut String, evidence: &Evidence) {
          </th></tr></thead>\n<tbody>\n",
     );
     for (open, assumed, other) in lines {
-        let [open, assumed, other] = [open, assumed, &other].map(escape);
+        let [open, assumed, other] = [open, assumed, &other].map(text::marked_up);
         let _ = writeln!(page, "<tr><td>{open}</td><td>{assumed}</td><td>{other}</td></tr>");
     }
     page.push_str("</tbody>\n</table></div>\n");
@@ -290,7 +295,7 @@ fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: 
         "<details{open}><summary>{}: means per request</summary>\n<div class=\"table\"><table \
          class=\"numbers\">\n\
          <thead><tr><th>policy</th>{x}{heads}</tr></thead>\n<tbody>\n",
-        escape(title)
+        text::marked_up(&text::filled(title, study))
     );
     for series in all {
         let at = series.x.map_or(String::new(), |x| format!("<td>{x}</td>"));
@@ -322,7 +327,8 @@ fn numbers(page: &mut String, study: &Study, title: &str, requests: usize, all: 
         "</tbody>\n</table></div>\n<p class=\"small\">{} of {requests} requests, seed {}; ± half \
          of the 95 % interval over instances, and below it the range of the training \
          seeds.{possible}</p>\n</details>\n",
-        text::instances(study), study.file.seed
+        text::instances(study),
+        study.file.seed
     );
 }
 
