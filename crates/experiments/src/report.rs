@@ -103,6 +103,11 @@ impl Rows {
     /// The figure of a study, or of one of its panels.
     fn figure(&self, study: &Study, panels: &[PanelFile], format: Format) -> Picture {
         let title = &text::plain(&text::filled(&study.file.title, study));
+        let titled = |panel: &PanelFile| PanelFile {
+            title: text::plain(&text::filled(&panel.title, study)),
+            ..panel.clone()
+        };
+        let panels = &panels.iter().map(titled).collect::<Vec<_>>();
         let drawing = Drawing { study, panels, format, title };
         match study.file.figure {
             FigureKind::LearningCurve => learning_curve(&drawing, &self.instances, &self.curves),
@@ -236,14 +241,14 @@ fn table_of_claims(page: &mut String, claims: &[&Claim]) {
         let places = if places.is_empty() {
             String::new()
         } else {
-            let places: Vec<_> = places.iter().map(|place| escape(place)).collect();
+            let places: Vec<_> = places.iter().map(|place| text::marked_up(place)).collect();
             format!("<details><summary>at each</summary>{}</details>", places.join("<br>\n"))
         };
         let _ = writeln!(
             page,
             "<tr><td>{}{paper}</td><td>{}{places}</td><td class=\"verdict {class}\">{}</td></tr>",
-            escape(statement),
-            escape(measured),
+            text::marked_up(statement),
+            text::marked_up(measured),
             verdict.text()
         );
     }
@@ -317,7 +322,7 @@ fn assumptions(page: &mut String, evidence: &Evidence) {
          </th></tr></thead>\n<tbody>\n",
     );
     for (open, assumed, other) in lines {
-        let [open, assumed, other] = [open, assumed, &other].map(escape);
+        let [open, assumed, other] = [open, assumed, &other].map(text::marked_up);
         let _ = writeln!(page, "<tr><td>{open}</td><td>{assumed}</td><td>{other}</td></tr>");
     }
     page.push_str("</tbody>\n</table></div>\n");
@@ -384,7 +389,7 @@ fn numbers(page: &mut String, study: &Study, title: &str, panel: &Panel, all: &[
         "<details{open}><summary>{}: means per request</summary>\n<div class=\"table\"><table \
          class=\"numbers\">\n\
          <thead><tr><th>policy</th>{x}{heads}</tr></thead>\n<tbody>\n",
-        escape(title)
+        text::marked_up(&text::filled(title, study))
     );
     for series in all {
         let at = panel.points.iter().find(|point| point.x == series.x);

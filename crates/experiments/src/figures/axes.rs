@@ -91,6 +91,9 @@ impl Axes {
             picture.line("grid", [x, self.top], [x, bottom]);
             picture.line("axis", [x, bottom], [x, bottom + 4.0]);
             if !label.is_empty() {
+                // The last label may be wider than what is left of the sheet.
+                let half = picture.text_width("tick", label) / 2.0;
+                let x = x.min(picture.format.width - half - 1.0);
                 picture.text("tick", [x, bottom + 16.0], Anchor::Middle, label);
             }
         }

@@ -46,7 +46,10 @@ impl Format {
     pub(crate) fn text_width(self, class: &str, text: &str) -> f64 {
         let size = look::text_size(class, self.medium);
         match self.medium {
-            Medium::Page => size * text.chars().map(em).sum::<f64>(),
+            Medium::Page => {
+                let weight = if look::is_bold(class) { 1.1 } else { 1.0 };
+                weight * size * text.chars().map(em).sum::<f64>()
+            }
             Medium::Print => size * text.chars().map(|c| Font::serif().advance(c)).sum::<f64>(),
         }
     }

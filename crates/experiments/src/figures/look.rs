@@ -241,6 +241,11 @@ pub(crate) fn text_size(classes: &str, medium: Medium) -> f64 {
     sizes.last().unwrap_or(12.0)
 }
 
+/// Whether text with these classes is bold on a page.
+pub(crate) fn is_bold(classes: &str) -> bool {
+    properties(classes).any(|property| matches!(property, Bold))
+}
+
 fn properties(classes: &str) -> impl Iterator<Item = Property> {
     let has = move |class: &str| classes.split(' ').any(|own| own == class);
     let fitting = rules().iter().filter(move |(selector, _)| selector.split('.').all(&has));

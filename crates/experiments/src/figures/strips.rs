@@ -23,6 +23,8 @@ struct Column {
     name: String,
     value: fn(&Metrics) -> f64,
     kind: Kind,
+    /// A value that others are compared with, beside those of the policies.
+    base: Option<f64>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -36,8 +38,18 @@ enum Kind {
 /// Quality and tardiness of every instance.
 pub(crate) fn instances(drawing: &Drawing<'_>, rows: &[InstanceRow]) -> Picture {
     let columns = [
-        Column { name: "mean quality".into(), value: |m| m.quality, kind: Kind::Focused },
-        Column { name: "mean tardiness (s)".into(), value: |m| m.tardiness, kind: Kind::Spreading },
+        Column {
+            name: "mean quality".into(),
+            value: |m| m.quality,
+            kind: Kind::Focused,
+            base: None,
+        },
+        Column {
+            name: "mean tardiness (s)".into(),
+            value: |m| m.tardiness,
+            kind: Kind::Spreading,
+            base: None,
+        },
     ];
     draw(drawing, &columns, rows, |panel| series(rows, panel))
 }
@@ -50,9 +62,13 @@ pub(crate) fn gain(drawing: &Drawing<'_>, rows: &[InstanceRow]) -> Picture {
             name: format!("quality above {base}’s"),
             value: |m| m.quality,
             kind: Kind::Focused,
+            base: Some(0.0),
         },
         Column {
-            name: format!("reward above {base}’s"), value: |m| m.reward, kind: Kind::Focused
+            name: format!("reward above {base}’s"),
+            value: |m| m.reward,
+            kind: Kind::Focused,
+            base: Some(0.0),
         },
     ];
     // Many panels leave room for the reward alone.
@@ -182,7 +198,7 @@ impl Strips<'_> {
         if self.column.kind == Kind::Spreading {
             return [0.0, with_room([0.0, highest.max(0.0)])[1]];
         }
-        let means = lanes().map(|lane| lane.mean.estimate.mean).collect();
+        let means = lanes().map(|lane| lane.mean.estimate.mean).chain(self.column.base).collect();
         let [low, high] = focus(&[means]);
         let [low, _] = widened([low, high], values().chain(intervals()));
         with_room([low, high.max(highest)])
@@ -225,7 +241,7 @@ fn mean(picture: &mut Picture, lane: &Lane, x: &Scale, axes: &Axes, y: f64) {
     let Finding { estimate, .. } = lane.mean;
     let (low, colour) = (x.values()[0], lane.style.colour);
     // What the mean and its interval take up.
-    let mut taken = [axes.left, axes.left];
+    let mut taken = [axes.left, axes.left + 6.0];
     if estimate.mean >= low {
         let [from, to] = estimate.ci95.unwrap_or([estimate.mean; 2]).map(|end| x.clamped(end));
         picture.line(&format!("interval {colour}"), [from, y], [to, y]);

@@ -8,8 +8,8 @@ use super::picture::Point;
 const NEAR: f64 = 1.4;
 /// How far one of them is seen before the next.
 const TURN: f64 = 8.0;
-/// A line that is hidden for no longer than this, as where two cross, is drawn through.
-const CROSSING: f64 = 6.0;
+/// Lines that are together for no longer than this cross one another, and both are drawn.
+const CROSSING: f64 = 14.0;
 
 /// The pieces of each line that are to be drawn. A line is one or more polylines; at most 64 lines
 /// take turns.
@@ -56,23 +56,25 @@ fn cell(at: Point) -> [i32; 2] {
 
 /// The polylines that are left of one in which the line of this index is seen at its turns alone.
 fn drawn(beads: &[Bead], index: usize, cells: &HashMap<[i32; 2], u64>) -> Vec<Vec<Point>> {
-    let turn = |bead: &Bead| {
-        let [x, y] = cell(bead.at);
-        let around = (-1..=1).flat_map(|dx| (-1..=1).map(move |dy| [x + dx, y + dy]));
-        let here = around.filter_map(|cell| cells.get(&cell)).fold(0, |all, own| all | own);
-        let before = (here & ((1 << index) - 1)).count_ones();
-        // Along lines that run rightwards, upwards, or both.
-        let part = ((bead.at[0] - bead.at[1]) / TURN).floor().rem_euclid(64.0 * 63.0) as u32;
-        part % here.count_ones().max(1) == before
-    };
-    let mut seen: Vec<bool> = beads.iter().map(turn).collect();
-    let mut from = 0;
-    while from < seen.len() {
-        let length = seen[from..].iter().take_while(|own| **own == seen[from]).count();
-        if !seen[from] && length as f64 <= CROSSING {
-            seen[from..from + length].fill(true);
-        }
-        from += length;
+    // Which lines are near each bead.
+    let near: Vec<u64> = (beads.iter())
+        .map(|bead| {
+            let [x, y] = cell(bead.at);
+            let around = (-1..=1).flat_map(|dx| (-1..=1).map(move |dy| [x + dx, y + dy]));
+            around.filter_map(|cell| cells.get(&cell)).fold(0, |all, own| all | own)
+        })
+        .collect();
+    let mut seen: Vec<bool> = Vec::with_capacity(beads.len());
+    for stretch in near.chunk_by(|a, b| (a.count_ones() > 1) == (b.count_ones() > 1)) {
+        let alone = stretch[0].count_ones() < 2 || stretch.len() as f64 <= CROSSING;
+        let turn = |(bead, near): (&Bead, &u64)| {
+            let before = (near & ((1 << index) - 1)).count_ones();
+            // Along lines that run rightwards, upwards, or both.
+            let part = ((bead.at[0] - bead.at[1]) / TURN).floor() as i64;
+            part.rem_euclid(i64::from(near.count_ones().max(1))) == i64::from(before)
+        };
+        let here = beads[seen.len()..].iter().zip(stretch);
+        seen.extend(here.map(|pair| alone || turn(pair)).collect::<Vec<_>>());
     }
     let mut pieces: Vec<Vec<Point>> = Vec::new();
     for run in seen.iter().zip(beads).collect::<Vec<_>>().chunk_by(|a, b| a.0 == b.0) {
