@@ -193,7 +193,7 @@ impl Model {
             load if load > 0.0 => format!("\nmodel {name}, loaded for {} s", label(load, 1)),
             _ => format!("\nmodel {name}"),
         };
-        Self { name: name.to_string(), tip }
+        Self { name: name.clone(), tip }
     }
 }
 
