@@ -107,7 +107,7 @@ const RULES: [(&str, &[Property]); 31] = [
     ("late-1", &[Fill("late-1")]),
     ("late-2", &[Fill("late-2")]),
     ("late-3", &[Fill("late-3")]),
-    ("backlog", &[Fill("line"), Opacity(0.3)]),
+    ("backlog", &[Fill("line"), Opacity(0.5)]),
     ("spare", &[Stroke("muted"), Width(0.9)]),
     ("overdue", &[Stroke("late-3"), Width(1.2)]),
     ("due", &[Fill("muted")]),

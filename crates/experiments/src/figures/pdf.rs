@@ -214,9 +214,8 @@ fn write_font(pdf: &mut Pdf, font: Ref, characters: &BTreeSet<char>) {
         meaning.pair(metrics.glyph(c), c);
     }
     pdf.cmap(cmap, meaning.finish().as_slice());
-    pdf.stream(data, &compressed(SERIF))
-        .filter(Filter::FlateDecode)
-        .pair(Name(b"Length1"), SERIF.len() as i32);
+    let length = i32::try_from(SERIF.len()).expect("the committed font is small");
+    pdf.stream(data, &compressed(SERIF)).filter(Filter::FlateDecode).pair(Name(b"Length1"), length);
 }
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {

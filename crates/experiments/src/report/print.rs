@@ -1,6 +1,7 @@
 //! Figures for papers: each in the width of two columns, and each of its panels in that of one.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Rows;
@@ -28,8 +29,9 @@ pub(super) fn write_figures(
         if !taken.insert(name.clone()) {
             name = format!("{name}-{index}");
         }
-        links += if index == 0 { "; 3.5 in wide: " } else { ", " };
-        links += &format!("{} {}", svg::escape(&panel.name), write_figure(&figure, &name, out)?);
+        let files = write_figure(&figure, &name, out)?;
+        let before = if index == 0 { "; 3.5 in wide: " } else { ", " };
+        let _ = write!(links, "{before}{} {files}", svg::escape(&panel.name));
     }
     Ok(links + ".")
 }
