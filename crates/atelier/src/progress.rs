@@ -106,11 +106,11 @@ mod tests {
         items.set_message("reward 55.10  4 k decisions/s");
         let text = line(&items, Unit::Items);
         assert!(text.starts_with("tuning: 50 of 200, reward 55.10 4 k decisions/s, "), "{text}");
-        assert!(text.contains("1 minute gone"), "{text}");
+        assert!(text.contains("60 seconds gone"), "{text}");
         items.set_message("");
-        assert!(line(&items, Unit::Share).starts_with("tuning: 25 %, 1 minute gone"));
+        assert!(line(&items, Unit::Share).starts_with("tuning: 25 %, 60 seconds gone"));
         let spinner = hidden(None).with_elapsed(minute).with_message("solving");
-        assert_eq!(line(&spinner, Unit::None), "solving, 1 minute gone");
+        assert_eq!(line(&spinner, Unit::None), "solving, 60 seconds gone");
     }
 
     #[test]
