@@ -248,6 +248,7 @@ impl StudyFile {
             };
             let shorter = learned.quick_episodes.or(shorter);
             learned.episodes = shorter.unwrap_or(learned.episodes);
+            learned.seeds.truncate(self.quick.seeds.unwrap_or(usize::MAX));
         }
     }
 

@@ -255,6 +255,8 @@ pub struct Quick {
     pub episodes: Option<u64>,
     /// In place of those of every tuning.
     pub tuning_instances: Option<u64>,
+    /// How many of the seeds of what is learned; the first ones.
+    pub seeds: Option<usize>,
     /// In place of the study's.
     pub clairvoyant: Option<ClairvoyantFile>,
 }

@@ -231,10 +231,10 @@ fn bad_claims_are_refused_in_one_line() {
 #[test]
 fn the_committed_studies_can_be_used() {
     let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../studies"));
-    for effort in [Effort::Full, Effort::Quick] {
+    for (effort, fewest) in [(Effort::Full, 5), (Effort::Quick, 1)] {
         for study in Study::load_folder(folder, effort).unwrap() {
             for learned in &study.file.learned {
-                assert!(learned.seeds.len() >= 5, "{}: {}", study.name, learned.name);
+                assert!(learned.seeds.len() >= fewest, "{}: {}", study.name, learned.name);
             }
         }
     }
