@@ -173,11 +173,31 @@ impl Handle {
     ) -> Result<Option<Status>, Unavailable> {
         if let Some(mut watch) = self.watch(id).await? {
             let ended = watch.wait_for(|status| matches!(status.phase, Phase::Ended(_)));
-            if let Ok(Ok(status)) = tokio::time::timeout(most, ended).await {
-                return Ok(Some(status.clone()));
+            let ended = tokio::time::timeout(most, ended).await;
+            if let Some(status) = ended.ok().and_then(Result::ok).map(|status| status.clone()) {
+                self.agree(id).await;
+                return Ok(Some(status));
             }
         }
         self.status(id).await
+    }
+
+    /// A replica may have an end a moment before whoever leads knows of it. Waits until they agree, so that nobody
+    /// who is told of it here hears elsewhere that the request still runs; not for long, as perhaps nobody leads.
+    async fn agree(&self, id: RequestId) {
+        const MOST: Duration = Duration::from_millis(500);
+        const PAUSE: Duration = Duration::from_millis(2);
+        if self.view.is_none() {
+            return;
+        }
+        let agreed = async {
+            while let Ok(Some(status)) = self.ask(|reply| Message::Status { id, reply }).await
+                && !matches!(status.phase, Phase::Ended(_))
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        let _ = tokio::time::timeout(MOST, agreed).await;
     }
 
     /// Cancels a request; false if it has ended or never was.

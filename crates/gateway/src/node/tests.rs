@@ -195,7 +195,8 @@ async fn every_node_answers_for_what_one_decides() {
         let path = format!("/v1/requests/{}", view["id"].as_str().unwrap());
         for other in [&a, &b] {
             let seen = other.ask("GET", &path, &[], Value::Null).await;
-            assert_eq!((seen.status, &seen.json()["result"]["steps"]), (200, &json!(4)));
+            let json = seen.json();
+            assert_eq!((seen.status, &json["result"]["steps"]), (200, &json!(4)), "{json}");
             let image = other.ask("GET", &format!("{path}/image"), &[], Value::Null).await;
             assert_eq!((image.status, &image.body[1..4]), (200, &b"PNG"[..]));
             let again = other.submit(&[wait, ("idempotency-key", key)]).await;
