@@ -46,6 +46,35 @@ pub(crate) struct InstanceRow {
 }
 
 impl InstanceRow {
+    /// A row of a policy without training, with this reward and all else 0, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(
+        panel: &str,
+        x: Option<f64>,
+        policy: &str,
+        instance: u64,
+        reward: f64,
+    ) -> Self {
+        Self {
+            version: VERSION.into(),
+            generator: "g".into(),
+            scenario: "s".into(),
+            seed: 1,
+            panel: panel.into(),
+            x,
+            policy: policy.into(),
+            training_seed: None,
+            instance,
+            reward,
+            quality: 0.0,
+            tardiness: 0.0,
+            penalty: 0.0,
+            late_fraction: 0.0,
+            tardiness_p99: 0.0,
+            tardiness_worst: 0.0,
+        }
+    }
+
     /// The figures of the row.
     pub(crate) fn metrics(&self) -> Metrics {
         Metrics {
@@ -249,22 +278,14 @@ mod tests {
 
     fn row(instance: u64, x: Option<f64>) -> InstanceRow {
         InstanceRow {
-            version: VERSION.into(),
-            generator: "g".into(),
             scenario: "paper, but \"quoted\"".into(),
             seed: u64::MAX,
-            panel: "p".into(),
-            x,
-            policy: "greedy[ties=fastest]".into(),
-            training_seed: None,
-            instance,
-            reward: 0.1 + 0.2,
             quality: 1.0 / 3.0,
-            tardiness: 0.0,
             penalty: 5e300,
             late_fraction: -0.0,
             tardiness_p99: 1e-9,
             tardiness_worst: 2.0,
+            ..InstanceRow::of("p", x, "greedy[ties=fastest]", instance, 0.1 + 0.2)
         }
     }
 

@@ -1,5 +1,26 @@
 //! Which values an axis shows: those that differ, not those that are hopeless.
 
+use super::scale::Scale;
+
+/// How a measure is shown.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Shown {
+    /// The higher the better; what is far below the best is named and not shown.
+    Focused,
+    /// From 0, logarithmic if values spread over orders of magnitude.
+    Spreading,
+}
+
+impl Shown {
+    /// Where the values of a range stand.
+    pub(crate) fn scale(self, range: [f64; 2], positions: [f64; 2]) -> Scale {
+        match self {
+            Self::Spreading => Scale::spreading(range, 1.0, positions),
+            Self::Focused => Scale::linear(range, positions),
+        }
+    }
+}
+
 /// How much wider the rest must become for a value to be left out.
 const WORTH: f64 = 3.5;
 /// Differences below this share of the best value are not worth a closer look.

@@ -4,7 +4,7 @@ use simulation::Metrics;
 
 use super::Drawing;
 use super::axes::{Axes, BELOW, heading, heading_height};
-use super::focus::{focus, widened, with_room};
+use super::focus::{Shown, focus, widened, with_room};
 use super::legend::{Towards, arrow};
 use super::picture::{Anchor, Picture};
 use super::scale::{Scale, brief};
@@ -22,17 +22,9 @@ const GAP: f64 = 22.0;
 struct Column {
     name: String,
     value: fn(&Metrics) -> f64,
-    kind: Kind,
+    shown: Shown,
     /// A value that others are compared with, beside those of the policies.
     base: Option<f64>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    /// The higher the better; what is far below the best is counted and not shown.
-    Focused,
-    /// From 0, logarithmic if values spread over orders of magnitude.
-    Spreading,
 }
 
 /// Quality and tardiness of every instance.
@@ -41,13 +33,13 @@ pub(crate) fn instances(drawing: &Drawing<'_>, rows: &[InstanceRow]) -> Picture 
         Column {
             name: "mean quality".into(),
             value: |m| m.quality,
-            kind: Kind::Focused,
+            shown: Shown::Focused,
             base: None,
         },
         Column {
             name: "mean tardiness (s)".into(),
             value: |m| m.tardiness,
-            kind: Kind::Spreading,
+            shown: Shown::Spreading,
             base: None,
         },
     ];
@@ -61,13 +53,13 @@ pub(crate) fn gain(drawing: &Drawing<'_>, rows: &[InstanceRow]) -> Picture {
         Column {
             name: format!("quality above {base}’s"),
             value: |m| m.quality,
-            kind: Kind::Focused,
+            shown: Shown::Focused,
             base: Some(0.0),
         },
         Column {
             name: format!("reward above {base}’s"),
             value: |m| m.reward,
-            kind: Kind::Focused,
+            shown: Shown::Focused,
             base: Some(0.0),
         },
     ];
@@ -195,7 +187,7 @@ impl Strips<'_> {
         let values = || lanes().flat_map(|lane| &lane.values).copied();
         let intervals = || lanes().flat_map(|lane| lane.mean.range());
         let highest = values().chain(intervals()).fold(f64::NEG_INFINITY, f64::max);
-        if self.column.kind == Kind::Spreading {
+        if self.column.shown == Shown::Spreading {
             return [0.0, with_room([0.0, highest.max(0.0)])[1]];
         }
         let means = lanes().map(|lane| lane.mean.estimate.mean).chain(self.column.base).collect();
@@ -209,10 +201,7 @@ impl Strips<'_> {
             return;
         }
         let [low, high] = self.range();
-        let x = match self.column.kind {
-            Kind::Spreading => Scale::spreading([low, high], 1.0, axes.across()),
-            Kind::Focused => Scale::linear([low, high], axes.across()),
-        };
+        let x = self.column.shown.scale([low, high], axes.across());
         axes.draw_x(picture, &x, &self.column.name);
         if low < 0.0 && high > 0.0 {
             picture.line("zero", [x.at(0.0), axes.top], [x.at(0.0), axes.bottom()]);

@@ -4,7 +4,7 @@ use simulation::Metrics;
 
 use super::Drawing;
 use super::axes::{Axes, BELOW, heading, heading_height};
-use super::focus::{focus, widened, with_room};
+use super::focus::{Shown, focus, widened, with_room};
 use super::legend::{Entry, Towards, arrow, legend};
 use super::picture::{Anchor, Picture, Point};
 use super::scale::{Scale, brief, plain};
@@ -116,21 +116,13 @@ fn row_of_panels(picture: &mut Picture, panels: &[Panel<'_>], abreast: usize, to
 struct Measure {
     name: &'static str,
     value: fn(&Metrics) -> f64,
-    scale: Kind,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    /// The higher the better; what is far below the best is named and not shown.
-    Focused,
-    /// From 0, logarithmic if values spread over orders of magnitude.
-    Spreading,
+    shown: Shown,
 }
 
 const MEASURES: [Measure; 3] = [
-    Measure { name: "mean quality", value: |m| m.quality, scale: Kind::Focused },
-    Measure { name: "mean tardiness (s)", value: |m| m.tardiness, scale: Kind::Spreading },
-    Measure { name: "reward per request", value: |m| m.reward, scale: Kind::Focused },
+    Measure { name: "mean quality", value: |m| m.quality, shown: Shown::Focused },
+    Measure { name: "mean tardiness (s)", value: |m| m.tardiness, shown: Shown::Spreading },
+    Measure { name: "reward per request", value: |m| m.reward, shown: Shown::Focused },
 ];
 
 /// One measure of one panel.
@@ -175,9 +167,9 @@ impl View {
         swept.sort_by(f64::total_cmp);
         swept.dedup();
         let ends = || points().flat_map(|(_, finding)| finding.range());
-        let range = match measure.scale {
-            Kind::Spreading => [0.0, with_room([0.0, ends().fold(0.0, f64::max)])[1]],
-            Kind::Focused => {
+        let range = match measure.shown {
+            Shown::Spreading => [0.0, with_room([0.0, ends().fold(0.0, f64::max)])[1]],
+            Shown::Focused => {
                 let at = |x: f64| points().filter(move |point| point.0 == x);
                 let groups: Vec<Vec<f64>> = (swept.iter())
                     .map(|&x| at(x).map(|(_, finding)| finding.estimate.mean).collect())
@@ -210,10 +202,7 @@ impl View {
     }
 
     fn scale(&self, positions: [f64; 2]) -> Scale {
-        match self.measure.scale {
-            Kind::Spreading => Scale::spreading(self.range, 1.0, positions),
-            Kind::Focused => Scale::linear(self.range, positions),
-        }
+        self.measure.shown.scale(self.range, positions)
     }
 
     /// Draws the panel, above so much room for what lies beyond its axis.

@@ -51,22 +51,14 @@ fn instance_rows(study: &Study, generator: &mut Generator) -> Vec<InstanceRow> {
                         let reward = own + shift + stray * generator.between(-1.0, 1.0);
                         let tardiness = (60.0 - reward).max(0.0);
                         rows.push(InstanceRow {
-                            version: "v".into(),
-                            generator: "g".into(),
-                            scenario: "s".into(),
-                            seed: 1,
-                            panel: file.name.clone(),
-                            x: *x,
-                            policy: policy.clone(),
                             training_seed,
-                            instance,
-                            reward,
                             quality: reward.clamp(30.0, 65.0),
                             tardiness,
                             penalty: tardiness,
                             late_fraction: 0.5,
                             tardiness_p99: tardiness,
                             tardiness_worst: tardiness,
+                            ..InstanceRow::of(&file.name, *x, &policy, instance, reward)
                         });
                     }
                 }

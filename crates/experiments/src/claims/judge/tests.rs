@@ -55,22 +55,11 @@ fn rows(made: &Made) -> Vec<InstanceRow> {
                 rows.extend((0..made.instances).map(|instance| {
                     let reward = level + 10.0 * instance as f64;
                     InstanceRow {
-                        version: "v".into(),
-                        generator: "g".into(),
-                        scenario: "s".into(),
-                        seed: 1,
-                        panel: panel.into(),
-                        x: Some(x),
-                        policy: policy.into(),
                         training_seed,
-                        instance,
-                        reward,
                         quality: 1000.0 - reward,
                         tardiness: 2.0,
-                        penalty: 0.0,
                         late_fraction: 0.25,
-                        tardiness_p99: 0.0,
-                        tardiness_worst: 0.0,
+                        ..InstanceRow::of(panel, Some(x), policy, instance, reward)
                     }
                 }));
             };

@@ -10,22 +10,10 @@ fn row(
     r: f64,
 ) -> InstanceRow {
     InstanceRow {
-        version: "v".into(),
-        generator: "g".into(),
-        scenario: "s".into(),
-        seed: 1,
-        panel: panel.into(),
-        x,
-        policy: policy.into(),
         training_seed: seed,
-        instance: i,
-        reward: r,
         quality: r,
         tardiness: 60.0 - r,
-        penalty: 0.0,
-        late_fraction: 0.0,
-        tardiness_p99: 0.0,
-        tardiness_worst: 0.0,
+        ..InstanceRow::of(panel, x, policy, i, r)
     }
 }
 
