@@ -1,73 +1,17 @@
 //! The commands as a user types them: what they write, what they refuse, and with which exit code.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use scheduling::verify::{Order, verify};
 use scheduling::{Instance, read_rows};
-use tempfile::TempDir;
+use workshop::Workshop;
+
+mod workshop;
 
 const PAPER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/paper.toml");
 const CONTENDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/contended.toml");
 const AGENT: &str = concat!("agent[", env!("CARGO_MANIFEST_DIR"), "/../../models/paper]");
-
-struct Workshop(TempDir);
-
-impl Workshop {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn file(&self, name: &str, contents: &str) -> PathBuf {
-        let file = self.0.path().join(name);
-        fs::write(&file, contents).unwrap();
-        file
-    }
-
-    fn atelier(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_atelier"))
-            .args(arguments)
-            .current_dir(self.0.path())
-            .output()
-            .unwrap()
-    }
-
-    /// Runs a command that is to succeed and gives its standard output.
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.atelier(arguments);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs a command that is to be refused: exit code 2, one message, nothing written.
-    fn refused(&self, arguments: &[&str], parts: &[&str]) {
-        let before = self.contents();
-        let output = self.atelier(arguments);
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
-        for part in parts {
-            assert!(message.contains(part), "{message:?} does not contain {part:?}");
-        }
-        assert_eq!(self.contents(), before, "{arguments:?} wrote something");
-    }
-
-    fn contents(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut files: Vec<_> = fs::read_dir(self.0.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| path.is_file())
-            .map(|path| (path.clone(), fs::read(path).unwrap()))
-            .collect();
-        files.sort();
-        files
-    }
-
-    fn read(&self, name: impl AsRef<Path>) -> String {
-        fs::read_to_string(self.0.path().join(name)).unwrap()
-    }
-}
 
 #[test]
 fn every_policys_rows_are_a_valid_schedule() {
@@ -164,7 +108,7 @@ fn training_leaves_a_checkpoint_that_can_be_evaluated_and_is_not_overwritten() {
     let table = workshop.run(&train);
     assert!(table.contains("agent[x]") && table.contains("myopic"), "{table}");
     let events = |file: &fs::DirEntry| file.file_name().to_string_lossy().contains("tfevents");
-    let folder = fs::read_dir(workshop.0.path().join("x")).unwrap();
+    let folder = fs::read_dir(workshop.at("x")).unwrap();
     assert_eq!(folder.filter(|file| events(file.as_ref().unwrap())).count(), 1);
     workshop.refused(&train, &["x", "--resume"]);
     workshop.refused(
@@ -310,7 +254,7 @@ fn reproduce_goes_on_where_it_stopped_and_ends_with_a_report() {
     let workshop = Workshop::new();
     let small = fs::read_to_string(PAPER).unwrap().replace("requests = 2000", "requests = 20");
     workshop.file("small.toml", &small);
-    fs::create_dir(workshop.0.path().join("studies")).unwrap();
+    fs::create_dir(workshop.at("studies")).unwrap();
     let study = r#"
 title = "A study of one's own"
 figure = "instances"
@@ -447,12 +391,12 @@ fn an_interrupted_training_can_be_resumed() {
     workshop.run(&train("whole"));
     let mut child = Command::new(env!("CARGO_BIN_EXE_atelier"))
         .args(train("parts"))
-        .current_dir(workshop.0.path())
+        .current_dir(workshop.at(""))
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
     // As soon as the first checkpoint is there, training is under way.
-    while !workshop.0.path().join("parts/metadata.json").exists() {
+    while !workshop.at("parts/metadata.json").exists() {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -463,7 +407,7 @@ fn an_interrupted_training_can_be_resumed() {
     workshop.run(&["evaluate", "--scenario", "small.toml", "--policy", policy, "--instances", "1"]);
     workshop.run(&[&train("parts")[..], &["--resume"]].concat());
     for file in ["weights-600.safetensors", "curve-600.csv"] {
-        let read = |out: &str| fs::read(workshop.0.path().join(out).join(file)).unwrap();
+        let read = |out: &str| fs::read(workshop.at(out).join(file)).unwrap();
         assert!(read("whole") == read("parts"), "{file} differs");
     }
 }

@@ -1,10 +1,10 @@
 //! `study` and `reproduce` as a user meets them, in a folder that holds nothing but their own files.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
 
-use tempfile::TempDir;
+use workshop::Workshop;
+
+mod workshop;
 
 const SCENARIO: &str = include_str!("../../../scenarios/contended.toml");
 
@@ -31,88 +31,54 @@ panel = "slack"
 at = 10
 "#;
 
-struct Folder(TempDir);
+/// In one line.
+fn refused(workshop: &Workshop, arguments: &[&str], parts: &[&str]) {
+    let message = workshop.refused(arguments, parts);
+    assert_eq!(message.lines().count(), 1, "{message:?}");
+}
 
-impl Folder {
-    /// A folder with a study and a scenario in another one.
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("mine")).unwrap();
-        fs::write(folder.path().join("mine/own.toml"), SCENARIO).unwrap();
-        fs::write(folder.path().join("mine/slack.toml"), STUDY).unwrap();
-        Self(folder)
-    }
-
-    fn atelier(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_atelier"));
-        command.args(arguments).current_dir(self.0.path()).output().unwrap()
-    }
-
-    fn run(&self, arguments: &[&str]) -> String {
-        let output = self.atelier(arguments);
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Exit code 2, one line, nothing written.
-    fn refused(&self, arguments: &[&str], parts: &[&str]) {
-        let output = self.atelier(arguments);
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
-        assert_eq!(message.lines().count(), 1, "{message:?}");
-        for part in parts {
-            assert!(message.contains(part), "{message:?} does not contain {part:?}");
-        }
-        assert!(!self.0.path().join("study-report").exists());
-    }
-
-    fn read(&self, name: impl AsRef<Path>) -> String {
-        fs::read_to_string(self.0.path().join(name)).unwrap()
-    }
+/// A workshop with a study and a scenario in a folder.
+fn workshop() -> Workshop {
+    let workshop = Workshop::new();
+    workshop.file("mine/own.toml", SCENARIO);
+    workshop.file("mine/slack.toml", STUDY);
+    workshop
 }
 
 #[test]
 fn a_study_of_ones_own_is_one_page_from_any_folder() {
-    let folder = Folder::new();
-    let said = folder.run(&["study", "mine/slack.toml"]);
+    let workshop = workshop();
+    let said = workshop.run(&["study", "mine/slack.toml"]);
     for part in ["agent[universal] > random", "holds", "does not hold", "index.html"] {
         assert!(said.contains(part), "{said}");
     }
-    let rows = folder.read("study-report/rows/slack.csv");
+    let rows = workshop.read("study-report/rows/slack.csv");
     assert_eq!(rows.lines().count(), 1 + 2 * 2 * 3 * 3);
     assert!(
         rows.contains("\"slack, cluster.servers.0.count = 6\",10.0,agent[universal]"),
         "{rows}"
     );
-    let page = folder.read("study-report/index.html");
+    let page = workshop.read("study-report/index.html");
     assert!(page.contains("<h1>What more time is worth</h1>"));
     assert!(page.contains("A request a second: cluster.servers.0.count = 2"));
     for word in ["paper’s", "Feng", "reproduced"] {
         assert!(!page.contains(word), "the page speaks of the paper: {word}");
     }
     // From the cache, and from elsewhere.
-    let out = folder.0.path().join("again");
-    fs::rename(folder.0.path().join("study-report"), &out).unwrap();
-    let study = folder.0.path().join("mine/slack.toml");
-    let place = folder.0.path().join("mine");
-    let again = Command::new(env!("CARGO_BIN_EXE_atelier"))
-        .args(["study", study.to_str().unwrap(), "--threads", "1", "--out"])
-        .arg(&out)
-        .current_dir(place)
-        .output()
-        .unwrap();
+    fs::rename(workshop.at("study-report"), workshop.at("again")).unwrap();
+    let there = ["study", "slack.toml", "--threads", "1", "--out", "../again"];
+    let again = workshop.atelier_in("mine", &there);
     assert!(again.status.success());
-    assert_eq!(folder.read("again/rows/slack.csv"), rows);
-    assert_eq!(folder.read("again/index.html"), page);
+    assert_eq!(workshop.read("again/rows/slack.csv"), rows);
+    assert_eq!(workshop.read("again/index.html"), page);
 }
 
 #[test]
 fn given_instances_and_several_studies_share_a_page() {
-    let folder = Folder::new();
+    let workshop = workshop();
     for (seed, name) in [("1", "mon"), ("2", "tue"), ("3", "wed")] {
         let out = format!("mine/{name}.json");
-        folder.run(&["instance", "--scenario", "mine/own.toml", "--seed", seed, "--out", &out]);
+        workshop.run(&["instance", "--scenario", "mine/own.toml", "--seed", seed, "--out", &out]);
     }
     let study = r#"
 title = "Three days"
@@ -137,24 +103,24 @@ instances = ["mon.json", "tue.json", "wed.json"]
 [[claims]]
 claim = "priced on monday > greedy"
 "#;
-    fs::write(folder.0.path().join("mine/days.toml"), study).unwrap();
-    let said = folder.run(&["study", "mine/days.toml", "mine/slack.toml", "--out", "both"]);
+    workshop.file("mine/days.toml", study);
+    let said = workshop.run(&["study", "mine/days.toml", "mine/slack.toml", "--out", "both"]);
     assert!(said.contains("priced on monday > greedy"), "{said}");
-    let rows = folder.read("both/rows/days.csv");
+    let rows = workshop.read("both/rows/days.csv");
     assert_eq!(rows.lines().count(), 1 + 3 * 4);
     assert!(rows.lines().nth(2).unwrap().contains(",tue,1,days,,greedy,,1,"), "{rows}");
-    let page = folder.read("both/index.html");
+    let page = workshop.read("both/index.html");
     assert!(page.contains("<h1>Studies: days, slack</h1>"));
     assert!(page.contains("3 given instances with 6000 requests"));
 }
 
 #[test]
 fn bad_studies_are_refused_before_anything_is_written() {
-    let folder = Folder::new();
+    let workshop = workshop();
     let check = |from: &str, to: &str, parts: &[&str]| {
         assert!(STUDY.contains(from), "{from}");
-        fs::write(folder.0.path().join("mine/bad.toml"), STUDY.replacen(from, to, 1)).unwrap();
-        folder.refused(&["study", "mine/bad.toml"], &[&["mine/bad.toml"], parts].concat());
+        workshop.file("mine/bad.toml", &STUDY.replacen(from, to, 1));
+        refused(&workshop, &["study", "mine/bad.toml"], &[&["mine/bad.toml"], parts].concat());
     };
     check("due.slack_seconds", "due.slak", &["slack", "due.slak = 5", "unknown field"]);
     check("[5, 10]", "[5, -1]", &["panel \"slack\"", "due.slack_seconds = -1", "0 to 1e9 seconds"]);
@@ -171,12 +137,13 @@ fn bad_studies_are_refused_before_anything_is_written() {
     let noisy = "requests = 60, \"noise.sigma\" = 0.3";
     let both = STUDY.replace("requests = 60", noisy);
     let known = both.replace("seed = 1", "seed = 1\nclairvoyant = { instances = 1, rounds = 1 }");
-    fs::write(folder.0.path().join("mine/bad.toml"), known).unwrap();
-    folder.refused(&["study", "mine/bad.toml"], &["panel \"slack", "exact service times"]);
-    fs::write(folder.0.path().join("mine/bad.toml"), both.replace("[[panels]]", agent)).unwrap();
-    folder.refused(&["study", "mine/bad.toml"], &["learned \"a\"", "service times that stray"]);
-    folder.refused(&["study", "nowhere.toml"], &["nowhere.toml", "No such file"]);
-    folder.refused(
+    workshop.file("mine/bad.toml", &known);
+    refused(&workshop, &["study", "mine/bad.toml"], &["panel \"slack", "exact service times"]);
+    workshop.file("mine/bad.toml", &both.replace("[[panels]]", agent));
+    refused(&workshop, &["study", "mine/bad.toml"], &["learned \"a\"", "service times that stray"]);
+    refused(&workshop, &["study", "nowhere.toml"], &["nowhere.toml", "No such file"]);
+    refused(
+        &workshop,
         &["study", "mine/slack.toml", "mine/slack.toml"],
         &["two studies are named slack"],
     );
