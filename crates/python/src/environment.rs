@@ -5,22 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use numpy::ndarray::{Array1, Array2};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
-use scheduling::{
-    Cluster, Decision, Environment as _, Objective, Observation, Steps, TardinessPenalty,
-};
+use scheduling::{Cluster, Decision, Environment as _, Objective, Steps};
 use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Play};
 
 use crate::observation;
 use crate::refused;
+use crate::rows::{Kind, nearest};
 use crate::sources::Source;
 
-/// Training episodes of a source, one in each lane.
-///
-/// What is observed is a row of numbers for each lane:
-/// - `paper`: m_1, …, m_J in seconds, o_t in seconds, and o_p, the state of §III-A;
-/// - `offers`: seconds to the due time, one 1 among three penalties, size, mean seconds between arrivals (0 before
-///   the second), then for each of J offers: 1 if there is one, backlog, load, overhead, steps per second, fewest and
-///   most steps, and sigma.
+/// Training episodes of a source, one in each lane. What is observed is a row of numbers for each of them.
 #[pyclass(frozen, module = "atelier._core")]
 pub(crate) struct Environment {
     lanes: Mutex<Lanes>,
@@ -42,19 +35,23 @@ struct Lanes {
     seed: u64,
     /// The first episode that no lane has begun.
     next: u64,
-    kind: Kind,
+    under_way: UnderWay,
 }
 
-enum Kind {
-    /// The paper's state.
+/// The episodes.
+enum UnderWay {
+    /// With the paper's state.
     Paper(Box<BatchedEnvironment<Arc<dyn EpisodeSource>>>),
-    /// What servers offer.
-    Offers(Vec<Play>),
+    /// With what servers offer.
+    Offers(Vec<Lane>),
 }
 
-/// Numbers of a request, and of each offer.
-const OF_REQUEST: usize = 6;
-const OF_OFFER: usize = 8;
+/// An episode of offers.
+struct Lane {
+    play: Play,
+    /// What policies are shown of it, once one has asked: the same for all of the episode, by which they know it.
+    shown: Option<(Arc<Cluster>, Arc<Objective>)>,
+}
 
 /// What a step gives: observations, rewards, whether each episode is over, and whether each decision was replaced.
 type Stepped<'py> = (
@@ -75,25 +72,22 @@ impl Environment {
         let source = source.find()?;
         let (instances, episodes) = (source.instances(), source.episodes()?);
         let (servers, requests) = (episodes.servers(), episodes.requests());
-        let (kind, width) = match observation {
-            "paper" if instances.is_plain() => {
-                (Kind::Paper(Box::new(BatchedEnvironment::new(episodes, seed, lanes))), servers + 2)
+        let kind: Kind = observation.parse().map_err(refused)?;
+        let under_way = match kind {
+            Kind::Paper if instances.is_plain() => {
+                UnderWay::Paper(Box::new(BatchedEnvironment::new(episodes, seed, lanes)))
             }
-            "paper" => {
+            Kind::Paper => {
                 return Err(refused(format!(
                     "observation is \"paper\", and {} has models, sizes, noise or failures: \
                      allowed is \"offers\"",
                     instances.name()
                 )));
             }
-            "offers" => (Kind::Offers(Vec::new()), OF_REQUEST + OF_OFFER * servers),
-            other => {
-                return Err(refused(format!(
-                    "observation is \"{other}\": allowed is \"paper\" or \"offers\""
-                )));
-            }
+            Kind::Offers => UnderWay::Offers(Vec::new()),
         };
-        let mut lanes_of = Lanes { instances, seed, next: 0, kind };
+        let width = kind.width(servers);
+        let mut lanes_of = Lanes { instances, seed, next: 0, under_way };
         lanes_of.begin(lanes, 0);
         Ok(Self { lanes: Mutex::new(lanes_of), servers, requests, width, lanes_count: lanes })
     }
@@ -189,15 +183,16 @@ impl Environment {
         lane: usize,
     ) -> PyResult<Option<observation::Observation>> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Kind::Offers(plays) = &mut lanes.kind else { return Ok(None) };
-        let play = plays.get_mut(lane);
-        let play = play.ok_or_else(|| {
+        let UnderWay::Offers(plays) = &mut lanes.under_way else { return Ok(None) };
+        let lane = plays.get_mut(lane).ok_or_else(|| {
             refused(format!("lane is {lane}: allowed is 0 to {}", self.lanes_count - 1))
         })?;
-        let cluster: Arc<Cluster> = Arc::new(play.instance().cluster().clone());
-        let objective: Arc<Objective> = Arc::new(play.instance().objective().clone());
-        let seen = play.observation();
-        seen.map(|seen| observation::Observation::of(py, &seen, &objective, &cluster)).transpose()
+        let instance = lane.play.instance();
+        let (cluster, objective) = lane.shown.get_or_insert_with(|| {
+            (Arc::new(instance.cluster().clone()), Arc::new(instance.objective().clone()))
+        });
+        let seen = lane.play.observation();
+        seen.map(|seen| observation::Observation::of(py, &seen, objective, cluster)).transpose()
     }
 }
 
@@ -205,23 +200,23 @@ impl Lanes {
     /// Episodes `first`, `first + 1`, …
     fn begin(&mut self, lanes: usize, first: u64) {
         self.next = first + lanes as u64;
-        match &mut self.kind {
-            Kind::Paper(environment) => environment.reset(first),
-            Kind::Offers(plays) => {
-                let play = |episode| play(&*self.instances, self.seed, episode);
-                *plays = (first..self.next).map(play).collect();
+        match &mut self.under_way {
+            UnderWay::Paper(environment) => environment.reset(first),
+            UnderWay::Offers(plays) => {
+                let lane = |episode| begun(&*self.instances, self.seed, episode);
+                *plays = (first..self.next).map(lane).collect();
             }
         }
     }
 
     fn renew(&mut self, lanes: usize) {
-        match &mut self.kind {
-            Kind::Paper(environment) if environment.done() => self.begin(lanes, self.next),
-            Kind::Paper(_) => {}
-            Kind::Offers(plays) => {
+        match &mut self.under_way {
+            UnderWay::Paper(environment) if environment.done() => self.begin(lanes, self.next),
+            UnderWay::Paper(_) => {}
+            UnderWay::Offers(plays) => {
                 for lane in plays {
-                    if lane.observation().is_none() {
-                        *lane = play(&*self.instances, self.seed, self.next);
+                    if lane.play.observation().is_none() {
+                        *lane = begun(&*self.instances, self.seed, self.next);
                         self.next += 1;
                     }
                 }
@@ -232,7 +227,7 @@ impl Lanes {
     fn reseed(&mut self, seed: u64, lanes: usize) {
         self.seed = seed;
         self.next = 0;
-        if let Kind::Paper(environment) = &mut self.kind {
+        if let UnderWay::Paper(environment) = &mut self.under_way {
             let episodes = environment.source().clone();
             **environment = BatchedEnvironment::new(episodes, seed, lanes);
         }
@@ -244,26 +239,26 @@ impl Lanes {
         rewards: &mut [f64],
         replaced: &mut [bool],
     ) -> Result<(), &'static str> {
-        match &mut self.kind {
-            Kind::Paper(environment) => {
+        match &mut self.under_way {
+            UnderWay::Paper(environment) => {
                 if environment.done() {
                     return Err("the episodes are over: allowed is reset");
                 }
                 environment.step(decisions, rewards);
             }
-            Kind::Offers(plays) => {
+            UnderWay::Offers(plays) => {
                 let mut going_on = false;
-                for (lane, play) in plays.iter_mut().enumerate() {
+                for (number, Lane { play, .. }) in plays.iter_mut().enumerate() {
                     let Some(observation) = play.observation() else { continue };
                     going_on = true;
-                    let possible = possible(&observation, decisions[lane]);
-                    replaced[lane] = possible != decisions[lane];
-                    play.decide(possible);
+                    let nearest = nearest(&observation, decisions[number]);
+                    replaced[number] = nearest != decisions[number];
+                    play.decide(nearest);
                 }
                 if !going_on {
                     return Err("the episodes are over: allowed is reset");
                 }
-                for (reward, play) in rewards.iter_mut().zip(plays) {
+                for (reward, Lane { play, .. }) in rewards.iter_mut().zip(plays) {
                     *reward = play.take_reward();
                 }
             }
@@ -276,8 +271,8 @@ impl Lanes {
         let mut seen = Array2::zeros((lanes, width));
         let rows = seen.as_slice_mut().expect("it has just been made in one piece");
         let rows = rows.chunks_exact_mut(width);
-        match &mut self.kind {
-            Kind::Paper(environment) => {
+        match &mut self.under_way {
+            UnderWay::Paper(environment) => {
                 let servers = environment.servers();
                 let lanes = environment.backlog().chunks_exact(servers);
                 let requests = environment.slack().iter().zip(environment.penalty());
@@ -287,10 +282,10 @@ impl Lanes {
                     row[servers + 1] = penalty.urgency() as f32;
                 }
             }
-            Kind::Offers(plays) => {
-                for (row, play) in rows.zip(plays) {
+            UnderWay::Offers(plays) => {
+                for (row, Lane { play, .. }) in rows.zip(plays) {
                     if let Some(observation) = play.observation() {
-                        write(&observation, row);
+                        Kind::Offers.write(&observation, row);
                     }
                 }
             }
@@ -300,12 +295,12 @@ impl Lanes {
 
     /// Which episodes are over. What their last runs earned is added to the rewards.
     fn over(&mut self, rewards: &mut [f64]) -> Vec<bool> {
-        match &mut self.kind {
-            Kind::Paper(environment) => vec![environment.done(); rewards.len()],
-            Kind::Offers(plays) => plays
+        match &mut self.under_way {
+            UnderWay::Paper(environment) => vec![environment.done(); rewards.len()],
+            UnderWay::Offers(plays) => plays
                 .iter_mut()
                 .zip(rewards)
-                .map(|(play, reward)| {
+                .map(|(Lane { play, .. }, reward)| {
                     let over = play.observation().is_none();
                     *reward += play.take_reward();
                     over
@@ -315,45 +310,8 @@ impl Lanes {
     }
 }
 
-/// A training episode that has not begun.
-fn play(instances: &dyn InstanceSource, seed: u64, episode: u64) -> Play {
-    Play::new(Arc::new(instances.instance(seed, Episode::Training(episode))))
-}
-
-/// The decision, or the nearest that there is.
-fn possible(observation: &Observation<'_>, decision: Decision) -> Decision {
-    let server = if decision.server < observation.offers.len() {
-        decision.server
-    } else {
-        let finish = |offer: usize| {
-            let offer = &observation.offers[offer];
-            offer.time_to_finish(offer.bounds.clamp(decision.steps)).seconds()
-        };
-        let all = 0..observation.offers.len();
-        all.min_by(|&a, &b| finish(a).total_cmp(&finish(b))).expect("there is at least one offer")
-    };
-    Decision { server, steps: observation.offers[server].bounds.clamp(decision.steps) }
-}
-
-fn write(observation: &Observation<'_>, row: &mut [f32]) {
-    let (of_request, of_offers) = row.split_at_mut(OF_REQUEST);
-    let asked = observation.request;
-    of_request[0] = observation.time_to_due().seconds() as f32;
-    for (number, penalty) in of_request[1..4].iter_mut().zip(TardinessPenalty::ALL) {
-        *number = f32::from(u8::from(asked.penalty == penalty));
-    }
-    of_request[4] = asked.size.get() as f32;
-    of_request[5] = observation.traffic.mean_interval().map_or(0.0, |mean| mean.seconds() as f32);
-    for (row, offer) in of_offers.chunks_exact_mut(OF_OFFER).zip(observation.offers) {
-        row.copy_from_slice(&[
-            1.0,
-            offer.backlog.seconds() as f32,
-            offer.load.seconds() as f32,
-            offer.overhead.seconds() as f32,
-            offer.step_rate.steps_per_second() as f32,
-            offer.bounds.min.get() as f32,
-            offer.bounds.max.get() as f32,
-            f64::from(offer.spread.sigma()) as f32,
-        ]);
-    }
+/// A training episode that has just begun.
+fn begun(instances: &dyn InstanceSource, seed: u64, episode: u64) -> Lane {
+    let instance = instances.instance(seed, Episode::Training(episode));
+    Lane { play: Play::new(Arc::new(instance)), shown: None }
 }

@@ -22,6 +22,11 @@ pub(crate) fn table(columns: Vec<(&str, ArrayRef)>) -> PyResult<PyTable> {
     PyTable::try_new(vec![batch], schema)
 }
 
+/// The table as an `atelier.Frame`.
+pub(crate) fn framed(py: Python<'_>, table: PyTable) -> PyResult<Bound<'_, PyAny>> {
+    py.import("atelier.frame")?.getattr("Frame")?.call1((table,))
+}
+
 /// The columns of a CSV file of rows.
 pub(crate) fn of_rows(rows: &[Row], models: &[String]) -> PyResult<PyTable> {
     let number = |value: fn(&Row) -> f64| floats(rows.iter().map(value));

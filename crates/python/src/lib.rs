@@ -11,6 +11,7 @@ mod frame;
 mod interruption;
 mod observation;
 mod policies;
+mod rows;
 mod sources;
 
 use pyo3::prelude::*;

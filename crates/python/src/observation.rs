@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use scheduling::{Cluster, Objective, Residency, Seconds, Steps, Time, Traffic};
+use scheduling::{Cluster, Decision, Objective, Residency, Seconds, Steps, Time, Traffic};
 
 use crate::refused;
+use crate::rows::{self, Kind};
 use crate::sources::named;
 
 /// What one server offers one request. All times are in seconds.
@@ -198,5 +200,30 @@ impl Observation {
     fn reward(&self, offer: i64, steps: i64) -> PyResult<f64> {
         let seen = self.as_seen();
         Ok(seen.reward(seen.decision(offer, steps).map_err(refused)?))
+    }
+
+    /// As the environment shows it, so that what was trained there can decide here.
+    #[pyo3(signature = (observation="paper"))]
+    fn row<'py>(&self, py: Python<'py>, observation: &str) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        let kind: Kind = observation.parse().map_err(refused)?;
+        let servers = self.cluster.len();
+        if kind == Kind::Paper && self.chosen_from.len() != servers {
+            return Err(refused(format!(
+                "observation is \"paper\", and {} of {servers} servers make an offer: \
+                 allowed is \"offers\"",
+                self.chosen_from.len()
+            )));
+        }
+        let mut row = vec![0.0; kind.width(servers)];
+        kind.write(&self.as_seen(), &mut row);
+        Ok(PyArray1::from_vec(py, row))
+    }
+
+    /// What the environment makes of an action: the offer, or the one that would be finished first where it makes none,
+    /// with so many steps, or the nearest within its bounds.
+    fn nearest(&self, offer: usize, steps: u32) -> PyResult<(usize, u32)> {
+        let decision = Decision { server: offer, steps: number(steps)? };
+        let Decision { server, steps } = rows::nearest(&self.as_seen(), decision);
+        Ok((server, steps.get()))
     }
 }

@@ -1,6 +1,6 @@
 //! Policies: those with names as functions, and functions as policies.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use agent::{Maker, Recipe};
 use pyo3::prelude::*;
@@ -17,19 +17,19 @@ use crate::refused;
 pub(crate) struct Policy {
     recipe: Recipe,
     seed: u64,
-    /// Made for the servers of the observation that came last.
-    made: Mutex<Option<Made>>,
+    /// One for each episode that goes on.
+    made: Mutex<Vec<Made>>,
 }
 
-/// A policy, and the servers that it was made for.
-type Made = (Arc<Cluster>, Box<dyn scheduling::Policy>);
+/// A policy, and the servers that it was made for, by which an episode is known.
+type Made = (Weak<Cluster>, Box<dyn scheduling::Policy>);
 
 #[pymethods]
 impl Policy {
     #[new]
     #[pyo3(signature = (name, *, seed=1))]
     fn new(name: &str, seed: u64) -> PyResult<Self> {
-        Ok(Self { recipe: load(name)?, seed, made: Mutex::new(None) })
+        Ok(Self { recipe: load(name)?, seed, made: Mutex::default() })
     }
 
     /// Its name.
@@ -38,18 +38,22 @@ impl Policy {
         self.recipe.name().to_string()
     }
 
-    /// What it decides: the position of an offer, and steps.
+    /// What it decides: the position of an offer, and steps. For each episode it begins anew.
     fn __call__(&self, observation: &Observation) -> PyResult<(usize, u32)> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = observation.cluster();
-        let (_, policy) = match made.take() {
-            Some((of, policy)) if Arc::ptr_eq(&of, cluster) => made.insert((of, policy)),
-            _ => {
+        let known = made.iter().position(|(of, _)| std::ptr::eq(of.as_ptr(), &raw const **cluster));
+        let known = match known {
+            Some(known) => known,
+            None => {
+                made.retain(|(of, _)| of.strong_count() > 0);
                 let generator = Generator::new(self.seed, Purpose::Policy, 0);
                 let policy = self.recipe.policy(cluster, generator).map_err(refused)?;
-                made.insert((cluster.clone(), policy))
+                made.push((Arc::downgrade(cluster), policy));
+                made.len() - 1
             }
         };
+        let (_, policy) = &mut made[known];
         let decision = policy.decide(&observation.as_seen());
         match policy.failure() {
             Some(problem) => Err(refused(format!("policy {}: {problem}", self.recipe.name()))),

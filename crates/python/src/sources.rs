@@ -8,11 +8,10 @@ use arrow_array::{ArrayRef, Float64Array, StringArray, UInt32Array};
 use experiments::with_fields_set;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use pyo3_arrow::PyTable;
 use scheduling::TardinessPenalty;
 use simulation::{Episode, EpisodeSource, InstanceSource, Recording, Recordings};
 
-use crate::frame::table;
+use crate::frame::{framed, table};
 use crate::refused;
 
 /// How instances are drawn.
@@ -120,7 +119,7 @@ impl Instance {
 
     /// One row for each request, in order of arrival.
     #[getter]
-    fn requests(&self) -> PyResult<PyTable> {
+    fn requests<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let (requests, models) = (self.0.requests(), self.0.cluster().models());
         let mut columns: Vec<(&str, ArrayRef)> = vec![
             ("arrival", floats(requests.iter().map(|request| request.arrival.seconds()))),
@@ -132,21 +131,22 @@ impl Instance {
             columns.push(("model", texts(requests.iter().map(model))));
         }
         columns.push(("size", floats(requests.iter().map(|request| request.size.get()))));
-        table(columns)
+        framed(py, table(columns)?)
     }
 
     /// One row for each server.
     #[getter]
-    fn servers(&self) -> PyResult<PyTable> {
+    fn servers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let servers = self.0.cluster();
-        table(vec![
+        let columns = vec![
             ("name", texts(servers.iter().map(|server| &*server.name))),
             (
                 "steps_per_second",
                 floats(servers.iter().map(|server| server.step_rate.steps_per_second())),
             ),
             ("overhead", floats(servers.iter().map(|server| server.overhead.seconds()))),
-        ])
+        ];
+        framed(py, table(columns)?)
     }
 
     fn __reduce__(slf: &Bound<'_, Self>) -> PyResult<(Py<PyAny>, (String,))> {

@@ -136,3 +136,30 @@ def test_wrong_input_is_one_line(short):
         atelier.SchedulingEnv("nowhere.toml")
     with pytest.raises(ValueError, match="lanes is 0"):
         atelier.SchedulingVectorEnv(short("paper"), 0)
+
+
+@pytest.mark.parametrize(("world", "observation"), WORLDS)
+def test_a_row_of_an_observation_is_what_the_environment_shows(short, world, observation):
+    print("seed", SEED)
+    scenario = short(world, 50)
+    environment = gymnasium.make("atelier/Scheduling-v0", scenario=scenario, observation=observation).unwrapped
+    row, _ = environment.reset(seed=SEED)
+    environment.action_space.seed(SEED)
+    rows, decided, over = [], [], False
+    while not over:
+        action = environment.action_space.sample()
+        rows.append(row.tolist())
+        decided.append(action)
+        row, _, over, _, _ = environment.step(action)
+
+    class Again:
+        def __init__(self, seed):
+            self.shown, self.decided = iter(rows), iter(decided)
+
+        def decide(self, seen):
+            assert seen.row(observation).tolist() == next(self.shown)
+            offer, steps = next(self.decided)
+            return seen.nearest(int(offer), int(steps) + 1)
+
+    instance = scenario.instance(0, seed=SEED, training=True)
+    assert len(atelier.simulate(instance, Again)) == len(instance)

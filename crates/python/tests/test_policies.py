@@ -178,3 +178,42 @@ def test_wrong_names_are_refused():
         with pytest.raises(ValueError, match="policy") as refused:
             atelier.Policy(name)
         assert part in str(refused.value)
+
+
+def test_a_named_policy_goes_on_through_an_episode_and_begins_anew_with_the_next(short):
+    environment = atelier.SchedulingEnv(short("contended", 30), "offers")
+    policy = atelier.Policy("random", seed=7)
+
+    def episode():
+        environment.reset(seed=3)
+        decisions, over = [], False
+        while not over:
+            decisions.append(policy(environment.observe()))
+            offer, steps = decisions[-1]
+            _, _, over, _, _ = environment.step([offer, steps - 1])
+        return decisions
+
+    first = episode()
+    assert len(set(first)) > 5, "numbers are drawn one after another"
+    assert episode() == first
+
+
+def test_a_shared_policy_decides_each_instance_by_itself(short):
+    scenario = short("contended", 100)
+    policy = atelier.Policy("random", seed=7)
+    shared = lambda observation: policy(observation)
+    together = atelier.evaluate(scenario, {"shared": shared}, instances=6).instances.pandas().reward.tolist()
+    apart = [atelier.simulate(scenario.instance(number), shared).pandas().reward.mean() for number in range(6)]
+    assert together == pytest.approx(apart, rel=1e-12)
+
+
+def test_what_a_row_or_an_action_cannot_be_is_said(short):
+    def refused(observation):
+        with pytest.raises(ValueError, match='observation is "rows": allowed is "paper" or "offers"'):
+            observation.row("rows")
+        with pytest.raises(ValueError, match="steps"):
+            observation.nearest(0, 201)
+        assert observation.nearest(99, 200)[1] <= 200
+        return 0, observation.offers[0].min_steps
+
+    atelier.simulate(short("contended", 2).instance(), refused)

@@ -25,7 +25,7 @@ def test_instances_and_scenarios_are_objects(scenarios, tmp_path):
     file.write_text(instance.to_json())
     again = atelier.Instance.load(file)
     assert again.to_json() == instance.to_json() and len(again) == scenario.requests
-    requests = pandas.DataFrame.from_arrow(instance.requests)
+    requests = instance.requests.pandas()
     assert len(requests) == len(instance) and requests.arrival.is_monotonic_increasing
     assert len(polars.DataFrame(instance.servers)) == scenario.servers
     assert atelier.Scenario.from_toml(scenario.to_toml()).instance(3, seed=5).to_json() == instance.to_json()

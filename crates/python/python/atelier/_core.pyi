@@ -6,7 +6,7 @@ import numpy
 from numpy.typing import NDArray
 
 from .evaluation import PolicyLike, Source
-from .frame import Table
+from .frame import Frame, Table
 
 __all__ = [
     "Bound",
@@ -66,10 +66,10 @@ class Instance:
     def to_json(self) -> str:
         """What would stand in a file."""
     @property
-    def requests(self) -> Table:
+    def requests(self) -> Frame:
         """One row for each request, in order of arrival."""
     @property
-    def servers(self) -> Table:
+    def servers(self) -> Frame:
         """One row for each server."""
     def __len__(self) -> int: ...
 
@@ -148,6 +148,10 @@ class Observation:
         """Q(s)"""
     def reward(self, offer: int, steps: int) -> float:
         """r_t of eq. (5) for this offer with so many steps; its expectation where runs stray."""
+    def row(self, observation: str = "paper") -> NDArray[numpy.float32]:
+        """As the environment shows it, so that what was trained there can decide here."""
+    def nearest(self, offer: int, steps: int) -> tuple[int, int]:
+        """What the environment makes of an action: the nearest decision that there is."""
 
 @final
 class Policy:
@@ -158,7 +162,7 @@ class Policy:
     def name(self) -> str:
         """Its name."""
     def __call__(self, observation: Observation) -> tuple[int, int]:
-        """What it decides: the position of an offer, and steps."""
+        """What it decides: the position of an offer, and steps. For each episode it begins anew."""
 
 @final
 class Evaluation:
