@@ -74,6 +74,23 @@ fn a_study_of_ones_own_is_one_page_from_any_folder() {
 }
 
 #[test]
+fn a_policy_of_ones_own_joins_every_figure() {
+    let workshop = workshop();
+    workshop.file(
+        "hasty.py",
+        "def decide(observation):\n    return 0, observation.offers[0].min_steps\n",
+    );
+    let study = ["study", "mine/slack.toml", "--policy", "file[hasty.py]", "--policy", "random"];
+    workshop.run(&study);
+    let rows = workshop.read("study-report/rows/slack.csv");
+    assert_eq!(rows.lines().count(), 1 + 2 * 2 * 3 * 4, "those that were there are there once");
+    assert_eq!(rows.matches(",file[hasty.py],").count(), 2 * 2 * 3);
+    assert!(workshop.read("study-report/index.html").contains("file[hasty.py]"));
+    refused(&workshop, &["study", "mine/slack.toml", "--policy", "file[no.py]"], &["file[no.py]"]);
+    workshop.refused(&["study", "mine/slack.toml", "--policy", "gredy"], &["gredy"]);
+}
+
+#[test]
 fn given_instances_and_several_studies_share_a_page() {
     let workshop = workshop();
     for (seed, name) in [("1", "mon"), ("2", "tue"), ("3", "wed")] {

@@ -122,6 +122,24 @@ impl Study {
         Self::load_all(&files, effort)
     }
 
+    /// The same with more policies, in every panel. Their paths are relative to the present folder, and those that
+    /// the study has are left out.
+    ///
+    /// # Errors
+    /// [`StudyError`] if one is called as another of the study.
+    pub fn with_policies(mut self, more: &[PolicyName]) -> Result<Self, StudyError> {
+        for name in more {
+            let name = from_here(name);
+            if !self.file.policies.contains(&name) {
+                self.file.policies.push(name);
+            }
+        }
+        match self.file.check() {
+            Ok(()) => Ok(self),
+            Err(problem) => Err(StudyError::new(&self.path, &problem)),
+        }
+    }
+
     /// The folder that paths in the study are relative to.
     pub(crate) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new(""))
@@ -223,6 +241,19 @@ impl Study {
         }
         places
     }
+}
+
+/// The name with a path that means the same in any folder.
+fn from_here(name: &PolicyName) -> PolicyName {
+    let mut name = name.clone();
+    if let PolicyName::Agent(AgentName { checkpoint: path, .. }) | PolicyName::File(path) =
+        &mut name
+        && path.exists()
+        && let Ok(absolute) = std::path::absolute(&*path)
+    {
+        *path = absolute;
+    }
+    name
 }
 
 impl Point {

@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use experiments::{Study, Subject};
+use scheduling::PolicyName;
 
 use crate::commands::study::{effort, perform};
 use crate::failure::Failure;
@@ -21,6 +22,9 @@ pub(crate) struct Arguments {
     /// built-in ones where there is no such folder]
     #[arg(long)]
     studies: Option<PathBuf>,
+    /// One more policy in every figure, such as `file[mine.py]`; may be given several times.
+    #[arg(long = "policy", value_name = "POLICY")]
+    policies: Vec<PolicyName>,
 }
 
 /// Where studies are looked for unless told.
@@ -35,5 +39,5 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None if Path::new(FOLDER).is_dir() => Study::load_folder(Path::new(FOLDER), effort),
         None => Study::built_in(&out.join("inputs"), effort),
     };
-    perform(studies, effort, Subject::Paper, out)
+    perform(studies, &arguments.policies, effort, Subject::Paper, out)
 }

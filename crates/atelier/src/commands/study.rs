@@ -3,6 +3,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use experiments::{Effort, Outcome, Plan, Study, StudyError, Subject, claim_table};
+use scheduling::PolicyName;
 
 use crate::failure::Failure;
 use crate::output::say;
@@ -16,6 +17,9 @@ pub(crate) struct Arguments {
     /// Study file (TOML); what it names is relative to it. Several give one page.
     #[arg(required = true, value_name = "STUDY")]
     studies: Vec<PathBuf>,
+    /// One more policy in every figure, such as `file[mine.py]`; may be given several times.
+    #[arg(long = "policy", value_name = "POLICY")]
+    policies: Vec<PolicyName>,
     /// The same page from what the studies have under [quick]: shorter training and fewer instances.
     #[arg(long)]
     quick: bool,
@@ -27,7 +31,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let effort = effort(arguments.quick);
     let studies = Study::load_all(&arguments.studies, effort);
-    perform(studies, effort, Subject::Studies, &arguments.out)
+    perform(studies, &arguments.policies, effort, Subject::Studies, &arguments.out)
 }
 
 /// How much `--quick` leaves.
@@ -35,14 +39,19 @@ pub(crate) fn effort(quick: bool) -> Effort {
     if quick { Effort::Quick } else { Effort::Full }
 }
 
-/// Runs what is missing of the studies under a bar, writes the report, and prints what came of the claims.
+/// Runs what is missing of the studies, with more policies, under a bar, writes the report, and prints what came of
+/// the claims.
 pub(crate) fn perform(
     studies: Result<Vec<Study>, StudyError>,
+    more: &[PolicyName],
     effort: Effort,
     subject: Subject,
     out: &Path,
 ) -> Result<(), Failure> {
     let refused = |error: StudyError| Failure::Refused(error.into());
+    let studies = studies.and_then(|studies| {
+        studies.into_iter().map(|study| study.with_policies(more)).collect::<Result<_, _>>()
+    });
     let plan = Plan::new(studies.map_err(refused)?).map_err(refused)?;
     files::create_folder(out)?;
     let interrupted = interruption::flag()?;
