@@ -42,16 +42,15 @@ impl Policy {
     fn __call__(&self, observation: &Observation) -> PyResult<(usize, u32)> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = observation.cluster();
-        let known = made.iter().position(|(of, _)| std::ptr::eq(of.as_ptr(), &raw const **cluster));
-        let known = match known {
-            Some(known) => known,
-            None => {
-                made.retain(|(of, _)| of.strong_count() > 0);
-                let generator = Generator::new(self.seed, Purpose::Policy, 0);
-                let policy = self.recipe.policy(cluster, generator).map_err(refused)?;
-                made.push((Arc::downgrade(cluster), policy));
-                made.len() - 1
-            }
+        let of_this = |(of, _): &Made| std::ptr::eq(of.as_ptr(), &raw const **cluster);
+        let known = if let Some(known) = made.iter().position(of_this) {
+            known
+        } else {
+            made.retain(|(of, _)| of.strong_count() > 0);
+            let generator = Generator::new(self.seed, Purpose::Policy, 0);
+            let policy = self.recipe.policy(cluster, generator).map_err(refused)?;
+            made.push((Arc::downgrade(cluster), policy));
+            made.len() - 1
         };
         let (_, policy) = &mut made[known];
         let decision = policy.decide(&observation.as_seen());

@@ -93,7 +93,8 @@ def table(cells):
                 continue
             half = (cell["reward_high"] - cell["reward_low"]) / 2
             trained = f", {cell['seconds'] / 60:.1f} min" if cell["seconds"] > 1 else ""
-            shown.append(f"{cell['reward']:,.2f} ± {half:,.2f}{trained}")
+            digits = 2 if abs(cell["reward"]) < 1000 else 0
+            shown.append(f"{cell['reward']:,.{digits}f} ± {half:,.{digits}f}{trained}".replace("-", "−"))
         print(f"| {learner} | " + " | ".join(shown) + " |")
 
 
