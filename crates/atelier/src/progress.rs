@@ -1,11 +1,12 @@
 //! How far long work is, on standard error: a bar with speed and time left on a terminal, and elsewhere, as in a
 //! log, a line now and then.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 /// How often a line is written where there is no terminal.
 const EVERY: Duration = Duration::from_secs(30);
@@ -13,17 +14,19 @@ const EVERY: Duration = Duration::from_secs(30);
 /// A bar over `length` items, with room for a message.
 pub(crate) fn bar(what: &'static str, length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(
-        "{prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed} gone, {eta} left",
+        "{prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed} gone, {left} left",
     )
-    .expect("the template is right");
+    .expect("the template is right")
+    .with_key("left", write_left);
     watched(ProgressBar::new(length).with_style(style).with_prefix(what), Unit::Items)
 }
 
 /// A bar over work whose unit says nothing to a person: only the share that is done.
 pub(crate) fn share(what: &'static str, work: u64) -> ProgressBar {
     let style =
-        ProgressStyle::with_template("{wide_bar} {percent} %  {msg}  {elapsed} gone, {eta} left")
-            .expect("the template is right");
+        ProgressStyle::with_template("{wide_bar} {percent} %  {msg}  {elapsed} gone, {left} left")
+            .expect("the template is right")
+            .with_key("left", write_left);
     watched(ProgressBar::new(work).with_style(style).with_prefix(what), Unit::Share)
 }
 
@@ -70,6 +73,23 @@ fn follow(
     drop(thread::Builder::new().name("progress".into()).spawn(told));
 }
 
+/// How long the rest takes at the pace so far; none before anything is done, and after all is. A pace of the last
+/// minute would say days where one piece of work is long.
+fn left(elapsed: Duration, done: u64, all: u64) -> Option<Duration> {
+    if done == 0 || done >= all {
+        return None;
+    }
+    Some(elapsed.mul_f64((all - done) as f64 / done as f64))
+}
+
+fn write_left(state: &ProgressState, out: &mut dyn fmt::Write) {
+    let left = left(state.elapsed(), state.pos(), state.len().unwrap_or(0));
+    let _ = match left {
+        Some(left) => write!(out, "{:#}", HumanDuration(left)),
+        None => out.write_str("?"),
+    };
+}
+
 /// `training: 120 of 3000, reward 55.10, 40 seconds gone, about 16 minutes left`
 fn line(bar: &ProgressBar, unit: Unit) -> String {
     let (done, all) = (bar.position(), bar.length().unwrap_or(0));
@@ -79,11 +99,8 @@ fn line(bar: &ProgressBar, unit: Unit) -> String {
         Unit::Share => format!("{prefix}: {} %", 100 * done / all.max(1)),
         Unit::None => String::new(),
     };
-    let left = match (unit, bar.eta()) {
-        (Unit::None, _) => None,
-        (_, eta) if eta.is_zero() || done == 0 => None,
-        (_, eta) => Some(format!("about {} left", HumanDuration(eta))),
-    };
+    let left = left(bar.elapsed(), done, all).filter(|_| unit != Unit::None);
+    let left = left.map(|left| format!("about {} left", HumanDuration(left)));
     let gone = format!("{} gone", HumanDuration(bar.elapsed()));
     let message = bar.message().split_whitespace().collect::<Vec<_>>().join(" ");
     let parts = [Some(far), Some(message), Some(gone), left];
@@ -106,11 +123,19 @@ mod tests {
         items.set_message("reward 55.10  4 k decisions/s");
         let text = line(&items, Unit::Items);
         assert!(text.starts_with("tuning: 50 of 200, reward 55.10 4 k decisions/s, "), "{text}");
-        assert!(text.contains("60 seconds gone"), "{text}");
+        assert!(text.ends_with("60 seconds gone, about 3 minutes left"), "{text}");
         items.set_message("");
         assert!(line(&items, Unit::Share).starts_with("tuning: 25 %, 60 seconds gone"));
         let spinner = hidden(None).with_elapsed(minute).with_message("solving");
         assert_eq!(line(&spinner, Unit::None), "solving, 60 seconds gone");
+    }
+
+    #[test]
+    fn the_time_left_follows_the_pace_of_all_that_is_done() {
+        let minute = Duration::from_mins(1);
+        assert_eq!(left(minute, 25, 100), Some(3 * minute));
+        assert_eq!(left(minute, 0, 100), None);
+        assert_eq!(left(minute, 100, 100), None);
     }
 
     #[test]
