@@ -10,7 +10,7 @@ import os
 import statistics
 import sys
 import time
-import types
+from pathlib import Path
 
 import gymnasium
 
@@ -36,14 +36,10 @@ def ours(scenario, observation):
 
 
 def theirs(checkout):
-    sys.path.insert(0, os.path.join(checkout, "EAT Simu"))
-    # It imports both, and a simulation needs neither.
-    sys.modules["tianshou"] = types.ModuleType("tianshou")
-    sys.modules["tianshou.env"] = types.SimpleNamespace(DummyVectorEnv=None)
-    sys.modules["tabulate"] = types.SimpleNamespace(tabulate=None)
-    from _SDEnv.env import make_env
+    sys.path.insert(0, str(Path(__file__).parents[1] / "examples/peers"))
+    import eat_simulator
 
-    environment, _, _ = make_env(0, 0, node_num=4, queue_len=10, task_arrival_rate=0.05, co_num=[1, 2, 4], t=1)
+    environment, _, _ = eat_simulator.load(checkout).make_env(0, 0, node_num=4, queue_len=10, task_arrival_rate=0.05, co_num=[1, 2, 4], t=1)
     environment.reset()
     environment.action_space.seed(1)
     actions = [environment.action_space.sample() for _ in range(50)]

@@ -10,7 +10,7 @@ use simulation::{BatchedEnvironment, Episode, EpisodeSource, InstanceSource, Pla
 
 use crate::observation;
 use crate::refused;
-use crate::rows::{Kind, nearest};
+use crate::rows::{self, Kind, nearest};
 use crate::sources::Source;
 
 /// Training episodes of a source, one in each lane. What is observed is a row of numbers for each of them.
@@ -276,10 +276,8 @@ impl Lanes {
                 let servers = environment.servers();
                 let lanes = environment.backlog().chunks_exact(servers);
                 let requests = environment.slack().iter().zip(environment.penalty());
-                for ((row, backlog), (&slack, penalty)) in rows.zip(lanes).zip(requests) {
-                    row[..servers].copy_from_slice(backlog);
-                    row[servers] = slack;
-                    row[servers + 1] = penalty.urgency() as f32;
+                for ((row, backlog), (&slack, &penalty)) in rows.zip(lanes).zip(requests) {
+                    rows::paper(backlog.iter().copied(), slack, penalty, row);
                 }
             }
             UnderWay::Offers(plays) => {

@@ -32,10 +32,7 @@ impl Kind {
             Self::Paper => {
                 let backlog = observation.offers.iter().map(|offer| offer.backlog.seconds() as f32);
                 let slack = observation.time_to_due().seconds() as f32;
-                let urgency = observation.request.penalty.urgency() as f32;
-                for (number, seen) in row.iter_mut().zip(backlog.chain([slack, urgency])) {
-                    *number = seen;
-                }
+                paper(backlog, slack, observation.request.penalty, row);
             }
             Self::Offers => offers(observation, row),
         }
@@ -51,6 +48,18 @@ impl std::str::FromStr for Kind {
             "offers" => Ok(Self::Offers),
             other => Err(format!("observation is \"{other}\": allowed is \"paper\" or \"offers\"")),
         }
+    }
+}
+
+/// Writes the paper's state: the backlogs, the slack, and how urgent the penalty is.
+pub(crate) fn paper(
+    backlog: impl Iterator<Item = f32>,
+    slack: f32,
+    penalty: TardinessPenalty,
+    row: &mut [f32],
+) {
+    for (number, seen) in row.iter_mut().zip(backlog.chain([slack, penalty.urgency() as f32])) {
+        *number = seen;
     }
 }
 

@@ -43,6 +43,13 @@ def test_worlds_with_actions_out_of_a_list_are_environments(world):
         assert math.isfinite(reward)
 
 
+def test_a_checkout_that_there_is_not_is_named(monkeypatch):
+    for given in (None, "/no/such"):
+        monkeypatch.setenv("EAT", given) if given else monkeypatch.delenv("EAT", raising=False)
+        with pytest.raises(SystemExit, match=f"EAT is {given!r}: allowed is the folder of a checkout of https://e"):
+            worlds.checkout("EAT", "https://example.org")
+
+
 def test_every_entry_of_the_list_is_a_decision_of_its_own():
     decisions = worlds.decision(numpy.arange(10 * len(worlds.STEPS)))
     assert decisions[0].tolist() == [0, 9] and decisions[-1].tolist() == [9, 199]

@@ -39,22 +39,22 @@ def algorithm1(world):
     """Where the paper's state says all: not in a fleet."""
     if worlds.WORLDS[world] != "paper":
         return None
-    folder = tempfile.mkdtemp()
     command = [os.environ.get("ATELIER", "atelier"), "train", "--scenario", worlds.SCENARIOS / f"{world}.toml"]
-    subprocess.run([*command, "--seed", "1", "--out", folder], check=True, stdout=subprocess.DEVNULL)
-    return atelier.Policy(f"agent[{folder}]")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([*command, "--seed", "1", "--out", folder], check=True, stdout=subprocess.DEVNULL)
+        return atelier.Policy(f"agent[{folder}]")
 
 
 LEARNERS = {
-    "`random`": (named("random"), None),
-    "`greedy`": (named("greedy"), None),
-    "`myopic`": (named("myopic"), None),
-    "`priced`, tuned there": (tuned, None),
-    "Algorithm 1": (algorithm1, 6_000_000),
-    "D2SAC": (lambda world: d2sac.train(world, 300_000), 300_000),
-    "PPO, Stable-Baselines3": (lambda world: ppo.stable_baselines3(world, 3_000_000), 3_000_000),
-    "PPO, CleanRL": (lambda world: ppo.cleanrl(world, 4_000_000), 4_000_000),
-    "`agent[universal]`": (named("agent[universal]"), None),
+    "`random`": named("random"),
+    "`greedy`": named("greedy"),
+    "`myopic`": named("myopic"),
+    "`priced`, tuned there": tuned,
+    "Algorithm 1": algorithm1,
+    "D2SAC": lambda world: d2sac.train(world, 300_000),
+    "PPO, Stable-Baselines3": lambda world: ppo.stable_baselines3(world, 3_000_000),
+    "PPO, CleanRL": lambda world: ppo.cleanrl(world, 4_000_000),
+    "`agent[universal]`": named("agent[universal]"),
 }
 
 
@@ -65,15 +65,14 @@ def processors():
 
 
 def measure(learner, world):
-    make, requests = LEARNERS[learner]
     began = processors()
-    policy = make(world)
+    policy = LEARNERS[learner](world)
     seconds = processors() - began
     if policy is None:
         return None
     evaluation = atelier.evaluate(worlds.scenario(world), {learner: policy}, instances=INSTANCES)
     (row,) = evaluation.policies.arrow().to_pylist()
-    return {"learner": learner, "world": world, "seconds": seconds, "requests": requests} | row
+    return {"learner": learner, "world": world, "seconds": seconds} | row
 
 
 def kept():

@@ -11,7 +11,6 @@ import copy
 import sys
 from dataclasses import dataclass
 
-import gymnasium
 import numpy
 import torch
 from torch import nn
@@ -176,12 +175,7 @@ def improve(optimizer, loss):
 def train(world, requests, seed=1, settings=Settings()):
     """A policy that has learned from so many requests: one update for each call of the environment."""
     torch.manual_seed(seed)
-    environment = gymnasium.make_vec(
-        "atelier/Scheduling-v0",
-        num_envs=settings.lanes,
-        scenario=worlds.scenario(world),
-        observation=worlds.WORLDS[world],
-    ).unwrapped
+    environment = atelier.SchedulingVectorEnv(worlds.scenario(world), settings.lanes, worlds.WORLDS[world])
     width = environment.single_observation_space.shape[0]
     actions = int(environment.single_action_space.nvec[0]) * len(worlds.STEPS)
     learner, memory = Learner(width, actions, settings), Memory(settings.memory, width)

@@ -8,15 +8,9 @@ equal nodes draw, one, two or four of them together on a task; whoever decides c
 waits. A picture is worth 1.2 at 5 steps and 2.8 at 30, and up to 10 if it is there within 25 s.
 """
 
-import importlib
 import json
-import os
 import random
-import sys
 import time
-import types
-from pathlib import Path
-from unittest import mock
 
 import gymnasium
 import numpy
@@ -24,9 +18,10 @@ import torch
 from torch import nn
 
 import atelier
+import eat_simulator
 import worlds
 
-CHECKOUT = Path(os.environ.get("EAT", ".")) / "EAT Simu"
+CHECKOUT = worlds.checkout("EAT", "https://github.com/zzf1955/EAT")
 #: As its authors have it: tasks of an episode, nodes, tasks that are seen, and the most steps of one.
 TASKS, NODES, VISIBLE, MOST_STEPS = 32, 4, 10, 32
 #: When an episode ends at the latest, in seconds. Theirs end after 1024; some of our arrivals take longer.
@@ -36,28 +31,13 @@ TICK = 1.0
 ARRIVALS = {"paper": {}, "bursty": {"arrivals.modulated.mean_interval_seconds": 15.0}}
 GANGS = {"1, 2 or 4 nodes": [1, 2, 4], "1 node": [1]}
 
-
-def simulator():
-    """Its environment, without the libraries that a simulation does not need."""
-    if str(CHECKOUT) not in sys.path:
-        sys.path.insert(0, str(CHECKOUT))
-        absent = {
-            "tianshou": types.ModuleType("tianshou"),
-            "tianshou.env": types.SimpleNamespace(DummyVectorEnv=None),
-            "tabulate": types.SimpleNamespace(tabulate=None),
-        }
-        with mock.patch.dict(sys.modules, absent):
-            env = importlib.import_module("_SDEnv.env")
-            its_own = {name: module for name, module in sys.modules.items() if name.startswith("_SDEnv")}
-        sys.modules.update(its_own)
-        return env.AIGCEnv
-    return sys.modules["_SDEnv.env"].AIGCEnv
+EAT = eat_simulator.load(CHECKOUT)
 
 
 def simulation(gangs):
     """One of its simulations, in which tasks arrive when `begin` says."""
 
-    class Simulation(simulator()):
+    class Simulation(EAT.AIGCEnv):
         def begin(self, arrivals, seed):
             self.reset(seed)
             self.task_queue.task_queue.clear()
@@ -102,6 +82,15 @@ def arrivals(world, number, training=False):
     return scenario.instance(number, training=training)
 
 
+def times(instance):
+    return instance.requests.pandas().arrival.tolist()
+
+
+def quality(steps):
+    """What a picture earns at 5 to 30 steps, by its formula."""
+    return 10 * (0.16 * numpy.log(steps) / numpy.log(6) - 0.02)
+
+
 def action(steps, task):
     """As its simulator reads it: to start something, the share of the most steps, and which task."""
     chosen = numpy.full(2 + VISIBLE, -1.0)
@@ -115,13 +104,12 @@ WAIT = numpy.full(2 + VISIBLE, -0.9)
 
 def play(simulation, instance, seed, act):
     """What a task earned, in the mean over all of them."""
-    times = instance.requests.pandas().arrival.tolist()
-    simulation.begin(times, seed)
+    simulation.begin(times(instance), seed)
     earned, over = 0.0, False
     while not over:
         _, reward, done, cut, _ = simulation.step(act(simulation))
         earned, over = earned + reward, done or cut
-    return earned / len(times)
+    return earned / TASKS
 
 
 # Its own deciders.
@@ -129,11 +117,10 @@ def play(simulation, instance, seed, act):
 
 def published(name):
     """One of the networks that its authors published, decided by as `SACPolicy` does when it is evaluated."""
-    simulator()
     from diffusion import Diffusion
     from diffusion.model import MLP, AttentionMLP
 
-    file = CHECKOUT / "res_policy" / "2_0.05_0.05_4_10_[1, 2, 4]" / f"{name}_policy.pth"
+    file = CHECKOUT / "EAT Simu" / "res_policy" / "2_0.05_0.05_4_10_[1, 2, 4]" / f"{name}_policy.pth"
     weights = torch.load(file, map_location="cpu", weights_only=True)
     of = lambda part: {key.removeprefix(part): it for key, it in weights.items() if key.startswith(part)}
     width, hidden = 3 * (VISIBLE + NODES), 256
@@ -158,7 +145,6 @@ def published(name):
 
 
 def its_agent(name):
-    simulator()
     if name == "greedy":
         from _agent.greedy_agent import GreedyAgent as Agent
     else:
@@ -172,7 +158,6 @@ def its_agent(name):
 def priced(price):
     """The most that a task can earn, less a price for the time that it takes from the others."""
     steps = numpy.arange(5, 31)
-    quality = 10 * (0.16 * numpy.log(steps) / numpy.log(6) - 0.02)
     second = {1: 0.315, 2: 0.15625, 4: 0.14}
 
     def act(simulation):
@@ -187,7 +172,7 @@ def priced(price):
             duration = second[nodes] * steps + (0 if nodes in ready else 32 if nodes == 4 else 24)
             others = [now - other.arrival_time for other in queue if other is not task]
             waited = numpy.mean(others) if others else 0.0
-            earned = quality + numpy.minimum(250 / (waited + duration + now - task.arrival_time), 10)
+            earned = quality(steps) + numpy.minimum(250 / (waited + duration + now - task.arrival_time), 10)
             worth = earned - price * nodes * duration
             if worth.max() > best:
                 best, chosen = worth.max(), action(steps[worth.argmax()], place)
@@ -221,7 +206,7 @@ drawn = { once = { seed = 1 } }
 [[cluster.servers]]
 count = 4
 steps_per_second = [3.1746031746, 3.1746031746]
-""".replace("TABLE", ", ".join(f"[{s}, {10 * (0.16 * numpy.log(s) / numpy.log(6) - 0.02)}]" for s in range(5, 31)))
+""".replace("TABLE", ", ".join(f"[{s}, {quality(s)}]" for s in range(5, 31)))
 
 
 def ours(policy):
@@ -261,8 +246,7 @@ class Learnable(gymnasium.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.episode += 1
-        times = arrivals(self.world, self.episode, training=True).requests.pandas().arrival.tolist()
-        self.simulation.begin(times, self.episode)
+        self.simulation.begin(times(arrivals(self.world, self.episode, training=True)), self.episode)
         return self.seen(), {}
 
     def step(self, chosen):

@@ -46,7 +46,7 @@ def stable_baselines3(world, requests, seed=1):
 
 def cleanrl(world, requests, seed=1):
     """With actions out of a list."""
-    program = Path(os.environ["CLEANRL"]).resolve() / "cleanrl" / "ppo.py"
+    program = worlds.checkout("CLEANRL", "https://github.com/vwxyzjn/cleanrl") / "cleanrl" / "ppo.py"
     here, arguments = Path.cwd(), sys.argv
     sys.argv = [
         str(program),

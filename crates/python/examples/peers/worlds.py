@@ -1,5 +1,7 @@
 """The worlds, as learners of other libraries see them: numbers of one scale, and actions out of a list."""
 
+import os
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -14,6 +16,14 @@ WORLDS = {"paper": "paper", "contended": "paper", "bursty": "paper", "fleet": "o
 
 #: Numbers of steps in the list of actions, for learners that choose out of one.
 STEPS = range(10, 201, 10)
+
+
+def checkout(name, address):
+    """The folder that an environment variable names: somebody else's program, of which nothing is kept here."""
+    given = os.environ.get(name)
+    if given is None or not Path(given).is_dir():
+        sys.exit(f"{name} is {given!r}: allowed is the folder of a checkout of {address}")
+    return Path(given).resolve()
 
 
 def scenario(world):
@@ -55,9 +65,7 @@ class Learnable(gymnasium.Wrapper):
 
 
 def learnable(world):
-    return Learnable(
-        gymnasium.make("atelier/Scheduling-v0", scenario=scenario(world), observation=WORLDS[world]).unwrapped
-    )
+    return Learnable(atelier.SchedulingEnv(scenario(world), WORLDS[world]))
 
 
 for world in WORLDS:
