@@ -13,21 +13,20 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// A bar over `length` items, with room for a message.
 pub(crate) fn bar(what: &'static str, length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed} gone, {left} left",
-    )
-    .expect("the template is right")
-    .with_key("left", write_left);
+    let style = style("{prefix} {wide_bar} {pos}/{len}  {msg}  {elapsed} gone, {left} left");
     watched(ProgressBar::new(length).with_style(style).with_prefix(what), Unit::Items)
 }
 
 /// A bar over work whose unit says nothing to a person: only the share that is done.
 pub(crate) fn share(what: &'static str, work: u64) -> ProgressBar {
-    let style =
-        ProgressStyle::with_template("{wide_bar} {percent} %  {msg}  {elapsed} gone, {left} left")
-            .expect("the template is right")
-            .with_key("left", write_left);
+    let style = style("{wide_bar} {percent} %  {msg}  {elapsed} gone, {left} left");
     watched(ProgressBar::new(work).with_style(style).with_prefix(what), Unit::Share)
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the template is right")
+        .with_key("left", write_left)
 }
 
 /// A sign of life over work that cannot say how far it is.

@@ -243,11 +243,20 @@ impl Study {
     }
 }
 
+/// The checkpoint or file that a policy is named by.
+fn path_in(name: &mut PolicyName) -> Option<&mut PathBuf> {
+    match name {
+        PolicyName::Agent(AgentName { checkpoint: path, .. }) | PolicyName::File(path) => {
+            Some(path)
+        }
+        PolicyName::Rule(_) | PolicyName::Own(_) => None,
+    }
+}
+
 /// The name with a path that means the same in any folder.
 fn from_here(name: &PolicyName) -> PolicyName {
     let mut name = name.clone();
-    if let PolicyName::Agent(AgentName { checkpoint: path, .. }) | PolicyName::File(path) =
-        &mut name
+    if let Some(path) = path_in(&mut name)
         && path.exists()
         && let Ok(absolute) = std::path::absolute(&*path)
     {
@@ -288,8 +297,7 @@ impl StudyFile {
     pub(crate) fn shown(&self, name: &PolicyName) -> String {
         let short = |name: &PolicyName| {
             let mut name = name.clone();
-            if let PolicyName::Agent(AgentName { checkpoint: path, .. }) | PolicyName::File(path) =
-                &mut name
+            if let Some(path) = path_in(&mut name)
                 && let Some(last) = path.file_name()
             {
                 *path = last.into();
